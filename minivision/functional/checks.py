@@ -1,0 +1,100 @@
+"""Checks that many functions share. Each error says what was got, what was expected, and which argument to change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from minivision_kernels import array_module
+
+from ..tensor import Tensor
+
+
+def tensor(value: Any, name: str) -> Tensor:
+    """``value`` as a Tensor; arrays and nested lists are wrapped."""
+    if isinstance(value, Tensor):
+        return value
+    if hasattr(value, "dtype") or isinstance(value, (list, tuple, int, float)):
+        return Tensor(value)
+    raise TypeError(f"{name}: got a {type(value).__name__}, expected a Tensor")
+
+
+def axis(dim: Any, ndim: int, name: str) -> int:
+    """One axis in 0 .. ndim - 1, counted from the end where negative."""
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
+        raise TypeError(f"{name}: got dim {dim!r}, expected a whole number")
+    if not -ndim <= dim < ndim and not (ndim == 0 and dim in (0, -1)):
+        raise IndexError(f"{name}: got dim {dim} for a tensor of {ndim} dimensions; expected {-ndim} .. {ndim - 1}")
+    return int(dim) % ndim if ndim else 0
+
+
+def axes(dim: Any, ndim: int, name: str) -> tuple[int, ...]:
+    """The axes named by ``dim``: None means all, a number one, a tuple several, each once."""
+    if dim is None:
+        return tuple(range(ndim))
+    chosen = tuple(axis(d, ndim, name) for d in (dim if isinstance(dim, (tuple, list)) else (dim,)))
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"{name}: dim {dim} names an axis more than once")
+    return chosen if ndim else ()
+
+
+def pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    """A (height, width) pair of whole numbers from one number or two, each at least ``least``."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in both):
+        raise TypeError(f"{name}: got {value!r}, expected a whole number or a pair (height, width) of whole numbers")
+    if min(both) < least:
+        raise ValueError(f"{name}: got {value!r}, expected at least {least}")
+    return int(both[0]), int(both[1])
+
+
+def images(x: Tensor, name: str) -> Tensor:
+    """Insist on a floating (N, C, H, W)."""
+    if x.ndim != 4:
+        hint = "; add a batch axis with .unsqueeze(0)" if x.ndim == 3 else ""
+        raise ValueError(f"{name}: input has shape {x.shape}, expected four dimensions (N, C, H, W){hint}")
+    return floating(x, name)
+
+
+def floating(x: Tensor, name: str, argument: str = "input") -> Tensor:
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: {argument} is {x.dtype}, expected float32 or float64; convert with "
+                        ".to(dtype='float32')")
+    return x
+
+
+def together(name: str, **tensors: Tensor | None) -> None:
+    """Insist that floating Tensors share dtype and device, as kernels need."""
+    present = {k: t for k, t in tensors.items() if t is not None}
+    (first, x), *rest = present.items()
+    for other, y in rest:
+        if y.dtype != x.dtype:
+            raise TypeError(f"{name}: {first} is {x.dtype} and {other} is {y.dtype}; convert one with .to(dtype=...)")
+        if type(y._data) is not type(x._data) or y.device != x.device:
+            raise ValueError(f"{name}: {first} is on {x.device} and {other} on {y.device}; move one with .to(device)")
+
+
+def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Tensor, ignore: int | None = None) -> Any:
+    """Class labels as an int64 array of ``shape`` on the device of ``like``, every one in 0 .. classes - 1 (or ``ignore``)."""
+    array = target._data if isinstance(target, Tensor) else array_module(like._data).asarray(target)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: target is {array.dtype}, expected whole-number class labels 0 .. {classes - 1}; convert "
+                        "with .astype('int64') if they are whole numbers")
+    if array.shape != tuple(shape):
+        raise ValueError(f"{name}: target has shape {array.shape}, expected {tuple(shape)}, one label for each row of scores")
+    if type(array) is not type(like._data):
+        raise ValueError(f"{name}: input is on {like.device} and target is not; move one with .to(device)")
+    wrong = (array < 0) | (array >= classes)
+    if ignore is not None:
+        wrong &= array != ignore
+    if wrong.any():
+        bad = array[wrong].reshape(-1)[0]
+        raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} classes")
+    return array if array.dtype == np.int64 else array.astype(np.int64)
+
+
+def chosen(value: str, allowed: Sequence[str], name: str) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, allowed))}")
+    return value

@@ -1,0 +1,125 @@
+"""Convolution and transposed convolution, with PyTorch's arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minivision_kernels.shapes import conv_output_size
+
+from ..ops import conv as ops
+from ..tensor import Tensor
+from . import checks
+from .shape import pad as pad_border
+
+Pair = int | tuple[int, int]
+
+
+def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
+           groups: int = 1) -> Tensor:
+    """Slide every filter over the image and take a scalar product at each place.
+
+        y[n, f, i, j] = b[f] + sum over c, u, v of  w[f, c, u, v] * x[n, c, i*stride + u*dilation - padding, ...]
+
+    Strictly a cross-correlation: the filter is not flipped, as everywhere in this field.
+
+    Args:
+        input: (N, C, H, W).
+        weight: (F, C / groups, KH, KW).
+        bias: (F,) or None.
+        stride: step between windows, a number or a (height, width) pair, as all that follow.
+        padding: zeros around the image; or ``"valid"`` (none), or ``"same"`` (as many as keep H and W, at stride 1; an
+            odd number puts the extra one at the bottom and right).
+        dilation: distance between the pixels that one window reads.
+        groups: split channels and filters into this many independent convolutions.
+
+    Returns:
+        (N, F, OH, OW) with OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1.
+    """
+    name = "conv2d"
+    x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
+    b = None if bias is None else checks.tensor(bias, name)
+    checks.together(name, input=x, weight=w, bias=b)
+    stride, dilation = checks.pair(stride, "conv2d: stride", 1), checks.pair(dilation, "conv2d: dilation", 1)
+    groups = _groups(groups, name)
+    _filters(w, name)
+    if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        raise ValueError(f"conv2d: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; expected "
+                         f"{w.shape[1] * groups} channels, and a number of filters that groups divides")
+    _bias(b, w.shape[0], name)
+    if isinstance(padding, str):
+        checks.chosen(padding, ("same", "valid"), "conv2d: padding")
+        x, padding = _named_padding(x, w, stride, padding, dilation)
+    padding = checks.pair(padding, "conv2d: padding", 0)
+    out_size = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    if min(out_size) < 1:
+        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
+        raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "
+                         f"{padding}; use a smaller kernel or dilation, or more padding")
+    y = ops.Conv2d.apply(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return y if b is None else y + b.reshape(1, -1, 1, 1)
+
+
+def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0,
+                     output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1) -> Tensor:
+    """The adjoint of `conv2d`: every input pixel paints the filter, scaled by its value, into the output.
+
+    Args:
+        input: (N, C, H, W).
+        weight: (C, F / groups, KH, KW): that of the convolution which would lead from the output back to the input.
+        bias: (F,) or None.
+        stride, padding, groups, dilation: of that convolution.
+        output_padding: rows and columns added at the bottom and right, to choose among the output sizes that the
+            convolution maps to the same H and W; smaller than stride or dilation.
+
+    Returns:
+        (N, F, OH, OW) with OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
+    """
+    name = "conv_transpose2d"
+    x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
+    b = None if bias is None else checks.tensor(bias, name)
+    checks.together(name, input=x, weight=w, bias=b)
+    stride, dilation = checks.pair(stride, f"{name}: stride", 1), checks.pair(dilation, f"{name}: dilation", 1)
+    padding, extra = checks.pair(padding, f"{name}: padding", 0), checks.pair(output_padding, f"{name}: output_padding", 0)
+    groups = _groups(groups, name)
+    _filters(w, name)
+    if x.shape[1] != w.shape[0] or w.shape[0] % groups:
+        raise ValueError(f"{name}: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; "
+                         f"expected {w.shape[0]} channels, a number that groups divides")
+    filters = w.shape[1] * groups
+    _bias(b, filters, name)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise ValueError(f"{name}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+    h, ww = ((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in
+             zip(x.shape[2:], stride, padding, dilation, w.shape[2:], extra))
+    if h < 1 or ww < 1:
+        raise ValueError(f"{name}: the output would be {h} x {ww} pixels; use less padding or a larger input")
+    y = ops.Conv2dInput.apply(x, w, shape=(x.shape[0], filters, h, ww), stride=stride, padding=padding, dilation=dilation,
+                              groups=groups)
+    return y if b is None else y + b.reshape(1, -1, 1, 1)
+
+
+def _groups(groups: Any, name: str) -> int:
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"{name}: got groups={groups!r}, expected a whole number >= 1")
+    return groups
+
+
+def _filters(w: Tensor, name: str) -> None:
+    if w.ndim != 4 or min(w.shape) < 1:
+        raise ValueError(f"{name}: weight has shape {w.shape}, expected four lengths >= 1: (filters, channels, KH, KW)")
+
+
+def _bias(b: Tensor | None, filters: int, name: str) -> None:
+    if b is not None and b.shape != (filters,):
+        raise ValueError(f"{name}: bias has shape {b.shape}, expected ({filters},), one number for each filter")
+
+
+def _named_padding(x: Tensor, w: Tensor, stride: tuple, padding: str, dilation: tuple) -> tuple[Tensor, tuple[int, int]]:
+    if padding == "valid":
+        return x, (0, 0)
+    if stride != (1, 1):
+        raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}; give padding as numbers")
+    total = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
+    half = (total[0] // 2, total[1] // 2)
+    odd = (total[0] % 2, total[1] % 2)
+    return (pad_border(x, (0, odd[1], 0, odd[0])) if any(odd) else x), half

@@ -1,0 +1,110 @@
+"""Normalisation and dropout: what makes deep networks train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minivision_kernels import array_module
+
+from .. import random
+from ..ops import norm as ops
+from ..saved import check_free
+from ..tensor import Tensor
+from . import checks
+
+
+def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None, bias: Any = None,
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
+
+    Args:
+        input: (N, C, ...).
+        running_mean, running_var: (C,), averages over batches. Used when ``training`` is False; moved towards this
+            batch's mean and unbiased variance by ``momentum`` when it is True (and they are given).
+        weight, bias: (C,) or None.
+        training: normalise by this batch's own mean and biased variance, over all axes but the channels.
+    """
+    name = "batch_norm"
+    x = checks.floating(checks.tensor(input, name), name)
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: input has shape {x.shape}, expected at least (N, C)")
+    weight, bias = (None if p is None else checks.tensor(p, name) for p in (weight, bias))
+    checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    axes = (0, *range(2, x.ndim))
+    column = (1, x.shape[1]) + (1,) * (x.ndim - 2)
+    if training:
+        n = x.size // max(x.shape[1], 1)
+        if n < 2:
+            raise ValueError(f"batch_norm: input of shape {x.shape} has {n} value(s) per channel; training needs at least 2 to "
+                             "have a variance. Use a larger batch, or eval mode")
+        z = ops.Standardize.apply(x, axes=axes, eps=eps)
+        if running_mean is not None and running_var is not None:
+            _move(running_mean, x._data.mean(axis=axes), momentum)
+            _move(running_var, x._data.var(axis=axes, ddof=1), momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
+        z = (x - running_mean.reshape(column)) / (running_var.reshape(column) + eps).sqrt()
+    return _scale(z, weight, bias, column)
+
+
+def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Any = None,
+                  bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """As `batch_norm`, but each image by its own statistics over its pixels (Ulyanov et al. 2016).
+
+    Args:
+        input: (N, C, ...) with at least one axis of pixels.
+        running_mean, running_var: (C,) or None; averages over images, used when ``use_input_stats`` is False.
+        weight, bias: (C,) or None.
+    """
+    name = "instance_norm"
+    x = checks.floating(checks.tensor(input, name), name)
+    if x.ndim < 3:
+        raise ValueError(f"instance_norm: input has shape {x.shape}, expected at least (N, C, L)")
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    weight, bias = (None if p is None else checks.tensor(p, name) for p in (weight, bias))
+    checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    pixels = tuple(range(2, x.ndim))
+    n = x.size // max(x.shape[0] * x.shape[1], 1)
+    if n < 2 and x.size:
+        raise ValueError(f"instance_norm: input of shape {x.shape} has {n} pixel(s) per channel, expected at least 2")
+    if running_mean is not None and running_var is not None:
+        _move(running_mean, x._data.mean(axis=pixels).mean(axis=0), momentum)
+        _move(running_var, x._data.var(axis=pixels, ddof=1).mean(axis=0), momentum)
+    z = ops.Standardize.apply(x, axes=pixels, eps=eps)
+    return _scale(z, weight, bias, (1, x.shape[1]) + (1,) * len(pixels))
+
+
+def _per_channel(name: str, channels: int, **tensors: Tensor | None) -> None:
+    for argument, t in tensors.items():
+        if t is not None and t.shape != (channels,):
+            raise ValueError(f"{name}: {argument} has shape {t.shape}, expected ({channels},), one number for each channel")
+
+
+def _move(running: Tensor, value: Any, momentum: float) -> None:
+    check_free(running._data, "a running average")
+    running._data *= 1 - momentum
+    running._data += momentum * value
+
+
+def _scale(z: Tensor, weight: Tensor | None, bias: Tensor | None, column: tuple[int, ...]) -> Tensor:
+    z = z if weight is None else z * weight.reshape(column)
+    return z if bias is None else z + bias.reshape(column)
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Set each element to 0 with probability ``p`` and divide the others by 1 - p, so that the mean stays (Srivastava et al. 2014).
+
+    The mask comes from minivision's random numbers (`minivision.manual_seed`). Nothing happens when ``training`` is False.
+    """
+    x = checks.floating(checks.tensor(input, "dropout"), "dropout")
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: got p={p}, expected a probability in 0 .. 1")
+    if not training or p == 0:
+        return x
+    kept = random.generator().random(x.shape, dtype="float32") >= p
+    mask = kept.astype(x.dtype) * x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return x * Tensor(array_module(x._data).asarray(mask))

@@ -1,0 +1,98 @@
+"""Pooling: one number for each window of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from minivision_kernels.shapes import pool_output_size
+
+from ..ops import pool as ops
+from ..tensor import Tensor
+from . import checks
+
+Pair = int | tuple[int, int]
+
+
+def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest value of each window. Padding counts as -inf; at a tie the gradient goes to the first in reading order.
+
+    Args:
+        input: (N, C, H, W).
+        kernel_size, stride, dilation: numbers or (height, width) pairs; ``stride`` defaults to ``kernel_size``.
+        padding: at most half of ``kernel_size``.
+        ceil_mode: keep a last window that reaches beyond the edge.
+        return_indices: also return where each maximum was, as h * W + w (int64).
+
+    Returns:
+        (N, C, OH, OW), or a pair of such with ``return_indices``.
+    """
+    x = checks.images(checks.tensor(input, "max_pool2d"), "max_pool2d")
+    window = _window(x, "max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
+    winners: list[Any] = []
+    y = ops.MaxPool2d.apply(x, winners=winners if return_indices else None, **window)
+    return (y, Tensor(winners[0].astype(np.int64))) if return_indices else y
+
+
+def avg_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+    """The mean of each window.
+
+    The divisor is the number of pixels in the window, zeros of the padding included unless ``count_include_pad`` is
+    False; a part that ``ceil_mode`` lets reach beyond the padding never counts. ``divisor_override`` replaces it.
+
+    Args:
+        input: (N, C, H, W).
+        kernel_size, stride, padding, ceil_mode: as in `max_pool2d`.
+    """
+    x = checks.images(checks.tensor(input, "avg_pool2d"), "avg_pool2d")
+    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
+        raise ValueError(f"avg_pool2d: got divisor_override={divisor_override!r}, expected a whole number other than 0")
+    window = _window(x, "avg_pool2d", kernel_size, stride, padding, 1, ceil_mode)
+    del window["dilation"]
+    return ops.AvgPool2d.apply(x, count_include_pad=bool(count_include_pad), divisor=divisor_override, **window)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
+    """The mean over as many windows as the output has pixels: window i covers rows floor(i H / OH) to ceil((i + 1) H / OH).
+
+    Args:
+        input: (N, C, H, W).
+        output_size: a number or an (OH, OW) pair; None keeps that length.
+    """
+    x = checks.images(checks.tensor(input, "adaptive_avg_pool2d"), "adaptive_avg_pool2d")
+    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    wanted = tuple(n if want is None else want for want, n in zip(wanted, x.shape[2:], strict=True))
+    oh, ow = checks.pair(wanted, "adaptive_avg_pool2d: output_size", 1)
+    h, w = x.shape[2:]
+    if h < 1 or w < 1:
+        raise ValueError(f"adaptive_avg_pool2d: input has shape {x.shape}, expected at least one pixel")
+    if h % oh == 0 and w % ow == 0:                              # equal windows that do not overlap: an ordinary pool
+        return avg_pool2d(x, (h // oh, w // ow))
+    return Tensor(_averages(h, oh, x)) @ x @ Tensor(_averages(w, ow, x).T)
+
+
+def _averages(n: int, out: int, like: Tensor) -> Any:
+    """The (out, n) matrix whose row i averages window i."""
+    from minivision_kernels import array_module
+
+    matrix = np.zeros((out, n), like.dtype)
+    for i in range(out):
+        first, last = i * n // out, -(-(i + 1) * n // out)
+        matrix[i, first:last] = 1 / (last - first)
+    return array_module(like._data).asarray(matrix)
+
+
+def _window(x: Tensor, name: str, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair,
+            ceil_mode: bool) -> dict[str, Any]:
+    kernel = checks.pair(kernel_size, f"{name}: kernel_size", 1)
+    step = kernel if stride is None else checks.pair(stride, f"{name}: stride", 1)
+    border, spread = checks.pair(padding, f"{name}: padding", 0), checks.pair(dilation, f"{name}: dilation", 1)
+    if any(2 * p > k for p, k in zip(border, kernel)):
+        raise ValueError(f"{name}: padding {border} is more than half of kernel_size {kernel}; a window would see nothing else")
+    size = pool_output_size(x.shape[2:], kernel, step, border, spread, bool(ceil_mode))
+    if min(size) < 1:
+        raise ValueError(f"{name}: the window {kernel} is larger than the input's {x.shape[2:]} pixels with padding {border}; "
+                         "use a smaller kernel_size")
+    return dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=bool(ceil_mode))

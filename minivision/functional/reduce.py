@@ -1,0 +1,104 @@
+"""Functions that reduce an array along one, several or all of its axes.
+
+``dim`` is an axis, a tuple of axes where the function allows it, or None for all; ``keepdim=True`` leaves the reduced
+axes in place with length 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..ops import reduce as ops
+from ..tensor import Tensor
+from . import checks
+from .elementwise import mul
+
+
+class Extreme(NamedTuple):
+    """What ``max`` and ``min`` along an axis return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def sum(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The sum. Bools and integers are added as int64."""
+    x = checks.tensor(x, "sum")
+    return ops.Sum.apply(x, axes=checks.axes(dim, x.ndim, "sum"), keepdim=keepdim)
+
+
+def mean(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The arithmetic mean of a floating tensor; nan over an empty axis."""
+    x = checks.floating(checks.tensor(x, "mean"), "mean")
+    axes = checks.axes(dim, x.ndim, "mean")
+    count = _count(x, axes)
+    return mul(ops.Sum.apply(x, axes=axes, keepdim=keepdim), 1.0 / count if count else float("nan"))
+
+
+def var(x: Any, dim: Any = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+    """The variance, sum((x - mean)^2) / (n - correction): unbiased by default, biased with ``correction=0``."""
+    x = checks.floating(checks.tensor(x, "var"), "var")
+    axes = checks.axes(dim, x.ndim, "var")
+    count = _count(x, axes) - correction
+    centred = x - mean(x, axes, keepdim=True)
+    return mul(ops.Sum.apply(centred * centred, axes=axes, keepdim=keepdim), 1.0 / count if count > 0 else float("nan"))
+
+
+def _count(x: Tensor, axes: tuple[int, ...]) -> int:
+    n = 1
+    for i in axes:
+        n *= x.shape[i]
+    return n
+
+
+def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The largest element; with ``dim`` a pair ``(values, indices)`` along that axis. A tie goes to the first."""
+    return _extreme(x, dim, keepdim, "max")
+
+
+def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The smallest element; with ``dim`` a pair ``(values, indices)`` along that axis. A tie goes to the first."""
+    return _extreme(x, dim, keepdim, "min")
+
+
+def _extreme(x: Any, dim: int | None, keepdim: bool, name: str) -> Any:
+    x = checks.tensor(x, name)
+    _not_empty(x, dim, name)
+    if dim is None:
+        flat = x.reshape(-1)
+        place = getattr(flat._data, f"arg{name}")(axis=0, keepdims=True)
+        return ops.TakeAlong.apply(flat, index=place, axis=0).reshape((1,) * x.ndim if keepdim else ())
+    axis = checks.axis(dim, x.ndim, name)
+    if x.ndim == 0:
+        return Extreme(x, Tensor(x._data.argmax()))
+    place = getattr(x._data, f"arg{name}")(axis=axis, keepdims=True)
+    values, indices = ops.TakeAlong.apply(x, index=place, axis=axis), Tensor(place)
+    return Extreme(values, indices) if keepdim else Extreme(values.squeeze(axis), indices.squeeze(axis))
+
+
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place of the largest element (in the flattened tensor where ``dim`` is None), int64; the first of a tie."""
+    return _place(x, dim, keepdim, "argmax")
+
+
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place of the smallest element (in the flattened tensor where ``dim`` is None), int64; the first of a tie."""
+    return _place(x, dim, keepdim, "argmin")
+
+
+def _place(x: Any, dim: int | None, keepdim: bool, name: str) -> Tensor:
+    x = checks.tensor(x, name)
+    _not_empty(x, dim, name)
+    axis = None if dim is None else checks.axis(dim, x.ndim, name)
+    return Tensor(getattr(x._data, name)(axis=axis if x.ndim else None, keepdims=keepdim))
+
+
+def _not_empty(x: Tensor, dim: int | None, name: str) -> None:
+    if x.size == 0 and (dim is None or x.shape[checks.axis(dim, x.ndim, name)] == 0):
+        raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements to choose from")
+
+
+def logsumexp(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))), a smooth maximum, without overflow for any x."""
+    x = checks.tensor(x, "logsumexp")
+    return ops.LogSumExp.apply(x, axes=checks.axes(dim, x.ndim, "logsumexp"), keepdim=keepdim)

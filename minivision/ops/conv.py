@@ -1,0 +1,57 @@
+"""Convolution, and why three kernels are enough for gradients of every order.
+
+Convolution is linear in the image and linear in the filters. So each of its gradients is again a linear map of two of
+the three arrays x (N, C, H, W), w (F, C/groups, KH, KW) and y (N, F, OH, OW), and so are *their* gradients:
+
+    y = Conv2d(x, w)            dx = Conv2dInput(g, w)      dw = Conv2dWeight(x, g)
+    z = Conv2dInput(g, w)       dg = Conv2d(z', w)          dw = Conv2dWeight(z', g)
+    u = Conv2dWeight(x, g)      dx = Conv2dInput(g, u')     dg = Conv2d(x, u')
+
+(a prime marks the upstream gradient). The two gradient forms are told the shape to return, since stride leaves it open:
+with stride 2, images of 7 and of 8 pixels both give 4 windows. ``Conv2dInput`` by itself is transposed convolution.
+
+Every form takes the same ``geometry``: stride, padding and dilation as (height, width) pairs, and groups.
+"""
+
+from __future__ import annotations
+
+from minivision_kernels import run
+
+from ..autograd import Function
+
+
+class Conv2d(Function):
+    def forward(self, x, w, **geometry):
+        self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
+        return run("conv2d_forward", x, w, **geometry)
+
+    def backward(self, grad):
+        x, w = self.inputs
+        return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
+            Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
+
+
+class Conv2dInput(Function):
+    """Spread every output back over the pixels it saw; where windows overlap, contributions add up."""
+
+    def forward(self, g, w, shape, **geometry):
+        self.geometry, self.w_shape = geometry, w.shape
+        return run("conv2d_input", g, w, shape, **geometry)
+
+    def backward(self, grad):
+        g, w = self.inputs
+        return Conv2d.apply(grad, w, **self.geometry) if self.needs_grad[0] else None, \
+            Conv2dWeight.apply(grad, g, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
+
+
+class Conv2dWeight(Function):
+    """Correlate the image with the outputs: how much did pixel (i, j) of each window take part?"""
+
+    def forward(self, x, g, shape, **geometry):
+        self.geometry, self.x_shape = geometry, x.shape
+        return run("conv2d_weight", x, g, shape, **geometry)
+
+    def backward(self, grad):
+        x, g = self.inputs
+        return Conv2dInput.apply(g, grad, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
+            Conv2d.apply(x, grad, **self.geometry) if self.needs_grad[1] else None

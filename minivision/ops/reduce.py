@@ -1,0 +1,84 @@
+"""Operations that make an array smaller: sums, the log of a sum of exponentials, and picking elements by index.
+
+A maximum is a pick: find where it is, then take the element there. The gradient goes back to that one element, so a tie
+goes to the first, as argmax says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from minivision_kernels import array_module
+
+from ..autograd import Function
+from .shape import BroadcastTo
+
+
+def kept_shape(shape, axes):
+    """``shape`` with the reduced axes as 1."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+class Sum(Function):
+    """Every element of a sum has slope 1: the gradient is copied to all of them."""
+
+    keeps_inputs = False
+
+    def forward(self, x, axes, keepdim):
+        self.shape, self.kept = x.shape, kept_shape(x.shape, axes)
+        return x.sum(axis=axes, keepdims=keepdim)
+
+    def backward(self, grad):
+        return BroadcastTo.apply(grad.reshape(self.kept), shape=self.shape)
+
+
+class LogSumExp(Function):
+    """log(sum(exp(x))) with the maximum taken out first, so that exp sees nothing above 0. Its slope is softmax."""
+
+    floats_only, keeps_output = True, True
+
+    def forward(self, x, axes, keepdim):
+        xp = array_module(x)
+        self.kept = kept_shape(x.shape, axes)
+        top = x.max(axis=axes, keepdims=True, initial=-xp.inf)
+        top = xp.where(xp.isfinite(top), top, 0)                 # all -inf stays -inf, and inf - inf never happens
+        with np.errstate(divide="ignore"):
+            out = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
+        return out if keepdim else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+    def backward(self, grad):
+        x, = self.inputs
+        return grad.reshape(self.kept) * (x - self.output.reshape(self.kept)).exp()
+
+
+class TakeAlong(Function):
+    """out[..., j, ...] = x[..., index[..., j, ...], ...] along one axis; ``index`` has x's shape in all the others."""
+
+    keeps_inputs = False
+
+    def forward(self, x, index, axis):
+        self.index, self.axis, self.length = self.keep(index), axis, x.shape[axis]
+        return array_module(x).take_along_axis(x, index, axis)
+
+    def backward(self, grad):
+        return PutAlong.apply(grad, index=self.index, axis=self.axis, length=self.length)
+
+
+class PutAlong(Function):
+    """The adjoint of `TakeAlong`: zeros of ``length`` along the axis, and every value added where it was taken from."""
+
+    keeps_inputs = False
+
+    def forward(self, grad, index, axis, length):
+        xp = array_module(grad)
+        self.index, self.axis = self.keep(index), axis
+        out = xp.zeros(grad.shape[:axis] + (length,) + grad.shape[axis + 1:], grad.dtype)
+        if index.shape[axis] == 1:                               # nothing can be added twice
+            xp.put_along_axis(out, index, grad, axis)
+        else:
+            places = list(xp.indices(index.shape, sparse=True))
+            places[axis] = index
+            xp.add.at(out, tuple(places), grad)
+        return out
+
+    def backward(self, grad):
+        return TakeAlong.apply(grad, index=self.index, axis=self.axis)

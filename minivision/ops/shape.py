@@ -1,0 +1,106 @@
+"""Operations that move elements without changing them. Each backward moves the gradient back the same way."""
+
+from __future__ import annotations
+
+from minivision_kernels import array_module
+
+from ..autograd import Function
+
+
+class Reshape(Function):
+    keeps_inputs = False
+
+    def forward(self, x, shape):
+        self.shape = x.shape
+        return x.reshape(shape)
+
+    def backward(self, grad):
+        return Reshape.apply(grad, shape=self.shape)
+
+
+class Permute(Function):
+    """Axis i of the result is axis ``axes[i]`` of the input."""
+
+    keeps_inputs = False
+
+    def forward(self, x, axes):
+        self.axes = axes
+        return x.transpose(axes)
+
+    def backward(self, grad):
+        return Permute.apply(grad, axes=tuple(self.axes.index(i) for i in range(len(self.axes))))
+
+
+class BroadcastTo(Function):
+    """Repeat along axes of length 1 and new leading axes. The base class sums the gradient back, as for any operation."""
+
+    keeps_inputs = False
+
+    def forward(self, x, shape):
+        return array_module(x).broadcast_to(x, shape)
+
+    def backward(self, grad):
+        return grad
+
+
+class GetItem(Function):
+    """x[index], for anything that NumPy accepts as an index."""
+
+    keeps_inputs = False
+
+    def forward(self, x, index):
+        self.index, self.shape = index, x.shape
+        return x[index]
+
+    def backward(self, grad):
+        return PutItem.apply(grad, index=self.index, shape=self.shape)
+
+
+class PutItem(Function):
+    """The adjoint of `GetItem`: zeros, with each value added where it was read. An element read twice gets both."""
+
+    keeps_inputs = False
+
+    def forward(self, grad, index, shape):
+        self.index = index
+        xp = array_module(grad)
+        out = xp.zeros(shape, grad.dtype)
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts):
+            xp.add.at(out, index, grad)                          # integers may name an element more than once
+        else:
+            out[index] = grad                                    # slices and masks cannot
+        return out
+
+    def backward(self, grad):
+        return GetItem.apply(grad, index=self.index)
+
+
+class Cat(Function):
+    """Arrays laid end to end along one axis; each gets back its own stretch of the gradient."""
+
+    keeps_inputs = False
+
+    def forward(self, *arrays, axis):
+        self.axis, self.lengths = axis, [a.shape[axis] for a in arrays]
+        return array_module(arrays[0]).concatenate(arrays, axis)
+
+    def backward(self, grad):
+        parts, start = [], 0
+        for length in self.lengths:
+            parts.append(grad[(slice(None),) * self.axis + (slice(start, start + length),)])
+            start += length
+        return tuple(parts)
+
+
+class Pad(Function):
+    """A border of ``value`` around the array: ``widths[i]`` elements before and after along axis i."""
+
+    keeps_inputs = False
+
+    def forward(self, x, widths, value):
+        self.inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
+        return array_module(x).pad(x, widths, constant_values=value)
+
+    def backward(self, grad):
+        return grad[self.inside]

@@ -1,0 +1,160 @@
+"""From gradients to steps. Parameters are updated in place, so a graph that still needs their values refuses first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from minivision_kernels import array_module, run
+
+from ..device import move
+from ..saved import check_free
+from ..tensor import Tensor
+
+
+class Optimizer:
+    """What all optimisers share: the parameters, ``lr``, and a state that can be saved and loaded.
+
+    A subclass lists in ``slots`` the arrays it keeps for each parameter, and does its mathematics in ``update``.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Tensor], lr: float, **settings: Any):
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__} got no parameters; pass model.parameters(), and only once, since it is "
+                             "used up by looking at it")
+        for i, p in enumerate(self.params):
+            if not isinstance(p, Tensor) or not p.requires_grad:
+                raise TypeError(f"{type(self).__name__}: parameter {i} is not a Tensor with requires_grad=True")
+        _not_negative(type(self).__name__, lr=lr)
+        self.lr = float(lr)
+        self.settings = settings
+        self.steps = 0
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient.
+
+        Raises:
+            InPlaceError: a graph that has not run backward still needs a parameter's value; nothing is changed then.
+        """
+        for p in self.params:
+            if p.grad is not None:
+                check_free(p._data, "a parameter")
+        self.steps += 1
+        for p, state in zip(self.params, self.state):
+            if p.grad is not None:
+                self.update(p._data, p.grad._data, state)
+
+    def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
+        """Change the array ``param`` in place; ``state`` is this parameter's own dict, empty at first."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Settings as numbers and, for each parameter and slot, an array by the name ``"<parameter>.<slot>"``."""
+        result: dict[str, Any] = {"name": type(self).__name__, "lr": self.lr, "steps": self.steps, **self.settings}
+        for i, state in enumerate(self.state):
+            for slot, value in state.items():
+                result[f"{i}.{slot}"] = value if isinstance(value, int) else Tensor(value.copy())
+        return result
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a ``state_dict`` of the same kind of optimiser over the same parameters.
+
+        Raises:
+            ValueError: it is for another optimiser or other parameters; nothing is changed then.
+        """
+        values = dict(state)
+        name = values.pop("name", None)
+        if name != type(self).__name__:
+            raise ValueError(f"the optimiser state is for {name}, expected {type(self).__name__}")
+        try:
+            lr, steps = float(values.pop("lr")), int(values.pop("steps"))
+            settings = {k: values.pop(k) for k in self.settings}
+        except KeyError as problem:
+            raise ValueError(f"the optimiser state lacks {problem}; it was not written by {name}.state_dict()") from None
+        loaded: list[dict[str, Any]] = [{} for _ in self.params]
+        for key, value in values.items():
+            number, _, slot = key.partition(".")
+            if slot not in self.slots or not number.isdigit() or int(number) >= len(self.params):
+                raise ValueError(f"the optimiser state has an entry {key!r} that fits none of the {len(self.params)} parameters")
+            p = self.params[int(number)]
+            if isinstance(value, (int, np.integer)):
+                loaded[int(number)][slot] = int(value)
+            elif value.shape != p.shape:
+                raise ValueError(f"the optimiser state is for another model: {key} has shape {value.shape}, expected {p.shape}")
+            else:
+                loaded[int(number)][slot] = move(np.array(value, dtype=p.dtype), p.device)
+        self.lr, self.steps, self.state = lr, steps, loaded
+        self.settings.update({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+
+
+def _not_negative(name: str, **values: float) -> None:
+    for argument, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < float("inf"):
+            raise ValueError(f"{name}: got {argument}={value!r}, expected a number >= 0")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, as PyTorch defines it (Sutskever et al. 2013 for the momentum).
+
+        g = grad + weight_decay * p
+        v = momentum * v + (1 - dampening) * g      (v = g in the first step)
+        p = p - lr * v                              (p - lr * (g + momentum * v) with nesterov)
+    """
+
+    slots = ("velocity",)
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float = 0, nesterov: bool = False):
+        _not_negative("SGD", momentum=momentum, weight_decay=weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
+        super().__init__(params, lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
+
+    def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
+        first = "velocity" not in state
+        if self.settings["momentum"] and first:
+            state["velocity"] = array_module(param).zeros_like(param)
+        run("sgd_update", param, grad, state.get("velocity"), lr=self.lr, first=first, **self.settings)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1): steps of about ``lr`` in each coordinate, whatever the gradient's size.
+
+        m = b1 m + (1 - b1) g          v = b2 v + (1 - b2) g²
+        p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    """
+
+    slots = ("m", "v", "t")
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0):
+        _not_negative("Adam", eps=eps, weight_decay=weight_decay)
+        if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"Adam: got betas={betas!r}, expected two numbers in 0 .. 1 (without 1)")
+        super().__init__(params, lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+
+    def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
+        xp = array_module(param)
+        (b1, b2), eps, decay = self.settings["betas"], self.settings["eps"], self.settings["weight_decay"]
+        if not state:
+            state.update(m=xp.zeros_like(param), v=xp.zeros_like(param), t=0)
+        if decay:
+            grad = grad + decay * param
+        state["t"] += 1
+        m, v, t = state["m"], state["v"], state["t"]
+        m *= b1
+        m += (1 - b1) * grad
+        v *= b2
+        v += (1 - b2) * (grad * grad)
+        size = xp.sqrt(v) * (1 / (1 - b2 ** t) ** 0.5) + eps
+        param -= (self.lr / (1 - b1 ** t)) * m / size

@@ -1,0 +1,122 @@
+"""Arrays that a pending backward still needs, and why nobody may change them meanwhile.
+
+The derivative of ``x * y`` with respect to ``x`` is ``y``: backward reads the values that forward saw. Change ``y`` in
+between and the gradient is silently wrong. So every array that a recorded operation keeps is *held* here until its
+backward has run (or its result is thrown away), and an attempt to change it is an error that names the operation:
+
+- NumPy's own write flag is cleared, so that ``array[0] = 5`` fails wherever the array was obtained;
+- ``tensor.data`` shows a held array as a `HeldArray`, which reads like any array and says in its error who needs it;
+- whatever changes arrays on purpose (optimisers, ``tensor.data = ...``, ``load_state_dict``) asks `check_free` first.
+
+What this cannot see: writes through a NumPy view that was taken by hand *before* the operation ran, and raw writes to
+GPU arrays, which have no write flag.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+
+class InPlaceError(RuntimeError, ValueError):
+    """An array that a pending backward needs was about to be changed."""
+
+
+class _Hold:
+    """One block of memory that is held: by how many operations, the first one's name, and the flags to restore."""
+
+    __slots__ = ("count", "name", "root", "switched")
+
+    def __init__(self, root: Any, name: str):
+        self.root, self.name, self.count = root, name, 0
+        self.switched: list[np.ndarray] = []
+
+
+_holds: dict[int, _Hold] = {}      # by id of the array that owns the memory; the hold keeps that array alive
+_lock = threading.RLock()          # reentrant: garbage collection may release a hold while another is being taken
+
+
+def memory_owner(array: Any) -> Any:
+    """The array whose memory ``array`` looks at: itself, or the base of the views it came through."""
+    while isinstance(base := getattr(array, "base", None), (np.ndarray, type(array))):
+        array = base
+    return array
+
+
+def hold(array: Any, name: str) -> None:
+    """Declare that the pending backward of operation ``name`` needs ``array`` unchanged."""
+    root = memory_owner(array)
+    with _lock:
+        entry = _holds.get(id(root))
+        if entry is None:
+            entry = _holds[id(root)] = _Hold(root, name)
+        entry.count += 1
+        for each in (root,) if array is root else (root, array):
+            if isinstance(each, np.ndarray) and each.flags.writeable:
+                each.flags.writeable = False
+                entry.switched.append(each)
+
+
+def let_go(array: Any) -> None:
+    """Take back one `hold`; the last one makes the memory writable again."""
+    root = memory_owner(array)
+    with _lock:
+        entry = _holds[id(root)]
+        entry.count -= 1
+        if entry.count == 0:
+            del _holds[id(root)]
+            for each in entry.switched:        # the owner of the memory comes first: a view may not outdo its base
+                each.flags.writeable = True
+
+
+def holder(array: Any) -> str | None:
+    """The name of an operation whose pending backward needs this memory, or None."""
+    entry = _holds.get(id(memory_owner(array)))
+    return None if entry is None else entry.name
+
+
+def check_free(array: Any, what: str = "this array") -> None:
+    """Raise `InPlaceError` if a pending backward needs the memory of ``array``."""
+    name = holder(array)
+    if name is not None:
+        raise InPlaceError(
+            f"{what} (shape {tuple(array.shape)}) cannot be changed: the pending backward of {name} still needs its "
+            f"values. Call backward() first, drop the result that was computed from it, compute that result under "
+            f"mv.no_grad(), or change a copy"
+        )
+
+
+class HeldArray(np.ndarray):
+    """A read-only look at an array that a pending backward needs: an ordinary array whose write errors say who."""
+
+    def _refuse(self) -> None:
+        if not self.flags.writeable:
+            check_free(self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._refuse()
+        super().__setitem__(index, value)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: tuple = (), **options: Any) -> Any:
+        written = (*out, inputs[0]) if method == "at" else out
+        for array in written:
+            if isinstance(array, HeldArray):
+                array._refuse()
+        if out:
+            options["out"] = tuple(_plain(x) for x in out)
+        return getattr(ufunc, method)(*(_plain(x) for x in inputs), **options)
+
+
+def _plain(array: Any) -> Any:
+    return array.view(np.ndarray) if isinstance(array, HeldArray) else array
+
+
+def as_user_sees(array: Any) -> Any:
+    """``array`` itself, or a `HeldArray` of it while it must not be changed."""
+    if isinstance(array, np.ndarray) and holder(array) is not None:
+        shown = array.view(HeldArray)
+        shown.flags.writeable = False
+        return shown
+    return array
