@@ -325,8 +325,13 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- arrays from anything
 
 
+_CHARS = frozenset("fd?bBhHiIlLqQ")              # NumPy's letters for float32, float64, bool and the integers
+
+
 def as_array(data: Any, dtype: Any = None) -> Any:
     """An array that a Tensor can hold, sharing memory where it can; Python floats become float32."""
+    if type(data) is np.ndarray and dtype is None and data.dtype.char in _CHARS:
+        return data                              # the usual case: what an operation has just computed
     if isinstance(data, Tensor):
         data = data._data
     module = array_module(data)
