@@ -8,6 +8,7 @@ from .tensor import Tensor  # first, since operations are made of Tensors
 from . import data, functional, models, nn, optim, random  # isort: skip
 from .autograd import Function, GraphError, grad, no_grad
 from .checkpoint import CheckpointError, load, save
+from .checking import GradcheckError, GradcheckReport, gradcheck, gradgradcheck
 from .creation import arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like
 from .device import DeviceError
 from .functional import (

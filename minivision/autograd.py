@@ -28,6 +28,9 @@ from .tensor import Tensor, as_operands
 class _Mode(threading.local):
     recording = True
 
+    def __init__(self) -> None:             # runs once in each thread
+        self.before: list[bool] = []        # the modes to return to, innermost last
+
 
 _mode = _Mode()
 
@@ -37,15 +40,14 @@ class _Recording(ContextDecorator):
 
     def __init__(self, on: bool):
         self.on = on
-        self.before: list[bool] = []        # a list, since one decorator object serves nested calls
 
     def __enter__(self) -> _Recording:
-        self.before.append(_mode.recording)
+        _mode.before.append(_mode.recording)
         _mode.recording = self.on
         return self
 
     def __exit__(self, *_: object) -> None:
-        _mode.recording = self.before.pop()
+        _mode.recording = _mode.before.pop()
 
 
 class no_grad(_Recording):
@@ -191,7 +193,7 @@ class Function:
             grad = unbroadcast(grad, shape, f"{name}.backward, input {i}")
         if grad.dtype != dtype:
             grad = grad.to(dtype=dtype)
-        if self._held is not None and holder(grad._data) is not None and not grad.requires_grad:
+        if self._held is not None and holder(grad._data) is not None:
             grad = grad.clone()      # backward returned what it had kept: a gradient must not alias the data
         return grad
 

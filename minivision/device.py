@@ -29,7 +29,7 @@ def move(array: Any, device: str) -> Any:
         DeviceError: there is no such GPU, or CuPy is not installed.
     """
     if device == "cpu":
-        return array if isinstance(array, np.ndarray) else array_module(array).asnumpy(array)
+        return np.asarray(array) if array_module(array) is np else array_module(array).asnumpy(array)
     if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
         raise ValueError(f"unknown device {device!r}; expected 'cpu', 'cuda' or 'cuda:<number>'")
     cupy = gpu_module()

@@ -330,7 +330,7 @@ _CHARS = frozenset("fd?bBhHiIlLqQ")              # NumPy's letters for float32, 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
     """An array that a Tensor can hold, sharing memory where it can; Python floats become float32."""
-    if type(data) is np.ndarray and dtype is None and data.dtype.char in _CHARS:
+    if type(data) is np.ndarray and dtype is None and data.dtype.char in _CHARS and data.dtype.isnative:
         return data                              # the usual case: what an operation has just computed
     if isinstance(data, Tensor):
         data = data._data
@@ -343,7 +343,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or (array.dtype.kind == "f" and array.dtype.itemsize < 4):
         raise TypeError(f"got data of dtype {array.dtype}; a Tensor holds float32, float64, integers or bool. Convert it "
                         "first, for example with array.astype('float32')")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Tensor, ...]:

@@ -45,6 +45,7 @@ def neg(x: Any) -> Tensor:
 def pow(x: Any, y: Any) -> Tensor:
     """x ** y. A Python number as exponent takes a faster way; a negative x needs a whole exponent, or gives nan."""
     if isinstance(x, Tensor) and isinstance(y, numbers.Real) and not isinstance(y, bool):
+        y = y.item() if isinstance(y, np.generic) else y         # a NumPy scalar would widen float32
         if x.dtype.kind != "f" and (isinstance(y, float) or y < 0):
             x = x.to(dtype="float32")
         return ops.PowNumber.apply(x, exponent=y)
@@ -119,7 +120,11 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
         raise ValueError("clip: min and max are both None; give at least one limit")
     if min is not None and max is not None and min > max:
         raise ValueError(f"clip: min {min} is larger than max {max}; exchange them")
-    return ops.Clip.apply(checks.tensor(x, "clip"), low=min, high=max)
+    x = checks.tensor(x, "clip")
+    low, high = (v.item() if isinstance(v, np.generic) else v for v in (min, max))
+    if x.dtype.kind != "f" and (isinstance(low, float) or isinstance(high, float)):
+        x = x.to(dtype="float32")
+    return ops.Clip.apply(x, low=low, high=high)
 
 
 def maximum(x: Any, y: Any) -> Tensor:

@@ -9,6 +9,7 @@ from minivision_kernels import array_module
 
 from ..ops import loss as ops
 from ..ops import reduce as reduce_ops
+from ..ops.elementwise import Where
 from ..tensor import Tensor
 from . import checks
 from .elementwise import softplus
@@ -89,6 +90,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     if weight is not None:
         share = share * _class_weights(weight, classes, x, name)._data[safe]
     picked = reduce_ops.TakeAlong.apply(x, index=xp.expand_dims(safe, 1), axis=1).squeeze(1)
+    if not counted.all():
+        picked = Where.apply(picked, 0.0, condition=counted)     # 0 * inf would be nan
     losses = -picked * Tensor(share)
     if reduction != "mean":
         return _reduce(losses, reduction)

@@ -40,7 +40,7 @@ class Conv2dInput(Function):
 
     def backward(self, grad):
         g, w = self.inputs
-        return Conv2d.apply(grad, w, **self.geometry) if self.needs_grad[0] else None, \
+        return fitted(Conv2d.apply(grad, w, **self.geometry), g.shape) if self.needs_grad[0] else None, \
             Conv2dWeight.apply(grad, g, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
 
 
@@ -54,4 +54,9 @@ class Conv2dWeight(Function):
     def backward(self, grad):
         x, g = self.inputs
         return Conv2dInput.apply(g, grad, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
-            Conv2d.apply(x, grad, **self.geometry) if self.needs_grad[1] else None
+            fitted(Conv2d.apply(x, grad, **self.geometry), g.shape) if self.needs_grad[1] else None
+
+
+def fitted(y, shape):
+    """The windows that ``shape`` counts: an image larger than its stride asks for (output_padding) has room for more."""
+    return y if y.shape == shape else y[:, :, :shape[2], :shape[3]]

@@ -60,7 +60,7 @@ class Div(Function):
 
     def backward(self, grad):
         x, y = self.inputs
-        return grad / y if self.needs_grad[0] else None, -grad * x / (y * y) if self.needs_grad[1] else None
+        return grad / y if self.needs_grad[0] else None, -grad * (x / y) / y if self.needs_grad[1] else None
 
 
 class Pow(Function):
