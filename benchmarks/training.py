@@ -101,15 +101,16 @@ def measure(case: tuple, steps: int, rounds: int) -> dict:
 
 
 def table(result: dict) -> str:
-    lines = ["| SmallCNN on | batch | ours, ms a step | PyTorch, ms a step | ours, s an epoch | PyTorch, s an epoch | our speed / PyTorch's |",
+    lines = ["| SmallCNN on | batch | ours, ms a step | PyTorch's | ours, s an epoch | PyTorch's | our speed / PyTorch's |",
              "|---|---|---|---|---|---|---|"]
     for r in result["rows"]:
         lines.append(f"| {r['data']} | {r['batch']} | {r['ours_ms']:.2f} | {r['pytorch_ms']:.2f} | {r['ours_epoch_s']:.1f} | "
                      f"{r['pytorch_epoch_s']:.1f} | {r['speed_ratio']:.2f} |")
     v = result["versions"]
     lines.append("")
-    lines.append(f"{result['machine']}, {result['threads']} threads, Python {v['python']}, NumPy {v['numpy']}, numba {v['numba']}, "
-                 f"PyTorch {v['torch']}, {result['date']}. One step is forward, backward and SGD, without loading data.")
+    lines.append(f"{result['machine']}, {result['threads']} threads, Python {v['python']}, NumPy {v['numpy']}, "
+                 f"numba {v['numba']}, PyTorch {v['torch']}, {result['date']}. One step is forward, backward and SGD, without "
+                 "loading data.")
     return "\n".join(lines)
 
 
@@ -138,9 +139,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns of each library")
     args = parser.parse_args()
 
-    import minivision_kernels as kernels
     import numba
     import torch
+
+    import minivision_kernels as kernels
 
     kernels.set_num_threads(args.threads)
     torch.set_num_threads(args.threads)

@@ -74,7 +74,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     try:
         return _unpack(json.loads(metadata[KEY]), arrays)
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise CheckpointError(f"the structure in {path} does not match its arrays ({problem}); the file is damaged") from problem
+        raise CheckpointError(f"the structure in {path} does not fit its arrays ({problem}); the file is damaged") from problem
 
 
 def _tensor(array: np.ndarray, name: str, path: Path) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from minivision_kernels import array_module
 
 from ..tensor import Tensor

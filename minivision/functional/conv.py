@@ -43,14 +43,15 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
     groups = _groups(groups, name)
     _filters(w, name)
     if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
-        raise ValueError(f"conv2d: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; expected "
-                         f"{w.shape[1] * groups} channels, and a number of filters that groups divides")
+        raise ValueError(f"conv2d: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; "
+                         f"expected {w.shape[1] * groups} channels, and a number of filters that groups divides")
     _bias(b, w.shape[0], name)
     if isinstance(padding, str):
         checks.chosen(padding, ("same", "valid"), "conv2d: padding")
         x, padding = _named_padding(x, w, stride, padding, dilation)
     padding = checks.pair(padding, "conv2d: padding", 0)
-    out_size = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    (*_, h, width), (*_, kh, kw) = x.shape, w.shape
+    out_size = conv_output_size((h, width), (kh, kw), stride, padding, dilation)
     if min(out_size) < 1:
         reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
         raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "

@@ -96,9 +96,10 @@ def _scale(z: Tensor, weight: Tensor | None, bias: Tensor | None, column: tuple[
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Set each element to 0 with probability ``p`` and divide the others by 1 - p, so that the mean stays (Srivastava et al. 2014).
+    """Set each element to 0 with probability ``p``, and divide the others by 1 - p so that the mean stays.
 
-    The mask comes from minivision's random numbers (`minivision.manual_seed`). Nothing happens when ``training`` is False.
+    (Srivastava et al. 2014.) The mask comes from minivision's random numbers (`minivision.manual_seed`). Nothing happens when
+    ``training`` is False.
     """
     x = checks.floating(checks.tensor(input, "dropout"), "dropout")
     if not 0 <= p <= 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from minivision_kernels.shapes import pool_output_size
 
 from ..ops import pool as ops
@@ -63,7 +64,8 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """
     x = checks.images(checks.tensor(input, "adaptive_avg_pool2d"), "adaptive_avg_pool2d")
     wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    wanted = tuple(n if want is None else want for want, n in zip(wanted, x.shape[2:], strict=True))
+    if len(wanted) == 2:
+        wanted = tuple(n if want is None else want for want, n in zip(wanted, x.shape[2:]))
     oh, ow = checks.pair(wanted, "adaptive_avg_pool2d: output_size", 1)
     h, w = x.shape[2:]
     if h < 1 or w < 1:
@@ -91,7 +93,8 @@ def _window(x: Tensor, name: str, kernel_size: Pair, stride: Pair | None, paddin
     border, spread = checks.pair(padding, f"{name}: padding", 0), checks.pair(dilation, f"{name}: dilation", 1)
     if any(2 * p > k for p, k in zip(border, kernel)):
         raise ValueError(f"{name}: padding {border} is more than half of kernel_size {kernel}; a window would see nothing else")
-    size = pool_output_size(x.shape[2:], kernel, step, border, spread, bool(ceil_mode))
+    *_, h, w = x.shape
+    size = pool_output_size((h, w), kernel, step, border, spread, bool(ceil_mode))
     if min(size) < 1:
         raise ValueError(f"{name}: the window {kernel} is larger than the input's {x.shape[2:]} pixels with padding {border}; "
                          "use a smaller kernel_size")

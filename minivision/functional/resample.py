@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from minivision_kernels import array_module
 
 from ..ops import shape as ops

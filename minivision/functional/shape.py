@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from minivision_kernels import array_module
 
 from ..ops import linear as linear_ops
@@ -94,23 +95,26 @@ def broadcast_to(x: Any, *shape: Any) -> Tensor:
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers."""
     parts = index if isinstance(index, tuple) else (index,)
-    plain = tuple(_index_part(p) for p in parts)
+    plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
     try:
         return ops.GetItem.apply(x, index=plain if isinstance(index, tuple) else plain[0])
     except IndexError as problem:
         raise IndexError(f"indexing a tensor of shape {x.shape}: {problem}") from None
 
 
-def _index_part(part: Any) -> Any:
+def _index_part(part: Any, module: Any) -> Any:
     if isinstance(part, Tensor):
         part = part._data
+    if isinstance(part, np.generic):
+        part = part.item()
     if isinstance(part, list):
         part = np.asarray(part, dtype=np.int64 if not part else None)
     if hasattr(part, "dtype") and hasattr(part, "copy"):
         if part.dtype.kind not in "biu":
             raise IndexError(f"an index array must hold bools or whole numbers, got {part.dtype}")
         part = np.array(part) if isinstance(part, HeldArray) else part.copy()      # backward needs it unchanged
-    elif not (part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer))):
+        part = module.asarray(part)
+    elif not (part is None or part is Ellipsis or isinstance(part, (slice, int))):
         raise IndexError(f"cannot index a tensor with {part!r} of type {type(part).__name__}")
     return part
 
@@ -172,14 +176,17 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
             limit = {"reflect": n - 1, "circular": n, "replicate": before + after if n else 0}[mode]
             if max(before, after) > limit:
                 raise ValueError(f"pad: {mode} padding of {max(before, after)} along axis {i} needs more than its {n} elements")
-            places = np.pad(np.arange(n), (before, after), {"replicate": "edge", "circular": "wrap"}.get(mode, mode))
+            how: Any = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
+            places = np.pad(np.arange(n), (before, after), how)
             index = (slice(None),) * i + (array_module(x._data).asarray(places),)
             x = ops.GetItem.apply(x, index=index)
     return x
 
 
 def matmul(x: Any, y: Any) -> Tensor:
-    """The matrix product over the last two axes, broadcasting over the others; a vector counts as a row (left) or column (right).
+    """The matrix product over the last two axes, broadcasting over the others.
+
+    A vector counts as a row on the left and as a column on the right.
 
     Shapes (..., n, k) @ (..., k, m) -> (..., n, m).
     """

@@ -6,7 +6,6 @@ goes to the first argument; ``clip`` passes the gradient at the bounds themselve
 
 from __future__ import annotations
 
-
 from minivision_kernels import array_module, run
 
 from ..autograd import Function

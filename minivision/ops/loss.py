@@ -11,6 +11,7 @@ from minivision_kernels import array_module, run
 
 from ..autograd import Function
 from ..tensor import Tensor
+from .reduce import top
 
 
 class Softmax(Function):
@@ -21,7 +22,7 @@ class Softmax(Function):
     def forward(self, x, axis):
         xp = array_module(x)
         self.axis = axis
-        out = xp.exp(x - x.max(axis=axis, keepdims=True, initial=-xp.inf))
+        out = xp.exp(x - top(x, (axis,)))
         out /= out.sum(axis=axis, keepdims=True)
         return out
 
@@ -38,7 +39,7 @@ class LogSoftmax(Function):
     def forward(self, x, axis):
         xp = array_module(x)
         self.axis = axis
-        shifted = x - x.max(axis=axis, keepdims=True, initial=-xp.inf)
+        shifted = x - top(x, (axis,))
         return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
 
     def backward(self, grad):

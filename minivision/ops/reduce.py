@@ -7,6 +7,7 @@ goes to the first, as argmax says.
 from __future__ import annotations
 
 import numpy as np
+
 from minivision_kernels import array_module
 
 from ..autograd import Function
@@ -16,6 +17,11 @@ from .shape import BroadcastTo
 def kept_shape(shape, axes):
     """``shape`` with the reduced axes as 1."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def top(x, axes):
+    """The maximum over ``axes``, kept: what to subtract before exp. Of nothing it is 0, for nothing is subtracted from."""
+    return x.max(axis=axes, keepdims=True) if x.size else array_module(x).zeros(kept_shape(x.shape, axes), x.dtype)
 
 
 class Sum(Function):
@@ -39,10 +45,10 @@ class LogSumExp(Function):
     def forward(self, x, axes, keepdim):
         xp = array_module(x)
         self.kept = kept_shape(x.shape, axes)
-        top = x.max(axis=axes, keepdims=True, initial=-xp.inf)
-        top = xp.where(xp.isfinite(top), top, 0)                 # all -inf stays -inf, and inf - inf never happens
+        most = top(x, axes)
+        most = xp.where(xp.isfinite(most), most, 0)              # all -inf stays -inf, and inf - inf never happens
         with np.errstate(divide="ignore"):
-            out = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
+            out = xp.log(xp.exp(x - most).sum(axis=axes, keepdims=True)) + most
         return out if keepdim else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
     def backward(self, grad):
@@ -75,7 +81,7 @@ class PutAlong(Function):
         if index.shape[axis] == 1:                               # nothing can be added twice
             xp.put_along_axis(out, index, grad, axis)
         else:
-            places = list(xp.indices(index.shape, sparse=True))
+            places = [xp.arange(n).reshape((n,) + (1,) * (index.ndim - 1 - i)) for i, n in enumerate(index.shape)]
             places[axis] = index
             xp.add.at(out, tuple(places), grad)
         return out

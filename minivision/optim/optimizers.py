@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
 from minivision_kernels import array_module, run
 
 from ..device import move
@@ -24,8 +25,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Tensor], lr: float, **settings: Any):
         self.params = list(params)
         if not self.params:
-            raise ValueError(f"{type(self).__name__} got no parameters; pass model.parameters(), and only once, since it is "
-                             "used up by looking at it")
+            raise ValueError(f"{type(self).__name__} got no parameters; pass model.parameters(), afresh each time")
         for i, p in enumerate(self.params):
             if not isinstance(p, Tensor) or not p.requires_grad:
                 raise TypeError(f"{type(self).__name__}: parameter {i} is not a Tensor with requires_grad=True")
@@ -85,7 +85,7 @@ class Optimizer:
         for key, value in values.items():
             number, _, slot = key.partition(".")
             if slot not in self.slots or not number.isdigit() or int(number) >= len(self.params):
-                raise ValueError(f"the optimiser state has an entry {key!r} that fits none of the {len(self.params)} parameters")
+                raise ValueError(f"the optimiser state has an entry {key!r} that fits none of {len(self.params)} parameters")
             p = self.params[int(number)]
             if isinstance(value, (int, np.integer)):
                 loaded[int(number)][slot] = int(value)

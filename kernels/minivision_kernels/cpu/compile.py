@@ -1,0 +1,236 @@
+"""From a Python function with loops to machine code: the one place that knows Numba.
+
+A kernel is written as a plain function over arrays, and its annotations are its signature:
+
+    @compiled(parallel=True)
+    def scale(x: In2, y: Out2, factor: float):
+        for i in prange(x.shape[0]):
+            for j in range(x.shape[1]):
+                y[i, j] = factor * x[i, j]
+
+    scale(x, y, 3.0, work=x.size)
+
+``In2`` is a C-contiguous float array of two axes that is only read, ``Out2`` one that is written; ``IntIn1`` and
+``Int32Out4`` are int64 and int32 arrays likewise; ``int`` is int64, ``float`` a scalar of the arrays' own float type.
+Each kernel is compiled at its first call, once for float32 and once for float64, for exactly that signature. A
+read-only array is a wider type than a writable one, so both fit the one compiled ``In2``: no call compiles again.
+
+Functions that kernels call are marked ``@helper``. Until something is compiled, kernels and helpers are the Python
+functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.
+
+No kernel uses fast math: sums keep their order, so results do not depend on how LLVM vectorises or on the number of
+threads. A kernel with ``parallel=True`` has a serial twin compiled from the same source, for work too small to share
+(``work``, in multiply-adds or visited elements) and for processes that must not start threads (see ``threads.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import inspect
+import threading
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, get_type_hints
+
+import numpy as np
+
+from minivision_kernels.cpu import threads
+from minivision_kernels.cpu.cache import PACKAGE, cache_info
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What the compiler must know of an array argument."""
+
+    element: str                # "float": the float type the kernel is compiled for; else a NumPy name
+    ndim: int
+    writable: bool
+
+    def __str__(self) -> str:
+        return f"a {'writable ' * self.writable}C-contiguous {self.element} array of {self.ndim} axes"
+
+
+In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 1, False)]
+In2: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 2, False)]
+In3: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 3, False)]
+In4: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 4, False)]
+Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 1, True)]
+Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 2, True)]
+Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 3, True)]
+Out4: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 4, True)]
+IntIn1: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 1, False)]
+Int32In4: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 4, False)]
+Int32Out4: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 4, True)]
+
+prange = range                  # in Python; while compiling, Numba's parallel range takes its place
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+SERIAL_BELOW = 30_000           # a parallel region costs a few microseconds: about this much work
+OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
+
+_compiling = threading.RLock()
+
+
+def floats(*args: Any, **options: Any) -> bool:
+    """What compiled rungs accept: float32 and float64 arrays, where Numba is installed."""
+    return args[0].dtype in FLOATS and _have_numba()
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """``array`` itself if compiled code can read it, else a copy."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else array.copy(order="C")
+
+
+def compiled(parallel: bool = False) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a function a kernel: compiled at its first call, for the signature its annotations state."""
+    return lambda function: Kernel(function, parallel)
+
+
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that kernels call; it is compiled into them."""
+    _helpers.add(function)
+    return function
+
+
+_helpers: set[Callable[..., Any]] = set()
+
+
+class Kernel:
+    """A function that writes into its output arrays, and its compiled forms."""
+
+    def __init__(self, function: Callable[..., None], parallel: bool):
+        functools.update_wrapper(self, function)
+        self.name = function.__name__
+        self.function = function
+        self.parallel = parallel
+        hints = get_type_hints(function, include_extras=True)
+        names = inspect.signature(function).parameters
+        self.signature: dict[str, Any] = {n: getattr(hints[n], "__metadata__", (hints[n],))[0] for n in names}
+        self.forms: tuple[dict[np.dtype, Any], dict[np.dtype, Any]] = ({}, {})      # serial, parallel: by float type
+        self._typed_by = next(
+            place for place, spec in enumerate(self.signature.values())
+            if isinstance(spec, ArraySpec) and spec.element == "float"
+        )
+
+    def __call__(self, *args: Any, work: int = 0) -> None:
+        """Run on arrays and scalars, all positional; in parallel if that is allowed and ``work`` is worth it."""
+        share = self.parallel and work >= SERIAL_BELOW and not threads.serial_only
+        dtype = args[self._typed_by].dtype
+        form = self.forms[share].get(dtype) or self._form(dtype, share)
+        try:
+            if share:
+                with threads.region():
+                    form(*args)
+            else:
+                form(*args)
+        except TypeError as error:
+            raise TypeError(self._explain(args, dtype)) from error
+
+    def _form(self, dtype: np.dtype, parallel: bool) -> Any:
+        """Compile for one float type, or load that from the disk."""
+        with _compiling:
+            if dtype not in self.forms[parallel]:
+                self.forms[parallel][dtype] = self._compile(dtype, parallel)
+            return self.forms[parallel][dtype]
+
+    def _compile(self, dtype: np.dtype, parallel: bool) -> Any:
+        if dtype not in FLOATS:
+            raise TypeError(f"{self.name} takes float32 or float64 arrays, got {dtype}; convert with .astype")
+        numba = _import_numba()
+        if numba.config.DISABLE_JIT:
+            return self.function
+        function = _for_numba(self.function)
+        signature = tuple(_numba_type(spec, dtype) for spec in self.signature.values())
+        jit = functools.partial(numba.njit, parallel=parallel, **OPTIONS)
+        if cache_info().writable and PACKAGE in Path(inspect.getfile(function)).resolve().parents:
+            # The two twins differ in nothing that Numba's cache looks at, so they must not share a folder.
+            folder = cache_info().folder / ("parallel" if parallel else "serial")
+            try:
+                with _cache_folder(numba, folder):
+                    return jit(signature, cache=True)(function)
+            except Exception:
+                pass                    # a full disk or a damaged file costs us the cache, not the result; an error in
+                                        # the kernel itself comes again below
+        return jit(signature)(function)
+
+    def _explain(self, args: tuple[Any, ...], dtype: np.dtype) -> str:
+        """Say which argument does not fit the signature; compiled code only knows that one does not."""
+        if len(args) != len(self.signature):
+            return f"{self.name} takes {', '.join(self.signature)}; got {len(args)} arguments"
+        for (name, spec), value in zip(self.signature.items(), args):
+            if isinstance(spec, ArraySpec) and not _fits(value, spec, dtype):
+                got = "of type " + type(value).__name__
+                if isinstance(value, np.ndarray):
+                    got = f"{value.dtype} {value.shape}, " + (
+                        "read-only" if spec.writable and not value.flags.writeable else
+                        "contiguous" if value.flags.c_contiguous else "not contiguous")
+                return f"{self.name}: {name} must be {spec}, float meaning {dtype}; got one that is {got}"
+        return f"{self.name} failed on arguments that fit its signature"
+
+
+def _fits(value: Any, spec: ArraySpec, dtype: np.dtype) -> bool:
+    return (
+        isinstance(value, np.ndarray) and value.ndim == spec.ndim and value.flags.c_contiguous and value.flags.aligned
+        and value.dtype == (dtype if spec.element == "float" else np.dtype(spec.element))
+        and (value.flags.writeable or not spec.writable)
+    )
+
+
+def _numba_type(spec: Any, dtype: np.dtype) -> Any:
+    from numba import types as nt
+
+    scalar = getattr(nt, dtype.name)
+    if isinstance(spec, ArraySpec):
+        element = scalar if spec.element == "float" else getattr(nt, spec.element)
+        return nt.Array(element, spec.ndim, "C", readonly=not spec.writable)
+    return {int: nt.int64, bool: nt.boolean, float: scalar}[spec]
+
+
+def _for_numba(function: Any) -> Any:
+    """A copy of ``function`` that sees Numba's ``prange`` and compiled helpers where the original sees Python's."""
+    namespace = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = namespace.get(name)
+        if value is range:
+            namespace[name] = _import_numba().prange
+        elif inspect.isfunction(value) and value in _helpers:
+            namespace[name] = _compiled_helper(value)
+    copy = types.FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
+    copy.__qualname__ = function.__qualname__
+    return copy
+
+
+@functools.cache
+def _compiled_helper(function: Callable[..., Any]) -> Any:
+    return _import_numba().njit(**OPTIONS)(_for_numba(function))
+
+
+@contextlib.contextmanager
+def _cache_folder(numba: Any, folder: Path) -> Iterator[None]:
+    """Point Numba's disk cache at ``folder`` for a moment; the setting belongs to the user."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@functools.cache
+def _have_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def _import_numba() -> Any:
+    try:
+        import numba
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "this rung is compiled by Numba, which is not installed; install numba, or call the 'numpy' rung"
+        ) from error
+    return numba

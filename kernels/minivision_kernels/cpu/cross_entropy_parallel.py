@@ -1,0 +1,42 @@
+"""Cross entropy, the rows shared between threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out1, Out2, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.cross_entropy_loops import row_gradient, row_loss
+from minivision_kernels.ladder import rung
+from minivision_kernels.reference.cross_entropy import check_labels
+
+EXP = 8             # an exponential costs about as much as this many multiply-adds
+
+
+@rung("cross_entropy_forward", name="parallel", device="cpu", accepts=floats)
+def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The rows are shared between the threads; most of the time goes into exponentials, which double with the cores."""
+    check_labels(labels, logits.shape)
+    losses = np.empty(len(logits), logits.dtype)
+    _forward(contiguous(logits), contiguous(labels), losses, work=EXP * logits.size)
+    return losses
+
+
+@rung("cross_entropy_backward", name="parallel", device="cpu", accepts=floats)
+def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The rows are shared between the threads."""
+    check_labels(labels, logits.shape)
+    gradient = np.empty(logits.shape, logits.dtype)
+    _backward(contiguous(logits), contiguous(labels), contiguous(g), gradient, work=EXP * logits.size)
+    return gradient
+
+
+@compiled(parallel=True)
+def _forward(logits: In2, labels: IntIn1, losses: Out1):
+    for n in prange(logits.shape[0]):
+        losses[n] = row_loss(logits[n], labels[n])
+
+
+@compiled(parallel=True)
+def _backward(logits: In2, labels: IntIn1, g: In1, gradient: Out2):
+    for n in prange(logits.shape[0]):
+        row_gradient(logits[n], labels[n], g[n], gradient[n])

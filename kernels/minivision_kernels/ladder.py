@@ -1,0 +1,176 @@
+"""The register of rungs: for each operation its implementations, from the slowest to the fastest.
+
+A rung is a function marked with ``@rung``. It lives in a module of the operation's family, and ``FAMILIES`` lists those
+modules in ladder order, so that the table below is the whole register: to add a rung, write its module and name it
+here. Modules are imported when somebody asks for the ladder, not before.
+
+Which rung ``best`` chooses
+---------------------------
+The fastest rung (the last of the ladder) that
+1. runs on the device of the first array: a NumPy array asks for "cpu", a CuPy array for "cuda";
+2. is repeatable: its result has the same bits whatever the number of threads. NumPy's matrix products need not be:
+   the BLAS behind them may split sums by thread count. They are chosen only where nothing else can run;
+3. accepts the arguments: compiled rungs take float32 and float64, the NumPy ones any dtype.
+
+The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads
+and never on a measurement: the same program gives the same bits on every run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung"]
+
+# Family -> (its operations, its modules in ladder order: slowest first, as measured on layers of small networks).
+# Between neighbours the order can turn on other sizes; where it does, the docstrings of the rungs say so.
+FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "conv": (
+        ("conv2d_forward", "conv2d_input"),
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel"),
+    ),
+    "conv weight": (
+        ("conv2d_weight",),
+        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv"),
+    ),
+    "pool": (
+        ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),
+        ("reference.pool", "cpu.pool_loops", "cpu.pool_parallel"),
+    ),
+    "relu": (
+        ("relu_forward", "relu_backward"),
+        ("reference.relu", "cpu.relu_loops", "cpu.relu_parallel"),
+    ),
+    "linear": (
+        ("linear_forward", "linear_input", "linear_weight"),
+        ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear"),
+    ),
+    "cross_entropy": (
+        ("cross_entropy_forward", "cross_entropy_backward"),
+        ("reference.cross_entropy", "cpu.cross_entropy_loops", "cpu.cross_entropy_parallel"),
+    ),
+    "sgd": (
+        ("sgd_update",),
+        ("cpu.sgd_loops", "reference.sgd", "cpu.sgd_parallel"),
+    ),
+}
+FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}
+
+
+class UnknownOperation(KeyError):
+    """The name is not that of an operation; the message lists those there are."""
+
+    def __str__(self) -> str:       # KeyError would show the message in quotes
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One implementation of one operation; calling it calls the function."""
+
+    op: str
+    name: str
+    device: str                                 # "cpu" or "cuda"
+    doc: str                                    # what changed from the rung below, and why it is faster
+    function: Callable[..., Any]
+    repeatable: bool                            # the same bits for every number of threads
+    accepts: Callable[..., bool] | None         # of the call's arguments; None: everything
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.function(*args, **options)
+
+    def __repr__(self) -> str:
+        return f"<rung {self.op} / {self.name} on {self.device}>"
+
+
+_registered: dict[tuple[str, str], list[Rung]] = {}     # (module, op) -> its rungs, in the order of the file
+_ladders: dict[str, list[Rung]] = {}
+_choices: dict[tuple[str, str], tuple[Rung, ...]] = {}  # (op, device) -> the rungs `best` may choose from, best first
+
+
+def rung(
+    op: str, *, name: str, device: str, repeatable: bool = True, accepts: Callable[..., bool] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a function as a rung of ``op``. Its docstring says what changed from the rung below."""
+    if op not in FAMILY_OF:
+        raise _unknown(op)
+
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+        new = Rung(op, name, device, inspect.getdoc(function) or "", function, repeatable, accepts)
+        rungs = _registered.setdefault((function.__module__, op), [])
+        rungs[:] = [old for old in rungs if old.name != name] + [new]       # a module may be reloaded
+        return function
+
+    return mark
+
+
+def ops() -> list[str]:
+    """The names of all operations, by family."""
+    return list(FAMILY_OF)
+
+
+def ladder(op: str) -> list[Rung]:
+    """All rungs of ``op``, slowest first. The first call imports the modules of its family."""
+    if op not in _ladders:
+        if op not in FAMILY_OF:
+            raise _unknown(op)
+        package = __name__.rpartition(".")[0]
+        modules = [f"{package}.{name}" for name in FAMILIES[FAMILY_OF[op]][1]]
+        for module in modules:
+            importlib.import_module(module)
+        _ladders[op] = [rung for module in modules for rung in _registered.get((module, op), [])]
+    return list(_ladders[op])
+
+
+def best(op: str, *arrays: Any, **options: Any) -> Rung:
+    """The rung that ``run`` would call with these arguments; this module's docstring states the rule."""
+    first = arrays[0]
+    device = "cpu" if type(first) is np.ndarray or array_module(first) is np else "cuda"
+    choices = _choices.get((op, device)) or _choose_from(op, device)
+    for candidate in choices:
+        if candidate.accepts is None or candidate.accepts(*arrays, **options):
+            return candidate
+    raise TypeError(
+        f"no rung of {op} on {device} accepts {', '.join(_describe(a) for a in arrays)}; "
+        "convert the arrays to float32 or float64"
+    )
+
+
+def run(op: str, *args: Any, **options: Any) -> Any:
+    """Call the best rung of ``op``."""
+    return best(op, *args, **options).function(*args, **options)
+
+
+def array_module(array: Any) -> ModuleType:
+    """``numpy`` or ``cupy``, whichever ``array`` belongs to; CuPy is not imported unless the array is its own."""
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module("cupy")
+    return np
+
+
+def _choose_from(op: str, device: str) -> tuple[Rung, ...]:
+    """The rungs on ``device``, best first, the unrepeatable ones after all others."""
+    fastest_first = [rung for rung in reversed(ladder(op)) if rung.device == device]
+    if not fastest_first:
+        raise NotImplementedError(f"{op} has no rung on {device} yet; move the arrays to cpu")
+    choices = tuple(sorted(fastest_first, key=lambda rung: not rung.repeatable))        # the sort is stable
+    _choices[op, device] = choices
+    return choices
+
+
+def _unknown(op: str) -> UnknownOperation:
+    near = difflib.get_close_matches(str(op), FAMILY_OF, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UnknownOperation(f"there is no operation {op!r}; {hint}The operations are: {', '.join(FAMILY_OF)}")
+
+
+def _describe(value: Any) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else repr(value)

@@ -1,0 +1,44 @@
+"""One step of stochastic gradient descent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.ladder import rung
+
+
+@rung("sgd_update", name="numpy", device="cpu")
+def sgd_update(
+    param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, lr: float, momentum: float, dampening: float,
+    weight_decay: float, nesterov: bool, first: bool,
+) -> None:
+    """Update ``param`` and ``velocity`` in place; all three arrays have one shape. Returns nothing.
+
+        d = grad + weight_decay * param
+        velocity = d if first else momentum * velocity + (1 - dampening) * d
+        d = d + momentum * velocity if nesterov else velocity
+        param = param - lr * d
+
+    ``velocity`` may be None when there is no momentum; the two middle lines then fall away. ``first`` marks the first
+    step of this parameter, which is not dampened (PyTorch, ``torch.optim.SGD``).
+    """
+    check_update(param, grad, velocity, momentum)
+    d = grad + weight_decay * param if weight_decay else grad
+    if velocity is not None and momentum:
+        velocity[...] = d if first else momentum * velocity + (1 - dampening) * d
+        d = d + momentum * velocity if nesterov else velocity
+    param -= lr * d
+
+
+def check_update(param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, momentum: float) -> None:
+    """The arrays of an update share one shape and dtype, and the ones written can be."""
+    if momentum and velocity is None:
+        raise ValueError(f"momentum is {momentum} but velocity is None; pass an array like param, or momentum 0")
+    for name, array in (("param", param), ("grad", grad), ("velocity", velocity)):
+        if array is None:
+            continue
+        if array.shape != param.shape or array.dtype != param.dtype:
+            raise ValueError(
+                f"{name} is {array.dtype} {array.shape}; expected {param.dtype} {param.shape}, the same as param")
+        if name != "grad" and not array.flags.carray:
+            raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")

@@ -1,0 +1,40 @@
+"""Output sizes: the one place where a window meets the edge of the image.
+
+The rules are PyTorch's (documentation of ``Conv2d``, ``MaxPool2d``, ``AvgPool2d``, section "Shape"), so that layers
+taken from there keep their shapes.
+"""
+
+from __future__ import annotations
+
+Pair = tuple[int, int]          # (vertical, horizontal)
+
+
+def conv_output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    """(OH, OW) of a convolution over an image of ``size`` (H, W); 0 along an axis where the window does not fit.
+
+    OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, and OW likewise.
+    """
+    height, width = (
+        max(0, (n + 2 * p - d * (k - 1) - 1) // s + 1)
+        for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation)
+    )
+    return height, width
+
+
+def pool_output_size(
+    size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1), ceil_mode: bool = False,
+) -> Pair:
+    """(OH, OW) of a pooling over an image of ``size`` (H, W); 0 along an axis where the window does not fit.
+
+    As for a convolution; ``ceil_mode`` rounds up instead of down, which lets the last window hang over the bottom or
+    right edge, but only if it starts inside the image or its left padding: a window of padding alone is left out.
+    """
+    def along(n: int, k: int, s: int, p: int, d: int) -> int:
+        room = n + 2 * p - d * (k - 1) - 1
+        out = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (out - 1) * s >= n + p:
+            out -= 1
+        return max(0, out)
+
+    height, width = (along(*axis) for axis in zip(size, kernel_size, stride, padding, dilation))
+    return height, width

@@ -1,0 +1,306 @@
+"""How kernels are compiled: for which types, how often, kept where, and with how many threads."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minivision_kernels as mk
+from minivision_kernels.cpu import cache, threads
+from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Kernel, Out1, compiled, helper, prange
+
+PACKAGE = Path(mk.__file__).parent
+
+
+def python(program, folder=PACKAGE.parent, cache_folder=None, **environment):
+    """What a fresh process prints."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_NUM_THREADS": "2", **environment}
+    environment.update({"MINIVISION_CACHE": str(cache_folder)} if cache_folder else {})
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@helper
+def doubled(value):
+    return value + value
+
+
+@compiled(parallel=True)
+def double(x: In1, y: Out1):
+    for i in prange(x.shape[0]):
+        y[i] = doubled(x[i])
+
+
+def readonly(array):
+    array.flags.writeable = False
+    return array
+
+
+def compilations(kernel: Kernel) -> int:
+    return sum(len(form.overloads) for forms in kernel.forms for form in forms.values())
+
+
+def test_one_compilation_per_float_type_and_twin():
+    y = np.empty(5, np.float32)
+    for _ in range(2):
+        for x in (np.arange(5, dtype=np.float32), readonly(np.arange(5, dtype=np.float32))):
+            double(x, y)
+            assert y.tolist() == [0, 2, 4, 6, 8]
+    assert compilations(double) == 1
+    double(np.arange(5.0), np.empty(5))
+    assert compilations(double) == 2
+    double(np.arange(5.0), np.empty(5), work=SERIAL_BELOW)
+    double(readonly(np.arange(5.0)), np.empty(5), work=SERIAL_BELOW)
+    assert compilations(double) == 3
+
+
+def test_wrong_arguments_are_named():
+    x = np.zeros(5)
+    with pytest.raises(TypeError, match=r"y must be a writable C-contiguous float array of 1 axes.*got.*read-only"):
+        double(x, readonly(np.zeros(5)))
+    with pytest.raises(TypeError, match=r"y must be .* float meaning float64; got one that is float32"):
+        double(x, np.zeros(5, np.float32))
+    with pytest.raises(TypeError, match=r"x must be .* not contiguous"):
+        double(np.zeros((5, 2))[:, 0], x)
+    with pytest.raises(TypeError, match="double takes x, y; got 1 arguments"):
+        double(x)
+    with pytest.raises(TypeError, match="double takes float32 or float64 arrays, got int64"):
+        double(np.zeros(5, np.int64), x)
+
+
+def test_kernels_in_a_closure_work():
+    """As in a notebook: no file, no cache, but compiled all the same."""
+    @compiled()
+    def negate(x: In1, y: Out1):
+        for i in range(x.shape[0]):
+            y[i] = -x[i]
+
+    y = np.empty(2)
+    negate(np.array([1.0, -2.0]), y)
+    assert y.tolist() == [-1, 2]
+
+
+def test_no_kernel_compiles_twice_for_readonly_arrays():
+    program = """
+        import gc, numpy as np, minivision_kernels as mk
+        from minivision_kernels.cpu.compile import Kernel
+        x = np.ones((2, 2, 40, 40), np.float32); w = np.ones((2, 2, 3, 3), np.float32)
+        geometry = (1, 1), (1, 1), (1, 1), 1
+        def count():
+            kernels = [k for k in gc.get_objects() if isinstance(k, Kernel)]
+            return [len(f.overloads) for k in kernels for forms in k.forms for f in forms.values()]
+        calls = {"conv2d_forward": (x, w), "conv2d_input": (x, w, x.shape), "conv2d_weight": (x, x, w.shape)}
+        for _ in range(2):
+            for op, args in calls.items():
+                for rung in mk.ladder(op):
+                    rung(*args, *geometry)
+            print(count())
+            x.flags.writeable = w.flags.writeable = False
+    """
+    first, second = python(program).splitlines()
+    assert first == second
+    assert set(first.strip("[]").split(", ")) == {"1"}
+
+
+# ---- the disk cache
+
+RELU = """
+    import numpy as np, minivision_kernels as mk
+    from minivision_kernels.cpu import relu_loops
+    y = mk.ladder("relu_forward")[1](np.array([-1.0, 3.0]))
+    form = relu_loops._forward.forms[False][np.dtype(float)]
+    print(y.tolist(), "hit" if form.stats.cache_hits else "compiled", mk.cache_info().writable)
+    import numba; assert not numba.config.CACHE_DIR
+"""
+SGD = """
+    import numpy as np, minivision_kernels as mk
+    from minivision_kernels.cpu import sgd_parallel
+    p = np.array([1.0, 2.0]); mk.run("sgd_update", p, np.ones(2), None, 1.0, 0.0, 0.0, 0.0, False, True)
+    form = sgd_parallel._update.forms[False][np.dtype(float)]
+    print(p.tolist(), "hit" if form.stats.cache_hits else "compiled")
+"""
+
+
+def test_the_second_process_hits_the_cache(tmp_path):
+    assert python(RELU, cache_folder=tmp_path) == "[0.0, 3.0] compiled True"
+    assert python(RELU, cache_folder=tmp_path) == "[0.0, 3.0] hit True"
+
+
+def test_an_edited_helper_in_another_file_is_never_answered_from_the_cache(tmp_path):
+    """sgd_parallel calls update_one of sgd_loops: Numba's own cache would not look there."""
+    shutil.copytree(PACKAGE, tmp_path / "src" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    where = {"folder": tmp_path / "src", "cache_folder": tmp_path / "cache"}
+    assert python(SGD, **where) == "[0.0, 1.0] compiled"
+    assert python(SGD, **where) == "[0.0, 1.0] hit"
+    edited = tmp_path / "src" / PACKAGE.name / "cpu" / "sgd_loops.py"
+    text = edited.read_text()
+    assert "param[i] -= lr * d" in text
+    edited.write_text(text.replace("param[i] -= lr * d", "param[i] += lr * d"))
+    assert python(SGD, **where) == "[2.0, 3.0] compiled"
+
+
+def test_without_a_writable_folder_kernels_compile_in_memory(tmp_path):
+    (tmp_path / "file").touch()                 # a file where the folder should be: not even root can write there
+    assert python(RELU, cache_folder=tmp_path / "file") == "[0.0, 3.0] compiled False"
+
+
+def test_a_damaged_cache_costs_only_time(tmp_path):
+    python(RELU, cache_folder=tmp_path)
+    for file in tmp_path.rglob("*.nb[ic]"):
+        file.write_bytes(b"damaged")
+    assert python(RELU, cache_folder=tmp_path).startswith("[0.0, 3.0]")
+
+
+def test_old_folders_are_removed_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIVISION_CACHE", str(tmp_path))
+    root = tmp_path / "kernels"
+    for name, age_days in {"0" * 16: 40, "1" * 16: 1, "not-a-hash": 40}.items():
+        (root / name).mkdir(parents=True)
+        stamp = root / name / cache.STAMP
+        stamp.touch()
+        then = stamp.stat().st_mtime - age_days * 24 * 3600
+        os.utime(stamp, (then, then))
+    (root / ("2" * 16)).mkdir()                 # a hash, but without our stamp
+    cache.cache_info.cache_clear()
+    try:
+        info = mk.cache_info()
+    finally:
+        cache.cache_info.cache_clear()
+    assert info.writable and info.folder.parent == root
+    assert sorted(p.name for p in root.iterdir()) == sorted(["1" * 16, "2" * 16, "not-a-hash", info.folder.name])
+
+
+# ---- without a compiler
+
+def test_with_the_jit_disabled_kernels_are_python():
+    assert python("""
+        import numpy as np, minivision_kernels as mk
+        x = np.arange(9.0).reshape(1, 1, 3, 3); w = np.ones((1, 1, 2, 2)); a = (1, 1), (0, 0), (1, 1), 1
+        print([rung(x, w, *a).tolist() for rung in mk.ladder("conv2d_forward")])
+    """, NUMBA_DISABLE_JIT="1") == str([[[[[8.0, 12.0], [20.0, 24.0]]]]] * 3)
+
+
+def test_without_numba_numpy_answers(tmp_path):
+    program = """
+        import sys
+        sys.modules["numba"] = None             # importing it now raises ImportError
+        import importlib.util
+        import numpy as np, minivision_kernels as mk
+        print(mk.best("conv2d_forward", np.zeros((1, 1, 3, 3))).name, mk.get_num_threads())
+        try:
+            mk.ladder("relu_forward")[-1](np.zeros(3))
+        except ModuleNotFoundError as error:
+            print(error)
+    """
+    assert python(program).splitlines() == [
+        "numpy 1", "this rung is compiled by Numba, which is not installed; install numba, or call the 'numpy' rung"]
+
+
+# ---- threads
+
+CALLS = """
+    import hashlib, numpy as np, minivision_kernels as mk
+    rng = np.random.default_rng(0)
+    def normal(*shape): return rng.standard_normal(shape).astype(np.float32)
+    x, w, g = normal(4, 8, 20, 20), normal(16, 8, 3, 3), normal(4, 16, 20, 20)
+    a, b, c = normal(64, 300), normal(200, 300), normal(64, 200)
+    geometry = (1, 1), (1, 1), (1, 1), 1
+    y, index = mk.run("max_pool2d_forward", x, (3, 3), (2, 2), (1, 1), (1, 1), False)
+    labels = rng.integers(0, 200, 64)
+    calls = {
+        "conv2d_forward": (x, w, *geometry), "conv2d_input": (g, w, x.shape, *geometry),
+        "conv2d_weight": (x, g, w.shape, *geometry),
+        "max_pool2d_forward": (x, (3, 3), (2, 2), (1, 1), (1, 1), False),
+        "max_pool2d_backward": (y, index, x.shape, (3, 3), (2, 2), (1, 1), (1, 1)),
+        "avg_pool2d_forward": (g, (3, 3), (2, 2), (1, 1), False, True, None),
+        "avg_pool2d_backward": (g, (4, 16, 40, 40), (2, 2), (2, 2), (0, 0), False, True, None),
+        "relu_forward": (g,), "relu_backward": (g, g),
+        "linear_forward": (a, b), "linear_input": (c, b), "linear_weight": (c, a),
+        "cross_entropy_forward": (c, labels), "cross_entropy_backward": (c, labels, c[:, 0]),
+        "sgd_update": (g, g.copy(), None, 0.1, 0.0, 0.0, 0.1, False, False),
+    }
+    def fingerprints():
+        assert set(calls) == set(mk.ops())
+        digests = []
+        for op, args in calls.items():
+            args = [v.copy() if isinstance(v, np.ndarray) else v for v in args]
+            got = mk.run(op, *args)
+            arrays = [args[0]] if got is None else got if isinstance(got, tuple) else [got]
+            digests.append(hashlib.sha256(b"".join(v.tobytes() for v in arrays)).hexdigest()[:8])
+        return digests
+"""
+
+
+def test_results_have_the_same_bits_for_every_number_of_threads():
+    program = CALLS + """
+    results = []
+    for n in (1, 2, 3):
+        mk.set_num_threads(n)
+        assert mk.get_num_threads() == n
+        results.append(fingerprints())
+    assert results[0] == results[1] == results[2], results
+    import numba
+    print(numba.get_num_threads(), " ".join(results[0]))
+    """
+    three, *bits = python(program, NUMBA_NUM_THREADS="3").split()
+    assert three == "3"
+    assert python(CALLS + "    print(*fingerprints())", NUMBA_NUM_THREADS="1").split() == bits
+
+
+def test_every_python_thread_gets_the_count():
+    assert python("""
+        import threading, numpy as np, numba, minivision_kernels as mk
+        mk.set_num_threads(1)
+        def work():
+            mk.run("relu_forward", np.zeros(100_000))
+            seen.append(numba.get_num_threads())
+        seen = []
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers: worker.start()
+        for worker in workers: worker.join()
+        print(seen)
+    """) == "[1, 1, 1, 1]"
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_python_threads_may_call_at_once(layer):
+    """Numba's own layer aborts the process when two threads enter it; the guard lets one in at a time."""
+    assert python("""
+        import threading, numpy as np, minivision_kernels as mk
+        x = np.arange(-50_000.0, 50_000.0)
+        def work():
+            for _ in range(50):
+                total.append(mk.run("relu_forward", x).sum())
+        total = []
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers: worker.start()
+        for worker in workers: worker.join()
+        print(len(total), len(set(total)))
+    """, NUMBA_THREADING_LAYER=layer) == "200 1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_forked_child_computes_the_same(layer):
+    """GNU OpenMP kills such a child at its first parallel region; ours does not enter one."""
+    program = CALLS + """
+    import os, sys
+    parent = fingerprints()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fingerprints() == parent else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert python(program, NUMBA_THREADING_LAYER=layer) == "0"
+
+
+def test_this_process_was_not_forked():
+    assert not threads.serial_only

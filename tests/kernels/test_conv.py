@@ -1,0 +1,112 @@
+"""Convolution and its gradients: every rung against plain loops, and against each other as adjoints."""
+
+import kernel_oracle as oracle
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minivision_kernels import ladder
+from minivision_kernels.shapes import conv_output_size
+
+
+def pair(low, high):
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes of x and w, and a geometry: odd ones are likely, windows that do not fit possible."""
+    groups = draw(st.integers(1, 3))
+    C, F = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    N, size, window = draw(st.integers(0, 5)), draw(pair(1, 9)), draw(pair(1, 4))
+    geometry = draw(pair(1, 4)), draw(pair(0, 5)), draw(pair(1, 3)), groups
+    return (N, C * groups, *size), (F * groups, C, *window), geometry
+
+
+EDGE_CASES = {
+    "1x1 image": ((2, 3, 1, 1), (4, 3, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    "1x1 window, stride 2": ((2, 3, 6, 5), (4, 3, 1, 1), ((2, 2), (0, 0), (1, 1), 1)),
+    "depthwise": ((2, 9, 6, 7), (9, 1, 3, 3), ((1, 1), (1, 1), (1, 1), 9)),
+    "empty batch": ((0, 3, 5, 5), (4, 3, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    "empty output": ((2, 3, 2, 2), (4, 3, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
+    "no filters": ((2, 3, 5, 5), (0, 3, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
+    "no channels": ((2, 0, 5, 5), (4, 0, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
+    "stride over window": ((2, 2, 9, 9), (3, 2, 2, 2), ((4, 5), (0, 1), (1, 1), 1)),
+    "padding over window": ((2, 2, 3, 4), (3, 2, 2, 3), ((1, 2), (3, 5), (1, 1), 1)),
+    "several strips": ((1, 2, 70, 60), (3, 2, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    "a row longer than a strip": ((1, 1, 2, 2100), (2, 1, 2, 3), ((1, 1), (0, 1), (1, 1), 1)),
+    "enough for threads": ((5, 8, 12, 12), (8, 4, 3, 3), ((1, 2), (1, 1), (1, 1), 2)),
+}
+
+
+def check(rung, dtype, x_shape, w_shape, geometry):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
+    output = oracle.conv_size(x_shape[2:], w_shape[2:], *geometry[:3])
+    assert conv_output_size(x_shape[2:], w_shape[2:], *geometry[:3]) == output
+    g = rng.standard_normal((x_shape[0], w_shape[0], *output)).astype(dtype)
+    args = {
+        "conv2d_forward": (x, w), "conv2d_input": (g, w, x_shape), "conv2d_weight": (x, g, w_shape),
+    }[rung.op]
+    expect = getattr(oracle, rung.op)
+    sizes = [np.abs(a) if isinstance(a, np.ndarray) else a for a in args]
+    walled = [oracle.guarded(a, readonly=True) if isinstance(a, np.ndarray) else a for a in args]
+    oracle.assert_close(rung(*walled, *geometry), expect(*args, *geometry), expect(*sizes, *geometry), dtype)
+
+
+RUNGS = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", RUNGS, ids=str)
+@given(case=convolutions())
+def test_matches_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("case", EDGE_CASES)
+@pytest.mark.parametrize("rung", RUNGS, ids=str)
+def test_edge_cases(rung, case, dtype):
+    check(rung, dtype, *EDGE_CASES[case])
+
+
+@pytest.mark.parametrize("name", [rung.name for rung in ladder("conv2d_forward")])
+@given(case=convolutions())
+def test_the_three_forms_are_adjoint(name, case):
+    """<conv(x, w), g> = <x, conv_input(g, w)> = <w, conv_weight(x, g)>"""
+    x_shape, w_shape, geometry = case
+    forward, to_input, to_weight = (
+        next(rung for rung in ladder(f"conv2d_{form}") if rung.name == name) for form in ("forward", "input", "weight"))
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
+    y = forward(x, w, *geometry)
+    g = rng.standard_normal(y.shape)
+    left = (y * g).sum()
+    assert (x * to_input(g, w, x_shape, *geometry)).sum() == pytest.approx(left, abs=1e-9)
+    assert (w * to_weight(x, g, w_shape, *geometry)).sum() == pytest.approx(left, abs=1e-9)
+
+
+@pytest.mark.parametrize("rung", oracle.rungs("conv2d_input"), ids=str)
+def test_pixels_no_window_sees_get_zero(rung):
+    """With stride 2, images of height 5 and 6 give outputs alike; the sixth row is never seen."""
+    rng = np.random.default_rng(2)
+    g, w = rng.standard_normal((2, 3, 2, 2)), rng.standard_normal((3, 2, 3, 3))
+    geometry = (2, 2), (0, 0), (1, 1), 1
+    small, large = rung(g, w, (2, 2, 5, 5), *geometry), rung(g, w, (2, 2, 6, 6), *geometry)
+    np.testing.assert_allclose(large[:, :, :5, :5], small, atol=1e-12)
+    assert not large[:, :, 5].any()
+    assert not large[:, :, :, 5].any()
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=str)
+def test_takes_arrays_that_are_not_contiguous(rung):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((7, 6, 2, 3)).transpose(3, 2, 0, 1)[:, :, ::-1]
+    w = rng.standard_normal((3, 3, 8, 2))[:, :, ::2].transpose(2, 3, 0, 1)
+    g = rng.standard_normal((3, 5, 4, 4)).transpose(0, 3, 1, 2)
+    geometry = (1, 1), (0, 0), (1, 1), 1
+    args = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}[rung.op]
+    expected = getattr(oracle, rung.op)(*args, *geometry)
+    np.testing.assert_allclose(rung(*args, *geometry), expected, atol=1e-12)

@@ -1,0 +1,86 @@
+"""The register of rungs, and which one is chosen."""
+
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import minivision_kernels as mk
+
+
+def test_every_operation_has_its_three_rungs():
+    for op in mk.ops():
+        rungs = mk.ladder(op)
+        assert {"numpy", "loops", "parallel"} <= {rung.name for rung in rungs}
+        assert len({rung.name for rung in rungs}) == len(rungs)
+        for rung in rungs:
+            assert (rung.op, rung.device) == (op, "cpu")
+            assert len(rung.doc) > 20, f"{rung} does not say what it does better"
+
+
+def test_an_unknown_operation_names_the_nearest():
+    with pytest.raises(KeyError, match=r"no operation 'conv2d_foward'; did you mean 'conv2d_forward'\?.*sgd_update"):
+        mk.ladder("conv2d_foward")
+    with pytest.raises(mk.UnknownOperation):
+        mk.run("xyzzy", np.zeros(3))
+
+
+def test_best_is_repeatable_and_independent_of_threads():
+    x = np.zeros((4, 3), np.float32)
+    for op in mk.ops():
+        before = mk.best(op, x)
+        assert before.repeatable
+        assert before.name == "parallel"
+        mk.set_num_threads(1)
+        assert mk.best(op, x) is before
+        mk.set_num_threads(MOST)
+
+
+def test_best_falls_back_to_numpy_for_other_dtypes():
+    assert mk.best("relu_forward", np.zeros(3, np.int32)).name == "numpy"
+    assert mk.best("linear_forward", np.zeros((2, 3), np.longdouble), np.zeros((2, 3), np.longdouble)).name == "numpy"
+    assert mk.run("relu_forward", np.array([-1, 2], np.int64)).tolist() == [0, 2]
+    swapped = np.array([-1, 2], np.dtype(np.float32).newbyteorder())
+    assert mk.run("relu_forward", swapped).tolist() == [0, 2]
+
+
+def test_run_calls_with_options_by_name():
+    x, w = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+    y = mk.run("conv2d_forward", x, w, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+    assert y.tolist() == [[[[4, 4], [4, 4]]]]
+
+
+def test_a_cupy_array_selects_cuda(monkeypatch):
+    cupy = types.ModuleType("cupy")
+    Array = type("ndarray", (), {"__module__": "cupy"})
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert mk.array_module(Array()) is cupy
+    assert mk.array_module(np.zeros(3)) is np
+    with pytest.raises(NotImplementedError, match="relu_forward has no rung on cuda"):
+        mk.best("relu_forward", Array())
+
+
+def test_set_num_threads_checks_its_argument():
+    for wrong in (0, -1, MOST + 1):
+        with pytest.raises(ValueError, match="NUMBA_NUM_THREADS"):
+            mk.set_num_threads(wrong)
+    assert mk.get_num_threads() == MOST
+
+
+def test_importing_loads_neither_numba_nor_cupy():
+    program = """
+import sys, minivision_kernels as mk
+for op in mk.ops():
+    mk.ladder(op)
+import numpy as np
+mk.best("relu_forward", np.zeros(3)), mk.cache_info(), mk.ladder("relu_forward")[0](np.zeros(3))
+assert "numba" not in sys.modules and "cupy" not in sys.modules
+mk.run("relu_forward", np.zeros(3))
+assert "numba" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+MOST = mk.get_num_threads()
