@@ -1,0 +1,62 @@
+"""Every example runs, says what it found, and leaves its picture."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SMALL = {                                       # constants and arguments that make a run short
+    "01_linear_score": ({}, ()),
+    "02_gradient_descent": ({"STEPS": 2}, ()),
+    "03_two_layers": ({"EPOCHS": 5}, ()),
+    "04_three_layers": ({"EPOCHS": 5}, ()),
+    "05_one_convolution": ({}, ()),
+    "06_cnn": ({}, ("--epochs", "1", "--limit", "320")),
+}
+
+
+def run(name, monkeypatch, folder, arguments=()):
+    constants, small = SMALL[name]
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for constant, value in constants.items():
+        assert hasattr(module, constant)
+        monkeypatch.setattr(module, constant, value)
+    monkeypatch.setattr(sys, "argv", [name, *small, *arguments])
+    monkeypatch.chdir(folder)
+    module.main()
+
+
+def test_every_example_is_listed():
+    assert sorted(SMALL) == sorted(path.stem for path in EXAMPLES.glob("[0-9][0-9]_*.py"))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_example(name, monkeypatch, tmp_path, capsys):
+    run(name, monkeypatch, tmp_path)
+    path = Path(capsys.readouterr().out.splitlines()[-1])
+    assert path.parent == Path("runs/examples") and path.name.startswith(name)
+    with Image.open(tmp_path / path) as picture:
+        assert min(picture.size) > 500
+        assert len(picture.convert("L").resize((64, 64)).getcolors()) > 20          # not a blank page
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion-mnist"])
+def test_the_cnn_on_real_sets(data, monkeypatch, tmp_path, capsys):
+    if not os.environ.get("MINIVISION_DATA"):
+        if os.environ.get("CI"):
+            pytest.fail("MINIVISION_DATA must name the folder with mnist and fashion-mnist")
+        pytest.skip("MINIVISION_DATA does not name a folder with mnist and fashion-mnist")
+    run("06_cnn", monkeypatch, tmp_path, ("--data", data))
+    assert (tmp_path / f"runs/examples/06_cnn_{data}.png").exists()
+
+
+def test_the_two_gradients_agree(monkeypatch, tmp_path, capsys):
+    run("02_gradient_descent", monkeypatch, tmp_path)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert all(abs(float(slow) - float(fast)) < 1e-6 for _, slow, fast in rows)
