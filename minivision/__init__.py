@@ -56,11 +56,11 @@ from .saved import InPlaceError
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import checking, data, models
+    from . import checking, data, models, training
     from .checking import GradcheckError, GradcheckReport, gradcheck, gradgradcheck
 
 # The rest is imported when it is first asked for, so that `import minivision` stays quick.
-_LATER = {"checking": "checking", "data": "data", "models": "models", "gradcheck": "checking", "gradgradcheck": "checking",
+_LATER = {"checking": "checking", "data": "data", "models": "models", "training": "training", "gradcheck": "checking", "gradgradcheck": "checking",
           "GradcheckError": "checking", "GradcheckReport": "checking"}
 
 
