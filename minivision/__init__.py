@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from .checking import GradcheckError, GradcheckReport, gradcheck, gradgradcheck
 
 # The rest is imported when it is first asked for, so that `import minivision` stays quick.
-_LATER = {"checking": "checking", "data": "data", "models": "models", "training": "training", "gradcheck": "checking", "gradgradcheck": "checking",
-          "GradcheckError": "checking", "GradcheckReport": "checking"}
+_LATER = {"checking": "checking", "data": "data", "models": "models", "training": "training",
+          "gradcheck": "checking", "gradgradcheck": "checking", "GradcheckError": "checking", "GradcheckReport": "checking"}
 
 
 def __getattr__(name: str) -> object:

@@ -72,7 +72,10 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     if KEY not in metadata:
         return dict(arrays)
     try:
-        return _unpack(json.loads(metadata[KEY]), arrays)
+        state = _unpack(json.loads(metadata[KEY]), arrays)
+        if not isinstance(state, dict):
+            raise TypeError(f"it is a {type(state).__name__}, expected a dict")
+        return state
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise CheckpointError(f"the structure in {path} does not fit its arrays ({problem}); the file is damaged") from problem
 
@@ -91,6 +94,8 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
+        while path in arrays:                    # {"a/b": ..., "a": {"b": ...}}
+            path += "'"
         arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
         return {ARRAY: path}
     if isinstance(value, Mapping):

@@ -76,13 +76,13 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module (by the name ``prefix``) and all below it, each once."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module (by the name ``prefix``) and all below it, each once, or under each of its names."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
             path, module = stack.pop()
-            if id(module) in seen:
+            if remove_duplicate and id(module) in seen:
                 continue
             seen.add(id(module))
             yield path, module
@@ -105,7 +105,7 @@ class Module:
 
     def _state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = {}
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(remove_duplicate=False):
             own = {k: v for k, v in module.__dict__.items() if isinstance(v, Parameter)}
             for name, value in {**own, **module.__dict__.get("_buffers", {})}.items():
                 state[f"{path}.{name}" if path else name] = value
@@ -133,6 +133,8 @@ class Module:
             if arrays[name].shape != value.shape:
                 raise ModelMismatchError(f"the weights are for another model than this {type(self).__name__}: {name} has shape "
                                          f"{arrays[name].shape}, expected {value.shape}")
+            if arrays[name].dtype.kind not in "biuf":
+                raise ModelMismatchError(f"{name} is {arrays[name].dtype}, expected numbers such as {value.dtype}")
             check_free(value._data, name)
         for name, value in own.items():
             value._data[...] = move(arrays[name].astype(value.dtype), value.device)
@@ -321,10 +323,11 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         F.checks.images(x, "BatchNorm2d")
         own_statistics = self.training or not self.tracks
+        mean, var = (self.running_mean, self.running_var) if self.tracks else (None, None)
+        y = F.batch_norm(x, mean, var, self.weight, self.bias, own_statistics, self.momentum, self.eps)
         if self.training and self.tracks:
             self.num_batches_tracked._data += 1
-        mean, var = (self.running_mean, self.running_var) if self.tracks else (None, None)
-        return F.batch_norm(x, mean, var, self.weight, self.bias, own_statistics, self.momentum, self.eps)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.num_features}"

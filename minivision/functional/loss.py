@@ -73,8 +73,7 @@ def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Any, reduction: str, 
     logp = log_softmax(x, 1)
     if weight is not None:
         logp = logp * _class_weights(weight, x.shape[1], x, "cross_entropy").reshape((1, -1) + (1,) * (x.ndim - 2))
-    losses = -(target * logp).sum(1)
-    return losses.sum() / x.shape[0] if reduction == "mean" else _reduce(losses, reduction)
+    return _reduce(-(target * logp).sum(1), reduction)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:

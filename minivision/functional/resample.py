@@ -47,16 +47,23 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
         raise ValueError(f"interpolate: from {h} x {w} to {out[0]} x {out[1]} pixels; expected at least one each way")
     xp = array_module(x._data)
     if mode == "nearest":
-        rows, cols = (xp.asarray(np.minimum((np.arange(m) * np.float32(s)).astype(np.int64), n - 1))
-                      for m, s, n in zip(out, steps, (h, w)))
+        rows, cols = (xp.asarray(_nearest(n, m, s)) for n, m, s in zip((h, w), out, steps))
         return ops.GetItem.apply(x, index=(slice(None), slice(None), rows[:, None], cols[None, :]))
     down, across = (xp.asarray(_bilinear(n, m, s, bool(align_corners)).astype(x.dtype))
                     for n, m, s in zip((h, w), out, steps))
     return Tensor(down) @ x @ Tensor(across.T)                   # linear along each axis: a matrix on each side
 
 
+def _nearest(n: int, m: int, step: float) -> np.ndarray:
+    """The pixel among n that each of m takes; in float32, as PyTorch counts, which copies or doubles exactly where m = n or 2 n."""
+    step = n / m if m in (n, 2 * n) else step
+    return np.minimum((np.arange(m, dtype=np.float32) * np.float32(step)).astype(np.int64), n - 1)
+
+
 def _bilinear(n: int, m: int, step: float, align_corners: bool) -> np.ndarray:
     """The (m, n) matrix that interpolates n pixels to m."""
+    if n == m:                                # exactly the same pixels, whatever the scale factor was
+        return np.eye(n)
     if align_corners:
         places = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
     else:
