@@ -35,6 +35,11 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
+def is_recording() -> bool:
+    """Whether operations leave Functions behind just now, in this thread."""
+    return _mode.recording
+
+
 class _Recording(ContextDecorator):
     """Switch recording on or off for a block or a function; each thread has a switch of its own."""
 
@@ -93,6 +98,7 @@ class Function:
     sources: tuple[Node | None, ...] = ()
     needs_grad: tuple[bool, ...] = ()
     released = False
+    _record = False              # whether this call is part of a graph
     _held: list[Any] | None = None
 
     def forward(self, *arrays: Any, **options: Any) -> Any:
@@ -107,12 +113,21 @@ class Function:
         function = cls()
         tensors = as_operands(inputs, cls.__name__, cls.floats_only)
         function._record = _mode.recording and any(x.requires_grad for x in tensors)
-        output = Tensor(function.forward(*[x._data for x in tensors], **options))
+        try:
+            result = function.forward(*[x._data for x in tensors], **options)
+        except ValueError as problem:
+            if "broadcast" not in str(problem) or len(tensors) < 2:
+                raise
+            shapes = " and ".join(str(x.shape) for x in tensors)
+            raise ValueError(f"{cls.__name__}: got shapes {shapes}, which do not broadcast; compared from the right, each "
+                             "length must be equal or 1") from None
+        if result is None or isinstance(result, (tuple, list)):
+            raise TypeError(f"{cls.__name__}.forward returned {type(result).__name__}, expected one array; a Function has one "
+                            "output")
+        output = Tensor(result)
         if function._record:
             function._remember(tensors, output)
         return output
-
-    _record = False
 
     def _remember(self, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.sources = tuple(node_of(x) if x.requires_grad else None for x in inputs)
@@ -137,7 +152,10 @@ class Function:
 
     @property
     def output(self) -> Tensor:
-        """The output as a Tensor made by this function, for `backward`."""
+        """The output as a Tensor, for `backward`.
+
+        Its maker is this function, so that the gradient of the gradient finds its way back through it.
+        """
         if not self.keeps_output:
             raise AttributeError(f"{type(self).__name__} has keeps_output = False; set it to True to read self.output")
         tensor = Tensor(self._output, requires_grad=True)
@@ -179,7 +197,8 @@ class Function:
                 grads = (grads,)
             if len(grads) != len(self.sources):
                 raise TypeError(f"{type(self).__name__}.backward returned {len(grads)} gradient(s) for "
-                                f"{len(self.sources)} input(s); return one per input, None where there is none")
+                                f"{len(self.sources)} input(s); return one per input, None where there is none, and pass "
+                                "constants to apply by keyword")
             return [self._fit(i, g) if need and g is not None else None
                     for i, (g, need) in enumerate(zip(grads, wanted))]
 
@@ -225,9 +244,10 @@ def unbroadcast(grad: Tensor, shape: tuple[int, ...], where: str = "gradient") -
 def order(roots: Iterable[Node]) -> list[Node]:
     """Every node that the roots depend on, sources first.
 
-    A node's gradient is complete only when all of its consumers have spoken. In ``b = a + a; c = b + b``, passing on
-    from ``b`` once per use would count ``a`` too often; sources-first order, read backward, visits each node once,
-    after all its consumers. A stack instead of recursion, since a graph can be deeper than Python's call stack.
+    A node's gradient is complete only when all of its consumers have spoken. In ``b = a + a; c = b + b``, handing on
+    what ``b`` has so far at each of its uses would give ``a`` 2 + 4 = 6 instead of 4. Sources-first order, read backward,
+    visits each node once, after all its consumers. A stack instead of recursion, since a graph can be deeper than
+    Python's call stack.
     """
     done: list[Node] = []
     seen: set[Node] = set()

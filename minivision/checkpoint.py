@@ -39,6 +39,8 @@ def save(state: Mapping[str, Any], path: str | os.PathLike) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save needs a dict, got a {type(state).__name__}; for a model pass model.state_dict()")
     arrays: dict[str, np.ndarray] = {}
     tree = _pack(state, "", arrays)
     flat = isinstance(tree, dict) and all(isinstance(v, dict) and v.get(ARRAY) == k for k, v in tree.items())
@@ -94,7 +96,7 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
-        while path in arrays:                    # {"a/b": ..., "a": {"b": ...}}
+        while path in arrays or path == "__metadata__":          # {"a/b": ..., "a": {"b": ...}}; the format's own name
             path += "'"
         arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
         return {ARRAY: path}

@@ -62,6 +62,12 @@ class Module:
         """A Tensor that belongs to the state but is not learned, such as a running mean."""
         self.__dict__.setdefault("_buffers", {})[name] = tensor
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_buffers", {}) and isinstance(value, Tensor):
+            self._buffers[name] = value                      # a new value for a buffer, not an attribute in front of it
+        else:
+            super().__setattr__(name, value)
+
     def __getattr__(self, name: str) -> Any:
         buffers = self.__dict__.get("_buffers", {})
         if name in buffers:
@@ -266,6 +272,10 @@ class Conv2d(Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
         kernel = F.checks.pair(kernel_size, "Conv2d: kernel_size", 1)
+        if padding not in ("same", "valid"):
+            F.checks.pair(padding, "Conv2d: padding", 0)
+        F.checks.pair(stride, "Conv2d: stride", 1)
+        F.checks.pair(dilation, "Conv2d: dilation", 1)
         fan_in = in_channels // groups * kernel[0] * kernel[1]
         self.weight = _uniform((out_channels, in_channels // groups, *kernel), fan_in)
         self.bias = _uniform((out_channels,), fan_in) if bias else None

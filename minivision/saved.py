@@ -4,9 +4,10 @@ The derivative of ``x * y`` with respect to ``x`` is ``y``: backward reads the v
 between and the gradient is silently wrong. So every array that a recorded operation keeps is *held* here until its
 backward has run (or its result is thrown away), and an attempt to change it is an error that names the operation:
 
-- NumPy's own write flag is cleared, so that ``array[0] = 5`` fails wherever the array was obtained;
+- whatever changes arrays on purpose (optimisers, ``tensor.data = ...``, ``load_state_dict``) asks `check_free` first;
 - ``tensor.data`` shows a held array as a `HeldArray`, which reads like any array and says in its error who needs it;
-- whatever changes arrays on purpose (optimisers, ``tensor.data = ...``, ``load_state_dict``) asks `check_free` first.
+- NumPy's own write flag is cleared, so that a write through any other reference to the array fails too, with NumPy's
+  error "assignment destination is read-only".
 
 What this cannot see: writes through a NumPy view that was taken by hand *before* the operation ran, and raw writes to
 GPU arrays, which have no write flag.
@@ -98,6 +99,14 @@ class HeldArray(np.ndarray):
     def __setitem__(self, index: Any, value: Any) -> None:
         self._refuse()
         super().__setitem__(index, value)
+
+    def fill(self, value: Any) -> None:
+        self._refuse()
+        super().fill(value)
+
+    def sort(self, *args: Any, **options: Any) -> None:
+        self._refuse()
+        super().sort(*args, **options)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: tuple = (), **options: Any) -> Any:
         written = (*out, inputs[0]) if method == "at" else out

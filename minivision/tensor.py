@@ -5,8 +5,10 @@ produced it. The arithmetic lives in ``ops/``, what the functions accept and mea
 in ``autograd.py``; the methods here only forward.
 
 dtypes: float32 is the default (Python floats become float32), float64 works everywhere, and integers and bools are
-carried along without gradients. Python numbers adapt to the Tensor they meet; an integer Tensor that meets a float
-Tensor takes its dtype; float32 that meets float64 becomes float64, as in NumPy and PyTorch.
+carried along without gradients. Numbers adapt to the Tensor they meet, and an integer Tensor that meets a float Tensor
+takes its dtype. Where float32 meets float64, elementwise operations give float64; layers refuse the mixture.
+
+A *held* array, below, is one whose values a backward still to come will read; ``saved.py`` has the story.
 """
 
 from __future__ import annotations
@@ -91,14 +93,15 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if self.maker is not None and not value:
-            raise ValueError("requires_grad of a computed tensor cannot be switched off; use .detach()")
         self.requires_grad_(value)
 
     def requires_grad_(self, value: bool = True) -> Tensor:
         """Set ``requires_grad`` and return the tensor itself."""
+        if self.maker is not None and not value:
+            raise ValueError("requires_grad of a computed tensor cannot be switched off; use .detach()")
         if value and self._data.dtype.kind != "f":
-            raise TypeError(f"only float tensors can require grad, got {self.dtype}; convert with .to(dtype='float32')")
+            raise TypeError(f"only float tensors can require grad, got {self.dtype}; write 1.0 instead of 1, or pass "
+                            "dtype='float32'")
         self._requires_grad = bool(value)
         return self
 
@@ -163,6 +166,10 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor: return functional.pow(other, self)
     def __matmul__(self, other: Any) -> Tensor: return functional.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return functional.matmul(other, self)
+    def __iadd__(self, other: Any) -> Tensor: return self._change("add", other)
+    def __isub__(self, other: Any) -> Tensor: return self._change("sub", other)
+    def __imul__(self, other: Any) -> Tensor: return self._change("mul", other)
+    def __itruediv__(self, other: Any) -> Tensor: return self._change("div", other)
     def __neg__(self) -> Tensor: return functional.neg(self)
     def __abs__(self) -> Tensor: return functional.abs(self)
 
@@ -173,6 +180,20 @@ class Tensor:
     def __gt__(self, other: Any) -> Tensor: return functional.compare("greater", self, other)
     def __ge__(self, other: Any) -> Tensor: return functional.compare("greater_equal", self, other)
     def __invert__(self) -> Tensor: return Tensor(~self._data)
+
+    def _change(self, name: str, other: Any) -> Tensor:
+        """``w -= step``: under no_grad a leaf that requires grad is changed in place; other tensors become a new one."""
+        if not (self._requires_grad and self.maker is None):
+            return getattr(functional, name)(self, other)
+        if autograd.is_recording():
+            raise InPlaceError("a leaf that requires grad cannot be changed while the graph is recorded; do it under "
+                               "mv.no_grad(), or write w = w - step for a new tensor")
+        changed = getattr(functional, name)(self, other)
+        if changed.shape != self.shape:
+            raise ValueError(f"got shape {changed.shape} for the new value of a tensor of shape {self.shape}; it cannot grow")
+        check_free(self._data, "this tensor")
+        self._data[...] = changed._data
+        return self
 
     def __getitem__(self, index: Any) -> Tensor: return functional.getitem(self, index)
 
@@ -247,6 +268,21 @@ class Tensor:
             raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous; reduce it to one element first")
         return bool(self.item())
 
+    def __format__(self, spec: str) -> str: return format(self.item() if spec and self.size == 1 else str(self), spec)
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf with the same values; for a computed tensor an error, since its history cannot be copied."""
+        if self.maker is not None:
+            raise TypeError("a computed tensor cannot be copied together with its history; copy tensor.detach(), or use "
+                            "tensor.clone(), which gradients flow through")
+        copy = type(self)(self._data.copy(), requires_grad=self._requires_grad)
+        copy.grad = None if self.grad is None else Tensor(self.grad._data.copy())
+        memo[id(self)] = copy
+        return copy
+
     def __float__(self) -> float: return float(self.item())
     def __int__(self) -> int: return int(self.item())
 
@@ -284,6 +320,9 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Tensor:
         """``np.sin(tensor)`` and ``array + tensor``: our operation of that name, or an error that says what to do."""
         ours = _UFUNCS.get(ufunc.__name__)
+        if out is not None and not any(isinstance(x, Tensor) for x in out):
+            raise TypeError("an array cannot be changed in place by a Tensor; write w.data -= step.data, with arrays on both "
+                            "sides")
         if out is None and method == "__call__" and ours is not None and not options:
             return ours(*inputs)
         name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -337,7 +376,10 @@ def as_array(data: Any, dtype: Any = None) -> Any:
         data = data._data
     module = array_module(data)
     if not hasattr(data, "dtype"):
-        data = module.asarray(_plain(data))
+        try:
+            data = module.asarray(_plain(data))
+        except ValueError:
+            raise ValueError("got nested lists of different lengths; every row needs the same number of entries") from None
         if data.dtype == "float64" and dtype is None:
             data = data.astype("float32")
     array = module.asarray(data, dtype=dtype)
@@ -358,10 +400,10 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
     dtype = _common_dtype(inputs, floats_only)
     tensors = []
     for i, x in enumerate(inputs):
-        if isinstance(x, Number):
+        if isinstance(x, (*Number, list, tuple)):
             x = Tensor(_like(inputs).asarray(x, dtype=dtype))
         elif not isinstance(x, Tensor):
-            if not hasattr(x, "dtype") and not isinstance(x, (list, tuple)):
+            if not hasattr(x, "dtype"):
                 raise TypeError(f"{name}: input {i} is a {type(x).__name__}; expected a Tensor, an array or a number")
             x = Tensor(x)
         if dtype.kind == "f" and x.dtype.kind != "f":
@@ -376,6 +418,7 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
 
 def _common_dtype(inputs: Sequence[Any], floats_only: bool) -> np.dtype:
     """The dtype that numbers and integers take on: the arrays' own, floats before integers before bools."""
+    inputs = [np.asarray(x).flat[0].item() if isinstance(x, (list, tuple)) and np.size(x) else x for x in inputs]
     dtypes = [x.dtype for x in inputs if hasattr(x, "dtype") and not isinstance(x, Number)]
     floats = [d for d in dtypes if d.kind == "f"]
     if floats:

@@ -61,6 +61,8 @@ def evaluate(model: Module, loader: DataLoader, on_batch: Callable[[int], None] 
                     on_batch(len(images))
     finally:
         model.train(before)
+    if not seen:
+        raise ValueError("evaluate: the loader gave no batch; use a smaller batch_size, or drop_last=False")
     return Score(loss / seen, right / seen)
 
 
@@ -95,6 +97,8 @@ class Trainer:
             on_epoch: Callable[[dict[str, float]], None] | None = None) -> None:
         """Train until ``epochs`` epochs are done in all, or until `stopped` is set."""
         self.stopped = False
+        if not len(self.loader):
+            raise ValueError("Trainer: the loader gives no batch; use a smaller batch_size, or drop_last=False")
         while self.epoch < epochs and not self.stopped:
             self.model.train()
             self.loader.epoch = self.epoch

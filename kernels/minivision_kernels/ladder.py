@@ -6,11 +6,10 @@ here. Modules are imported when somebody asks for the ladder, not before.
 
 Which rung ``best`` chooses
 ---------------------------
-The fastest rung (the last of the ladder) that
-1. runs on the device of the first array: a NumPy array asks for "cpu", a CuPy array for "cuda";
-2. is repeatable: its result has the same bits whatever the number of threads. NumPy's matrix products need not be:
-   the BLAS behind them may split sums by thread count. They are chosen only where nothing else can run;
-3. accepts the arguments: compiled rungs take float32 and float64, the NumPy ones any dtype.
+Among the rungs that run on the device of the first array (a NumPy array asks for "cpu", a CuPy array for "cuda") and
+accept the arguments (compiled rungs take float32 and float64, the NumPy ones any dtype): the fastest repeatable one, and
+if none is repeatable, the fastest. Repeatable means that the result has the same bits whatever the number of threads.
+NumPy's matrix products need not have: the BLAS behind them may split sums by thread count.
 
 The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads
 and never on a measurement: the same program gives the same bits on every run.

@@ -147,7 +147,7 @@ def _random_upstream(outputs: Sequence[Tensor], random: np.random.Generator) -> 
 
 def _finish(report: GradcheckReport, raise_exception: bool) -> GradcheckReport:
     if raise_exception and not report:
-        raise GradcheckError(report)
+        raise GradcheckError(report) from report.cause
     return report
 
 
@@ -174,7 +174,7 @@ def _check(func: Callable[..., Any], tensors: Sequence[Tensor], names: Sequence[
         numerics = _measure_away_from_kinks(probe, arrays, varied, upstream, settings, random, report)
         grads = Run(func, arrays, varied, devices).gradients(upstream)
     except BackwardRaised as problem:
-        report.reasons = [str(problem)]
+        report.reasons, report.cause = [str(problem)], problem.__cause__
         return report
 
     for i, yours, numeric in zip(varied, grads, numerics):

@@ -218,7 +218,8 @@ def border(e: Evidence) -> Found:
     inner = np.zeros(e.yours.shape, bool)
     inner[tuple(slice(1, -1) if i in axes else slice(None) for i in range(e.yours.ndim))] = True
     seen = inner & (np.abs(e.numeric) > e.atol)
-    if e.yours.ndim >= 2 and seen.any() and not (e.result.wrong & inner).any() and (e.result.wrong & ~inner).sum() > 1:
+    outer_wrong = int((e.result.wrong & ~inner).sum())
+    if e.yours.ndim >= 2 and seen.sum() > 1 and not (e.result.wrong & inner).any() and outer_wrong > 1:
         yield "wrong at the border (padding?)", "every entry inside is right"
 
 

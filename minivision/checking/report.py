@@ -64,7 +64,7 @@ class InputResult:
         return float(np.abs(self.numeric[self.usable]).max(initial=0.0))
 
 
-@dataclass
+@dataclass(repr=False)
 class GradcheckReport:
     """The result of `gradcheck`; true if the gradients are right.
 
@@ -78,6 +78,7 @@ class GradcheckReport:
         kinks: the inputs that were moved away from kinks.
         results: the gradients themselves, one `InputResult` per checked input.
         second_order_zero: `gradgradcheck` only: the gradient turned out not to depend on the inputs.
+        cause: the exception that backward raised, if it did.
     """
 
     eps: float
@@ -92,6 +93,7 @@ class GradcheckReport:
     results: list[InputResult] = field(default_factory=list)
     title: str = "gradcheck"
     second_order_zero: bool = False
+    cause: BaseException | None = None
 
     @property
     def wrong(self) -> list[InputResult]:
@@ -99,6 +101,9 @@ class GradcheckReport:
 
     def __bool__(self) -> bool:
         return not self.reasons and not self.wrong
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         return "\n".join(self._passed() if self else self._failed())
@@ -123,7 +128,7 @@ class GradcheckReport:
     def _failed(self) -> list[str]:
         wrong = self.wrong
         names = " and ".join(r.name for r in wrong[:4]) + (" ..." if len(wrong) > 4 else "")
-        what = "the check cannot be trusted" if not wrong else (
+        what = "backward raised an exception" if self.cause else "the check cannot be trusted" if not wrong else (
             f"the gradient of {names} is wrong" if len(wrong) == 1 else f"the gradients of {names} are wrong")
         lines = [f"{self.title} failed: {what}"]
         for reason in self.reasons[:3]:

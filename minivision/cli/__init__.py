@@ -98,8 +98,8 @@ def _check_job(arguments: list[str]) -> None:
     if arguments[0].startswith("-") or arguments[0] in JOBS:
         return
     near = difflib.get_close_matches(arguments[0], JOBS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise SystemExit(_complain(f"there is no job {arguments[0]!r}; {hint}There are {', '.join(JOBS)}"))
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise SystemExit(_complain(f"there is no job {arguments[0]!r}{hint} There are {', '.join(JOBS)}"))
 
 
 def _complain(text: str) -> int:

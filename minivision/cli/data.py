@@ -37,8 +37,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.name not in SOURCES:
         near = difflib.get_close_matches(arguments.name.lower().replace("_", "-"), SOURCES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise DataError(f"there is no data set {arguments.name!r} to fetch; {hint}There are {', '.join(SOURCES)}")
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise DataError(f"there is no data set {arguments.name!r} to fetch{hint} There are {', '.join(SOURCES)}")
     print(fetch(arguments.name, arguments.root))
     return 0
 

@@ -84,7 +84,7 @@ def prepare(path: str | Path, trained: Trained) -> tuple[np.ndarray, list[str]]:
                 grey = 1 - grey
                 notes.append("inverted (its border is bright)")
             if grey.shape != (side, side):
-                grey = _cut_out(grey, side, FILL[trained.data])
+                grey = _cut_out(grey, side, FILL[trained.data], path)
                 notes.append(f"cut out and scaled to {side} x {side}")
         if grey.shape != (side, side):
             grey = np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))
@@ -128,7 +128,7 @@ def _border(grey: np.ndarray) -> np.ndarray:
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
-def _cut_out(grey: np.ndarray, side: int, fill: float) -> np.ndarray:
+def _cut_out(grey: np.ndarray, side: int, fill: float, path: str | Path) -> np.ndarray:
     """The ink alone, scaled with its proportions to ``fill`` of a black square, its centre of mass in the middle.
 
     That is how the digits of MNIST were prepared (LeCun et al. 1998, section III-A). Without it a small digit on a
@@ -142,7 +142,7 @@ def _cut_out(grey: np.ndarray, side: int, fill: float) -> np.ndarray:
     ink /= max(float(ink.max()), 1e-6)
     marked = ink > FAINT
     if not marked.any():
-        raise ValueError("the picture is blank: nothing on it is brighter or darker than its border")
+        raise ValueError(f"{path} is blank: nothing on it is brighter or darker than its border")
     ink[ink < FAINT / 2] = 0                    # the paper's grain
     rows, columns = np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))
     ink = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]

@@ -42,8 +42,8 @@ def load(name: str, root: str | None = None, image_size: int = 32) -> Source:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         near = difflib.get_close_matches(name.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise data.DataError(f"there is no data set and no folder {name!r}; {hint}The sets are {', '.join(NAMES)}; "
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise data.DataError(f"there is no data set and no folder {name!r}{hint} The sets are {', '.join(NAMES)}; "
                              "a folder holds one folder of pictures per class")
     halves = [folder / "train", folder / "test"]
     if all(half.is_dir() for half in halves):

@@ -71,7 +71,9 @@ def together(name: str, **tensors: Tensor | None) -> None:
     (first, x), *rest = present.items()
     for other, y in rest:
         if y.dtype != x.dtype:
-            raise TypeError(f"{name}: {first} is {x.dtype} and {other} is {y.dtype}; convert one with .to(dtype=...)")
+            raise TypeError(f"{name}: {first} is {x.dtype} and {other} is {y.dtype}; convert the one, "
+                            f"mv.tensor(x, dtype='{y.dtype}'), or the model that the other belongs to, "
+                            f"model.to(dtype='{x.dtype}')")
         if type(y._data) is not type(x._data) or y.device != x.device:
             raise ValueError(f"{name}: {first} is on {x.device} and {other} on {y.device}; move one with .to(device)")
 
@@ -81,7 +83,7 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
     array = target._data if isinstance(target, Tensor) else array_module(like._data).asarray(target)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: target is {array.dtype}, expected whole-number class labels 0 .. {classes - 1}; convert "
-                        "with .astype('int64') if they are whole numbers")
+                        "with .to(dtype='int64') (.astype for an array) if they are whole numbers")
     if array.shape != tuple(shape):
         raise ValueError(f"{name}: target has shape {array.shape}, expected {tuple(shape)}, one label for each row of scores")
     if type(array) is not type(like._data):

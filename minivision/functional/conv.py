@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minivision_kernels.shapes import conv_output_size
 
 from ..ops import conv as ops
@@ -26,7 +28,7 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
         input: (N, C, H, W).
         weight: (F, C / groups, KH, KW).
         bias: (F,) or None.
-        stride: step between windows, a number or a (height, width) pair, as all that follow.
+        stride: step between windows. As padding and dilation, a number or a (height, width) pair.
         padding: zeros around the image; or ``"valid"`` (none), or ``"same"`` (as many as keep H and W, at stride 1; an
             odd number puts the extra one at the bottom and right).
         dilation: distance between the pixels that one window reads.
@@ -43,8 +45,11 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
     groups = _groups(groups, name)
     _filters(w, name)
     if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
-        raise ValueError(f"conv2d: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; "
-                         f"expected {w.shape[1] * groups} channels, and a number of filters that groups divides")
+        last = x.shape[3] == w.shape[1] * groups
+        raise ValueError(f"conv2d: input of shape {x.shape} has {x.shape[1]} channels and weight has shape {w.shape} with "
+                         f"groups={groups}; expected {w.shape[1] * groups} channels"
+                         + (", and a number of filters that groups divides" if w.shape[0] % groups else "")
+                         + ("; if the channels are last, (N, H, W, C), use .permute(0, 3, 1, 2)" if last else ""))
     _bias(b, w.shape[0], name)
     if isinstance(padding, str):
         checks.chosen(padding, ("same", "valid"), "conv2d: padding")
@@ -100,9 +105,9 @@ def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1
 
 
 def _groups(groups: Any, name: str) -> int:
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"{name}: got groups={groups!r}, expected a whole number >= 1")
-    return groups
+    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1:
+        raise ValueError(f"{name}: got groups={groups}, expected a whole number >= 1")
+    return int(groups)
 
 
 def _filters(w: Tensor, name: str) -> None:

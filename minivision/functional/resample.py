@@ -55,7 +55,7 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
 
 
 def _nearest(n: int, m: int, step: float) -> np.ndarray:
-    """The pixel among n that each of m takes; in float32, as PyTorch counts, which copies or doubles exactly where m = n or 2 n."""
+    """The pixel among n that each of m takes; counted in float32, and exact where m = n or 2 n, both as in PyTorch."""
     step = n / m if m in (n, 2 * n) else step
     return np.minimum((np.arange(m, dtype=np.float32) * np.float32(step)).astype(np.int64), n - 1)
 

@@ -3,12 +3,13 @@
 Convolution is linear in the image and linear in the filters. So each of its gradients is again a linear map of two of
 the three arrays x (N, C, H, W), w (F, C/groups, KH, KW) and y (N, F, OH, OW), and so are *their* gradients:
 
-    y = Conv2d(x, w)            dx = Conv2dInput(g, w)      dw = Conv2dWeight(x, g)
+    y = Conv2d(x, w)            dx = Conv2dInput(y', w)     dw = Conv2dWeight(x, y')
     z = Conv2dInput(g, w)       dg = Conv2d(z', w)          dw = Conv2dWeight(z', g)
     u = Conv2dWeight(x, g)      dx = Conv2dInput(g, u')     dg = Conv2d(x, u')
 
 (a prime marks the upstream gradient). The two gradient forms are told the shape to return, since stride leaves it open:
-with stride 2, images of 7 and of 8 pixels both give 4 windows. ``Conv2dInput`` by itself is transposed convolution.
+with 3 x 3 filters, padding 1 and stride 2, images of 7 and of 8 pixels both give 4 windows. ``Conv2dInput`` by itself is
+transposed convolution.
 
 Every form takes the same ``geometry``: stride, padding and dilation as (height, width) pairs, and groups.
 """
@@ -58,5 +59,5 @@ class Conv2dWeight(Function):
 
 
 def fitted(y, shape):
-    """The windows that ``shape`` counts: an image larger than its stride asks for (output_padding) has room for more."""
+    """Drop the windows beyond ``shape``: with output_padding, the image has room for more of them than there were."""
     return y if y.shape == shape else y[:, :, :shape[2], :shape[3]]

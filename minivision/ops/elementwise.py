@@ -48,7 +48,9 @@ class Mul(Function):
 
     def backward(self, grad):
         x, y = self.inputs
-        return grad * y if self.needs_grad[0] else None, grad * x if self.needs_grad[1] else None
+        dx = grad * y if self.needs_grad[0] else None
+        dy = grad * x if self.needs_grad[1] else None
+        return dx, dy
 
 
 class Div(Function):
@@ -59,11 +61,13 @@ class Div(Function):
 
     def backward(self, grad):
         x, y = self.inputs
-        return grad / y if self.needs_grad[0] else None, -grad * (x / y) / y if self.needs_grad[1] else None
+        dx = grad / y if self.needs_grad[0] else None
+        dy = -grad * (x / y) / y if self.needs_grad[1] else None
+        return dx, dy
 
 
 class Pow(Function):
-    """x ** y for two tensors. At x = 0 the slope with respect to y is 0, the limit for y > 0."""
+    """x ** y for two tensors. At x = 0 the slope to y is 0, since x^y log(x) tends to 0 for y > 0."""
 
     floats_only = True
 
@@ -72,16 +76,16 @@ class Pow(Function):
 
     def backward(self, grad):
         x, y = self.inputs
-        zero = x == 0
-        safe = Where.apply(1.0, x, condition=zero._data)         # log(1) = 0 in place of log(0)
-        return grad * PowOrZero(x, y) if self.needs_grad[0] else None, \
-            grad * Pow.apply(x, y) * safe.log() if self.needs_grad[1] else None
+        safe = Where.apply(1.0, x, condition=(x == 0)._data)     # log(1) = 0 in place of log(0)
+        dx = grad * power_slope(x, y) if self.needs_grad[0] else None
+        dy = grad * Pow.apply(x, y) * safe.log() if self.needs_grad[1] else None
+        return dx, dy
 
 
-def PowOrZero(x: Tensor, y: Tensor) -> Tensor:
-    """y * x ** (y - 1), and 0 where y = 0, also at x = 0 where the formula would give 0 * inf."""
-    constant = (y == 0)._data
-    return Where.apply(0.0, y * Pow.apply(x, Where.apply(1.0, y - 1.0, condition=constant)), condition=constant)
+def power_slope(x: Tensor, y: Tensor) -> Tensor:
+    """y x^(y - 1), and 0 where y = 0, also at x = 0 where the formula would give 0 * inf."""
+    flat = (y == 0)._data
+    return Where.apply(0.0, y * Pow.apply(x, Where.apply(1.0, y - 1.0, condition=flat)), condition=flat)
 
 
 class PowNumber(Function):
@@ -242,7 +246,11 @@ class Clip(Function):
 
     def backward(self, grad):
         x = self.inputs[0]._data
-        inside = (x >= self.low if self.low is not None else x == x) & (x <= self.high if self.high is not None else x == x)
+        inside = x == x                                          # everywhere but at NaN
+        if self.low is not None:
+            inside &= x >= self.low
+        if self.high is not None:
+            inside &= x <= self.high
         return Where.apply(grad, 0.0, condition=inside)
 
 

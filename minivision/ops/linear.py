@@ -1,6 +1,6 @@
 """Matrix products. Like convolution, the fully connected layer is bilinear, and three forms are closed under gradients:
 
-    y = Linear(x, w)         = x wᵀ        dx = LinearInput(g, w)      dw = LinearWeight(g, x)
+    y = Linear(x, w)         = x wᵀ        dx = LinearInput(y', w)     dw = LinearWeight(y', x)
     z = LinearInput(g, w)    = g w         dg = Linear(z', w)          dw = LinearWeight(g, z')
     u = LinearWeight(g, x)   = gᵀ x        dg = Linear(x, u')          dx = LinearInput(g, u')
 

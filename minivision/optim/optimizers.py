@@ -23,12 +23,23 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Tensor], lr: float, **settings: Any):
+        name = type(self).__name__
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(f"{name} got a {type(params).__name__}, expected several Tensors: model.parameters(), or [tensor]")
         self.params = list(params)
         if not self.params:
-            raise ValueError(f"{type(self).__name__} got no parameters; pass model.parameters(), afresh each time")
+            raise ValueError(f"{name} got no parameters; pass model.parameters(), afresh each time. A Module finds only "
+                             "Parameters and Modules that are its own attributes; put those of a list into nn.Sequential")
         for i, p in enumerate(self.params):
-            if not isinstance(p, Tensor) or not p.requires_grad:
-                raise TypeError(f"{type(self).__name__}: parameter {i} is not a Tensor with requires_grad=True")
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name}: parameter {i} is a {type(p).__name__}, expected a Tensor with requires_grad=True; "
+                                "pass model.parameters()")
+            if not p.requires_grad or p.maker is not None:
+                raise ValueError(f"{name}: parameter {i} is "
+                                 + ("computed from others" if p.maker is not None else "a Tensor that does not require grad")
+                                 + "; only leaves with requires_grad=True can be learned")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError(f"{type(self).__name__}: a parameter is listed twice and would be changed twice; pass each once")
         _not_negative(type(self).__name__, lr=lr)
         self.lr = float(lr)
         self.settings = settings
@@ -46,9 +57,14 @@ class Optimizer:
         Raises:
             InPlaceError: a graph that has not run backward still needs a parameter's value; nothing is changed then.
         """
-        for p in self.params:
-            if p.grad is not None:
-                check_free(p._data, "a parameter")
+        for i, (p, state) in enumerate(zip(self.params, self.state)):
+            if p.grad is None:
+                continue
+            check_free(p._data, "a parameter")
+            for slot in state.values():
+                if not isinstance(slot, int) and (slot.dtype != p.dtype or type(slot) is not type(p._data)):
+                    raise ValueError(f"{type(self).__name__}: parameter {i} has become {p.dtype} on {p.device} since the first "
+                                     "step; create the optimiser after model.to(...)")
         self.steps += 1
         for p, state in zip(self.params, self.state):
             if p.grad is not None:
@@ -89,8 +105,9 @@ class Optimizer:
             p = self.params[int(number)]
             if isinstance(value, (int, np.integer)):
                 loaded[int(number)][slot] = int(value)
-            elif value.shape != p.shape:
-                raise ValueError(f"the optimiser state is for another model: {key} has shape {value.shape}, expected {p.shape}")
+            elif np.shape(value) != p.shape:
+                raise ValueError(f"the optimiser state is for another model: {key} has shape {np.shape(value)}, expected "
+                                 f"{p.shape}")
             else:
                 loaded[int(number)][slot] = move(np.array(value, dtype=p.dtype), p.device)
         self.lr, self.steps, self.state = lr, steps, loaded
