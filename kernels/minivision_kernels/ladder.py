@@ -34,11 +34,11 @@ __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", 
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel"),
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles"),
     ),
     "conv weight": (
         ("conv2d_weight",),
-        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv"),
+        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles"),
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),
@@ -50,7 +50,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
-        ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear"),
+        ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear", "cpu.linear_tiles"),
     ),
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),
@@ -124,7 +124,11 @@ def ladder(op: str) -> list[Rung]:
         package = __name__.rpartition(".")[0]
         modules = [f"{package}.{name}" for name in FAMILIES[FAMILY_OF[op]][1]]
         for module in modules:
-            importlib.import_module(module)
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as missing:      # a rung made of what is not installed is not there
+                if str(missing.name).partition(".")[0] not in ("numba", "llvmlite", "cupy"):
+                    raise
         _ladders[op] = [rung for module in modules for rung in _registered.get((module, op), [])]
     return list(_ladders[op])
 

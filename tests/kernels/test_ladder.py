@@ -28,14 +28,26 @@ def test_an_unknown_operation_names_the_nearest():
 
 
 def test_best_is_repeatable_and_independent_of_threads():
-    x = np.zeros((4, 3), np.float32)
+    x, w = np.zeros((4, 8, 5, 5), np.float32), np.zeros((8, 8, 3, 3), np.float32)
+    m = x.reshape(4, -1)
+    arguments = {"conv2d_forward": (x, w), "conv2d_input": (x, w, x.shape), "conv2d_weight": (x, x, w.shape),
+                 "linear_forward": (m, m), "linear_input": (m, m), "linear_weight": (m, m)}
     for op in mk.ops():
-        before = mk.best(op, x)
+        before = mk.best(op, *arguments.get(op, (x,)))
         assert before.repeatable
-        assert before.name == "parallel"
+        assert before.name == ("tile" if op in arguments else "parallel")
         mk.set_num_threads(1)
-        assert mk.best(op, x) is before
+        assert mk.best(op, *arguments.get(op, (x,))) is before
         mk.set_num_threads(MOST)
+
+
+def test_best_looks_at_the_shapes():
+    """A tile has eight rows of filters; a depthwise convolution has one filter in each group."""
+    x, w = np.zeros((1, 8, 5, 5)), np.zeros((8, 1, 3, 3))
+    geometry = (1, 1), (1, 1), (1, 1), 8
+    assert mk.best("conv2d_forward", x, w, *geometry).name == "parallel"
+    assert mk.best("conv2d_forward", x, w, stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=8).name == "parallel"
+    assert mk.best("conv2d_input", x, w, x.shape, *geometry).name == "parallel"
 
 
 def test_best_falls_back_to_numpy_for_other_dtypes():
@@ -72,8 +84,6 @@ def test_set_num_threads_checks_its_argument():
 def test_importing_loads_neither_numba_nor_cupy():
     program = """
 import sys, minivision_kernels as mk
-for op in mk.ops():
-    mk.ladder(op)
 import numpy as np
 mk.best("relu_forward", np.zeros(3)), mk.cache_info(), mk.ladder("relu_forward")[0](np.zeros(3))
 assert "numba" not in sys.modules and "cupy" not in sys.modules

@@ -1,0 +1,161 @@
+"""The three products of the linear layer with their sums in registers.
+
+Two forms of tile fill the three products without turning a matrix round. Where the sum runs along the rows of both
+(x wᵀ), a tile of inner products is formed, a vector of partial sums for each. Where it runs down the columns of the
+second (g w and gᵀ x), numbers of the first are multiplied with vectors of the second.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, compiled, contiguous, prange
+from minivision_kernels.cpu.simd import (
+    INNER_COLUMNS,
+    INNER_ROWS,
+    OUTER_COLUMNS,
+    OUTER_ROWS,
+    add_totals,
+    inner,
+    inner_part,
+    lanes,
+    outer,
+    outer_part,
+    store,
+    vectors,
+    zeros,
+)
+from minivision_kernels.ladder import rung
+
+BLOCK = 8           # tiles side by side that one thread computes at a time
+SUM = 2048          # numbers of a row that go into an inner product before the next tile has its turn
+
+
+def _suits(a: np.ndarray, _: np.ndarray) -> bool:
+    return vectors(a)
+
+
+def _suits_rows(g: np.ndarray, _: np.ndarray) -> bool:
+    return vectors(g) and 2 * g.shape[0] >= OUTER_ROWS
+
+
+@rung("linear_forward", name="tile", device="cpu", accepts=_suits)
+def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """4 x 6 inner products of rows at once: 10 loads for 24 multiply-adds, and w need not be turned.
+
+    Two to three times the rung below.
+    """
+    N, O = x.shape[0], w.shape[0]
+    spare = -O % INNER_COLUMNS                          # a whole number of tiles: the last row again, and dropped
+    place = np.minimum(np.arange(O + spare), O - 1) * w.shape[1]
+    y = np.zeros((N, O + spare), x.dtype)
+    if O:
+        _inner_products(contiguous(x), contiguous(w), place, y, work=x.size * O)
+    return contiguous(y[:, :O])
+
+
+@rung("linear_input", name="tile", device="cpu", accepts=_suits_rows)
+def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """8 rows x 3 vectors of results in registers while the sum over the outputs is formed; about three times the rung below.
+
+    It needs rows: for a batch of one to three images, w is read once and the rung below reads it in longer stretches.
+    """
+    dx = np.empty((g.shape[0], w.shape[1]), g.dtype)
+    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=g.size * w.shape[1])
+    return dx
+
+
+@rung("linear_weight", name="tile", device="cpu", accepts=_suits)
+def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """As `linear_input`, with the sum over the batch; g is read down its columns, where it lies."""
+    dw = np.empty((g.shape[1], x.shape[1]), g.dtype)
+    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=g.size * x.shape[1])
+    return dw
+
+
+@compiled(parallel=True)
+def _inner_products(x: In2, w: In2, place: IntIn1, y: Out2):
+    """y[n, o] += the inner product of row n of x and the row of w that starts at place[o]"""
+    N, I = x.shape
+    O = place.shape[0]
+    rows, weights, out = x.reshape(N * I), w.reshape(w.shape[0] * I), y.reshape(N * O)
+    o_step = BLOCK * INNER_COLUMNS
+    bands, o_blocks = (N + INNER_ROWS - 1) // INNER_ROWS, (O + o_step - 1) // o_step
+    for item in prange(bands * o_blocks):
+        first, o_first = item % bands * INNER_ROWS, item // bands * o_step
+        for left in range(0, I, SUM):
+            right = min(I, left + SUM)
+            for o in range(o_first, min(O, o_first + o_step), INNER_COLUMNS):
+                if first + INNER_ROWS <= N:
+                    tile = zeros(rows, INNER_ROWS, INNER_COLUMNS)
+                    i = left
+                    while i + lanes(rows) <= right:
+                        tile = inner(tile, INNER_ROWS, INNER_COLUMNS, rows, first * I + i, I, weights, i, place, o)
+                        i += lanes(rows)
+                    if i < right:
+                        tile = inner_part(
+                            tile, INNER_ROWS, INNER_COLUMNS, rows, first * I + i, I, weights, i, place, o, right - i)
+                    add_totals(tile, INNER_ROWS, INNER_COLUMNS, out, first * O + o, O)
+                else:
+                    for n in range(first, N):
+                        line = zeros(rows, 1, INNER_COLUMNS)
+                        i = left
+                        while i + lanes(rows) <= right:
+                            line = inner(line, 1, INNER_COLUMNS, rows, n * I + i, I, weights, i, place, o)
+                            i += lanes(rows)
+                        if i < right:
+                            line = inner_part(line, 1, INNER_COLUMNS, rows, n * I + i, I, weights, i, place, o, right - i)
+                        add_totals(line, 1, INNER_COLUMNS, out, n * O + o, O)
+
+
+@compiled(parallel=True)
+def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2):
+    """y (M, J): y[m] = sum over k of a[m * a_row + k * a_k] * b[k]"""
+    M, J = y.shape
+    K = b.shape[0]
+    source, out = b.reshape(K * J), y.reshape(M * J)
+    wide, narrow = OUTER_COLUMNS * lanes(source), lanes(source)
+    bands, strips = (M + OUTER_ROWS - 1) // OUTER_ROWS, (J + BLOCK * wide - 1) // (BLOCK * wide)
+    for item in prange(bands * strips):
+        first, j = item % bands * OUTER_ROWS, item // bands * BLOCK * wide
+        end = min(J, j + BLOCK * wide)
+        if first + OUTER_ROWS <= M:
+            at = first * a_row
+            while j + wide <= end:
+                tile = zeros(source, OUTER_ROWS, OUTER_COLUMNS)
+                for k in range(K):
+                    tile = outer(tile, OUTER_ROWS, OUTER_COLUMNS, a, at + k * a_k, a_row, source, k * J + j)
+                store(tile, OUTER_ROWS, OUTER_COLUMNS, out, first * J + j, J)
+                j += wide
+            while j + narrow <= end:
+                column = zeros(source, OUTER_ROWS, 1)
+                for k in range(K):
+                    column = outer(column, OUTER_ROWS, 1, a, at + k * a_k, a_row, source, k * J + j)
+                store(column, OUTER_ROWS, 1, out, first * J + j, J)
+                j += narrow
+            if j < end:
+                column = zeros(source, OUTER_ROWS, 1)
+                for k in range(K):
+                    column = outer_part(column, OUTER_ROWS, 1, a, at + k * a_k, a_row, source, k * J + j, end - j)
+                edge = np.empty(OUTER_ROWS * narrow, source.dtype)
+                store(column, OUTER_ROWS, 1, edge, 0, narrow)
+                for i in range(OUTER_ROWS):
+                    y[first + i, j:end] = edge[i * narrow:i * narrow + end - j]
+        else:
+            left = j
+            for m in range(first, M):
+                at, j = m * a_row, left
+                while j + wide <= end:
+                    line = zeros(source, 1, OUTER_COLUMNS)
+                    for k in range(K):
+                        line = outer(line, 1, OUTER_COLUMNS, a, at + k * a_k, a_row, source, k * J + j)
+                    store(line, 1, OUTER_COLUMNS, out, m * J + j, J)
+                    j += wide
+                while j < end:
+                    number = zeros(source, 1, 1)
+                    for k in range(K):
+                        number = outer_part(number, 1, 1, a, at + k * a_k, a_row, source, k * J + j, min(narrow, end - j))
+                    tail = np.empty(narrow, source.dtype)
+                    store(number, 1, 1, tail, 0, narrow)
+                    y[m, j:min(end, j + narrow)] = tail[:min(narrow, end - j)]
+                    j += narrow

@@ -1,0 +1,161 @@
+"""Images as flat planes, so that every tap of a window is a shift.
+
+Store an image plane with its zero padding as one long row, WQ numbers per image row. Then moving one pixel down is
+moving WQ numbers along, every tap of the window is a *shift* of the whole plane, and convolution is
+
+    y[n, f] = sum over channels c and taps t of  w[f, c, t] * (plane c of image n, from place[t] on)
+
+over long contiguous rows, whatever the size of image and window. The price is WQ - OW junk columns in each row of sums,
+computed and not stored.
+
+A stride s is dealt out beforehand like cards: pixels whose padded place is r modulo s go to plane r. Each tap sees only
+one of these *phases*, and sees it contiguously.
+
+The gradient to the image is the same sum with the two channel axes of w exchanged and the shifts turned round, once for
+every phase of the image.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In4, IntIn1, Out2, compiled, contiguous, prange
+from minivision_kernels.shapes import Pair
+
+SLACK = 64          # numbers that may be read (never used) beyond the last plane, by a vector that starts within it
+
+
+class Deal(NamedTuple):
+    """How the pixels of an image are dealt out to planes, so that each tap sees one plane, contiguously."""
+
+    rows: np.ndarray            # the vertical phases that some tap sees
+    columns: np.ndarray         # the horizontal ones
+    height: int                 # rows of one plane, HQ
+    width: int                  # columns of one plane, WQ
+    place: np.ndarray           # (channels * KH * KW,): where each tap of each channel starts in an image's planes
+
+
+@functools.lru_cache(maxsize=1024)
+def deal(channels: int, window: Pair, output: Pair, stride: Pair, dilation: Pair) -> Deal:
+    """The deal for windows of this size and number."""
+    (row_of, down), (column_of, right) = (
+        np.divmod(np.arange(k) * d, s)[::-1] for k, s, d in zip(window, stride, dilation))
+    rows, columns = np.unique(row_of), np.unique(column_of)
+    height, width = output[0] + int(down.max(initial=0)), output[1] + int(right.max(initial=0))
+    plane = np.searchsorted(rows, row_of)[:, None] * len(columns) + np.searchsorted(columns, column_of)     # (KH, KW)
+    channel = np.arange(channels)[:, None, None] * (len(rows) * len(columns))
+    place = ((channel + plane) * height + down[:, None]) * width + right
+    return Deal(rows, columns, height, width, place.ravel())
+
+
+def dealt(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> np.ndarray:
+    """The images x (N, C, H, W) with zero padding, dealt out: (N, C * phases * HQ * WQ)."""
+    N, C, H, W = x.shape
+    if stride == (1, 1) and padding == (0, 0) and (how.height, how.width) == (H, W):
+        return contiguous(x).reshape(N, C * H * W)          # already one plane per channel, no copy
+    size = C * len(how.rows) * len(how.columns) * how.height * how.width
+    planes = np.empty(N * size + SLACK, x.dtype)
+    planes[N * size:] = 0
+    planes = planes[:N * size].reshape(N, size)
+    _deal_out(contiguous(x), how.rows, how.columns, how.height, how.width, *stride, *padding, planes, work=planes.size)
+    return planes
+
+
+@compiled(parallel=True)
+def _deal_out(
+    x: In4, rows: IntIn1, columns: IntIn1, height: int, width: int, stride_h: int, stride_w: int, padding_h: int,
+    padding_w: int, planes: Out2,
+):
+    """planes[n, c, i, j, q, r] = x[n, c, q stride_h + rows[i] - padding_h, r stride_w + columns[j] - padding_w], or 0"""
+    N, C, H, W = x.shape
+    R, S = rows.shape[0], columns.shape[0]
+    each = R * S * height * width
+    for item in prange(N * C):
+        n, c = item // C, item % C
+        target = planes[n, c * each:(c + 1) * each]
+        at = 0
+        for i in range(R):
+            for j in range(S):
+                offset = columns[j] - padding_w
+                first = min(width, max(0, -(offset // stride_w)))                       # the first r with a pixel
+                end = min(width, max(first, (W - 1 - offset) // stride_w + 1))          # and one past the last
+                for q in range(height):
+                    h = q * stride_h + rows[i] - padding_h
+                    line = target[at:at + width]
+                    at += width
+                    if h < 0 or h >= H:
+                        line[:] = 0
+                        continue
+                    line[:first] = 0
+                    line[end:] = 0
+                    pixels = x[n, c, h]
+                    if stride_w == 1:
+                        line[first:end] = pixels[first + offset:end + offset]
+                    else:
+                        for r in range(first, end):
+                            line[r] = pixels[r * stride_w + offset]
+
+
+class Phase(NamedTuple):
+    """Every stride-th pixel along one axis of the image, and the taps through which windows see them."""
+
+    first: int                  # the first of these pixels
+    length: int                 # how many there are
+    taps: np.ndarray            # which taps see them
+    shifts: np.ndarray          # for each tap, the output that sees the first pixel; the next one sees the next, ...
+
+
+@functools.lru_cache(maxsize=1024)
+def phases(size: int, window: int, stride: int, padding: int, dilation: int) -> list[Phase]:
+    """The phases of one axis of an image."""
+    found = []
+    for first in range(min(stride, size)):
+        # Output o sees pixel o * stride + tap * dilation - padding through a tap.
+        shifts, rest = np.divmod(first + padding - np.arange(window) * dilation, stride)
+        taps = np.flatnonzero(rest == 0)
+        found.append(Phase(first, len(range(first, size, stride)), taps, shifts[taps]))
+    return found
+
+
+def margins(along: list[Phase], outputs: int) -> tuple[int, int]:
+    """Zeros to put in front of g along one axis so that no shift leaves it, and its length with those on both ends."""
+    lowest = min((int(p.shifts.min(initial=0)) for p in along), default=0)
+    end = max((int(p.shifts.max(initial=0)) + p.length for p in along), default=0)
+    return -lowest, max(outputs, end) - lowest
+
+
+class Part(NamedTuple):
+    """The sum that gives one phase of the gradient to the image: which weights, where they find g, where the result goes."""
+
+    weights: np.ndarray         # (C, F // groups * taps)
+    place: np.ndarray           # of each weight, in the padded planes of a group of g
+    row: Phase
+    column: Phase
+
+
+def gradient_parts(
+    g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> tuple[np.ndarray, int, list[Part]]:
+    """The gradient to an image of ``shape`` as sums of shifted planes of g: those planes, their width, and the sums."""
+    _, C, H, W = shape
+    F, _, KH, KW = w.shape
+    OH, OW = g.shape[2:]
+    rows = phases(H, KH, stride[0], padding[0], dilation[0])
+    columns = phases(W, KW, stride[1], padding[1], dilation[1])
+    (top, height), (left, width) = margins(rows, OH), margins(columns, OW)
+    whole = Deal(np.zeros(1, np.int64), np.zeros(1, np.int64), height, width, np.zeros(0, np.int64))
+    planes = dealt(g, whole, (1, 1), (top, left))
+    # (group, C // groups, F // groups, KH, KW): a row of weights for each channel of x
+    turned = w.reshape(groups, F // groups, C // groups, KH, KW).swapaxes(1, 2)
+    plane = np.arange(F // groups)[:, None, None] * (height * width)
+    parts = []
+    for row in rows:
+        for column in columns:
+            taps = F // groups * len(row.taps) * len(column.taps)
+            weights = contiguous(turned[:, :, :, row.taps][..., column.taps].reshape(C, taps))
+            shift = (row.shifts[:, None] + top) * width + column.shifts + left
+            parts.append(Part(weights, (plane + shift).ravel(), row, column))
+    return planes, width, parts

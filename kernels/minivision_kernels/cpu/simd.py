@@ -1,0 +1,263 @@
+"""A vocabulary of vectors: the few words from which fast kernels are made.
+
+A processor core has registers that hold several numbers, 16 float32 with AVX-512, 8 with AVX2, 4 on most others, and
+instructions that work on all of them at once. A compiler finds them in simple loops, but not in the ones that matter: a
+matrix product is fast only if a block of its sums stays in registers while they are formed. So here a kernel says what it
+means. `Vector` is a type that Numba does not have, an LLVM vector. Each function below is a *word*: when a kernel that
+uses it is compiled, it adds a handful of instructions to the code. Nothing is called at run time.
+
+A *tile* is a small matrix of vectors, rows x columns, that lives in registers. There are two ways to fill one:
+
+    outer    tile[i][j] += a[i] * b[j]        a number of a times a vector of b: a matrix product by outer products
+    inner    tile[i][j] += a[i] * b[j]        a vector of a times a vector of b: many inner products at once
+
+Rows and columns must be written as constants, since the code is laid out in full. A kernel that keeps 24 vectors of sums
+compiles to a loop of 24 multiply-add instructions, a few loads, and nothing else. With AVX-512, for instance,
+
+    for k in range(K):
+        tile = outer(tile, 8, 3, a, at + 8 * k, 1, b, bt + place[k])
+
+becomes three loads into zmm registers and, eight times over, ``vbroadcastss`` and three times ``vfmadd231ps``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import config as numba_config
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+from minivision_kernels.cpu.compile import floats
+
+config: Any = numba_config
+
+
+def register_bytes() -> int:
+    """The size of a vector register: 64 with AVX-512, 32 with AVX, 16 with SSE or NEON."""
+    chosen = config.CPU_FEATURES                        # what Numba compiles for, if the user has said so
+    features = set(chosen.replace("+", "").split(",")) if chosen else {
+        name for name, present in binding.get_host_cpu_features().items() if present}
+    return 64 if "avx512f" in features else 32 if "avx" in features else 16
+
+
+BYTES = register_bytes()
+
+# The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
+MANY = BYTES == 64 or "neon" in binding.get_host_cpu_features()
+OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
+INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
+
+
+def vectors(array: np.ndarray) -> bool:
+    """Whether kernels made of vectors can run on this array: it holds floats, and there is a compiler."""
+    return floats(array) and not config.DISABLE_JIT
+
+
+class Vector(types.Type):
+    """As many numbers as a register holds."""
+
+    def __init__(self, element: types.Float):
+        self.element = element
+        self.lanes = BYTES * 8 // element.bitwidth
+        super().__init__(name=f"{element}x{self.lanes}")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector):
+        number = manager.lookup(vector.element).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(number, vector.lanes))
+
+
+# ---------------------------------------------------------------------------------------------- writing instructions
+
+INT, INT32 = ir.IntType(64), ir.IntType(32)
+int_ = types.int64
+
+
+def word(function: Any) -> Any:
+    """Make a word of a function that returns its type and a function that writes its instructions."""
+    return intrinsic(prefer_literal=True)(function)
+
+
+class Writer:
+    """Writes the instructions of one word, for the number type of one array."""
+
+    def __init__(self, context: Any, builder: Any, array: Any):
+        self.context, self.builder = context, builder
+        self.kind = context.get_value_type(Vector(array.dtype))
+        self.lanes, self.bytes = self.kind.count, array.dtype.bitwidth // 8
+        self.name = f"v{self.lanes}f{array.dtype.bitwidth}"
+
+    def pointer(self, array_type: Any, array: Any, place: Any) -> Any:
+        return self.builder.gep(self.context.make_array(array_type)(self.context, self.builder, array).data, [place])
+
+    def beyond(self, pointer: Any, count: int, stride: Any = None) -> Any:
+        """``count`` numbers (or strides) beyond a pointer."""
+        step = ir.Constant(INT, count)
+        return self.builder.gep(pointer, [step if stride is None else self.builder.mul(stride, step)])
+
+    def load(self, pointer: Any) -> Any:
+        return self.builder.load(self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
+
+    def load_part(self, pointer: Any, count: Any) -> Any:
+        """The first ``count`` numbers, then zeros; the memory beyond them is not touched."""
+        lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
+        mask = self.builder.icmp_signed("<", lane, self.spread(count, lane.type))
+        pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
+        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, ir.Constant(self.kind, None)],
+                         suffix=f"{self.name}.p0")
+
+    def store(self, value: Any, pointer: Any) -> None:
+        self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
+
+    def spread(self, number: Any, kind: Any = None) -> Any:
+        """One number in every lane."""
+        empty = ir.Constant(kind or self.kind, ir.Undefined)
+        first = self.builder.insert_element(empty, number, ir.Constant(INT32, 0))
+        return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """a * b + c, rounded once."""
+        return self.call("llvm.fma", [a, b, c])
+
+    def total(self, vector: Any) -> Any:
+        """The sum over the lanes: the upper half is added to the lower until one number is left."""
+        count = self.lanes
+        while count > 1:
+            count //= 2
+            places = [*range(count, 2 * count), *[0] * (self.lanes - count)]
+            upper = self.builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(INT32, self.lanes), places))
+            vector = self.builder.fadd(vector, upper)
+        return self.builder.extract_element(vector, ir.Constant(INT32, 0))
+
+    def call(self, name: str, args: list[Any], suffix: str = "") -> Any:
+        kind = ir.FunctionType(self.kind, [x.type for x in args])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"{name}.{suffix or self.name}")
+        return self.builder.call(function, args)
+
+
+def _tile(array: Any, rows: Any, columns: Any) -> types.UniTuple:
+    return types.UniTuple(Vector(array.dtype), rows.literal_value * columns.literal_value)
+
+
+# ---------------------------------------------------------------------------------------------- the words
+
+
+@word
+def lanes(typing, array):
+    """How many numbers of this array a register holds."""
+    def write(context, builder, signature, args):
+        return ir.Constant(INT, Vector(array.dtype).lanes)
+
+    return int_(array), write
+
+
+@word
+def zeros(typing, array, rows, columns):
+    """An empty tile, for numbers of this array's type."""
+    tile = _tile(array, rows, columns)
+
+    def write(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(tile), None)
+
+    return tile(array, rows, columns), write
+
+
+def _outer(part: bool) -> Any:
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, a_step, b, bt, *count = args
+        _, rows, columns, a_type, _, _, b_type, *_ = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
+        row = [w.load_part(pb, count[0]) if part else w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
+        for i in range(rows.literal_value):
+            number = w.spread(builder.load(w.beyond(pa, i, a_step)))
+            for j, vector in enumerate(row):
+                k = i * len(row) + j
+                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
+        return tile
+
+    return write
+
+
+@word
+def outer(typing, tile, rows, columns, a, at, a_step, b, bt):
+    """tile[i][j] += a[at + i * a_step] * (vector j of b from bt on)"""
+    return tile(tile, rows, columns, a, int_, int_, b, int_), _outer(part=False)
+
+
+@word
+def outer_part(typing, tile, rows, columns, a, at, a_step, b, bt, count):
+    """`outer` with one column, of which only the first ``count`` numbers exist."""
+    return tile(tile, rows, columns, a, int_, int_, b, int_, int_), _outer(part=True)
+
+
+def _inner(part: bool) -> Any:
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, a_step, b, bt, place, pt, *count = args
+        _, rows, columns, a_type, _, _, b_type, _, p_type, *_ = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, pt)
+
+        def read(pointer):
+            return w.load_part(pointer, count[0]) if part else w.load(pointer)
+
+        left = [read(w.beyond(pa, i, a_step)) for i in range(rows.literal_value)]
+        for j in range(columns.literal_value):
+            right = read(builder.gep(pb, [builder.load(w.beyond(pp, j))]))
+            for i, vector in enumerate(left):
+                k = i * columns.literal_value + j
+                tile = builder.insert_value(tile, w.multiply_add(vector, right, builder.extract_value(tile, k)), k)
+        return tile
+
+    return write
+
+
+@word
+def inner(typing, tile, rows, columns, a, at, a_step, b, bt, place, pt):
+    """tile[i][j] += (the vector of a from at + i * a_step on) * (the vector of b from bt + place[pt + j] on)"""
+    return tile(tile, rows, columns, a, int_, int_, b, int_, place, int_), _inner(part=False)
+
+
+@word
+def inner_part(typing, tile, rows, columns, a, at, a_step, b, bt, place, pt, count):
+    """`inner` over the first ``count`` numbers of each vector."""
+    return tile(tile, rows, columns, a, int_, int_, b, int_, place, int_, int_), _inner(part=True)
+
+
+@word
+def store(typing, tile, rows, columns, c, ct, c_step):
+    """Write row i of the tile to c, from ct + i * c_step on."""
+    def write(context, builder, signature, args):
+        tile, _, _, c, ct, c_step = args
+        w = Writer(context, builder, signature.args[3])
+        pc = w.pointer(signature.args[3], c, ct)
+        for i in range(rows.literal_value):
+            for j in range(columns.literal_value):
+                value = builder.extract_value(tile, i * columns.literal_value + j)
+                w.store(value, w.beyond(w.beyond(pc, i, c_step), j * w.lanes))
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, columns, c, int_, int_), write
+
+
+@word
+def add_totals(typing, tile, rows, columns, c, ct, c_step):
+    """c[ct + i * c_step + j] += the sum over the lanes of tile[i][j]"""
+    def write(context, builder, signature, args):
+        tile, _, _, c, ct, c_step = args
+        w = Writer(context, builder, signature.args[3])
+        pc = w.pointer(signature.args[3], c, ct)
+        for i in range(rows.literal_value):
+            for j in range(columns.literal_value):
+                target = w.beyond(w.beyond(pc, i, c_step), j)
+                total = w.total(builder.extract_value(tile, i * columns.literal_value + j))
+                builder.store(builder.fadd(builder.load(target), total), target)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, columns, c, int_, int_), write
