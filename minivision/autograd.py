@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ContextDecorator
+from itertools import zip_longest
 from typing import Any
 
 from .saved import hold, holder, let_go, memory_owner
@@ -116,11 +117,11 @@ class Function:
         try:
             result = function.forward(*[x._data for x in tensors], **options)
         except ValueError as problem:
-            if "broadcast" not in str(problem) or len(tensors) < 2:
+            shapes = [x.shape for x in (*tensors, *options.values()) if hasattr(x, "shape")]
+            if "broadcast" not in str(problem) or can_broadcast(shapes):
                 raise
-            shapes = " and ".join(str(x.shape) for x in tensors)
-            raise ValueError(f"{cls.__name__}: got shapes {shapes}, which do not broadcast; compared from the right, each "
-                             "length must be equal or 1") from None
+            raise ValueError(f"{cls.__name__}: got shapes {' and '.join(map(str, shapes))}, which do not broadcast; compared "
+                             "from the right, each length must be equal or 1") from problem
         if result is None or isinstance(result, (tuple, list)):
             raise TypeError(f"{cls.__name__}.forward returned {type(result).__name__}, expected one array; a Function has one "
                             "output")
@@ -172,10 +173,14 @@ class Function:
         return array
 
     def release(self) -> None:
-        """Forget everything that backward needed; the arrays are free again."""
+        """Forget the arrays that backward needed; where the inputs came from is still known."""
         self._let_go()
+        sources = self.sources
         self.__dict__.clear()
-        self.released = True
+        self.sources, self.released = sources, True
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a computed tensor cannot be copied or pickled together with its history; use tensor.detach()")
 
     def _let_go(self) -> None:
         held, self._held = self._held, None
@@ -224,6 +229,11 @@ def node_of(tensor: Tensor) -> Node:
     return tensor if tensor.maker is None else tensor.maker
 
 
+def can_broadcast(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether arrays of these shapes fit together: from the right, all lengths along an axis are equal or 1."""
+    return all(len(set(lengths) - {1}) < 2 for lengths in zip_longest(*(reversed(s) for s in shapes), fillvalue=1))
+
+
 def unbroadcast(grad: Tensor, shape: tuple[int, ...], where: str = "gradient") -> Tensor:
     """Sum ``grad`` over the axes along which an input of ``shape`` was repeated to meet the others.
 
@@ -258,15 +268,9 @@ def order(roots: Iterable[Node]) -> list[Node]:
             done.append(node)
         elif node not in seen:
             seen.add(node)
+            stack.append((node, True))
             if isinstance(node, Function):
-                if node.released:
-                    raise GraphError("the graph was already released by an earlier backward() or grad(), which frees "
-                                     "the arrays it kept; pass retain_graph=True to that first call, or compute the "
-                                     "result again")
-                stack.append((node, True))
                 stack.extend((source, False) for source in node.sources if source is not None)
-            else:
-                done.append(node)
     return done
 
 
@@ -279,8 +283,11 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
         if isinstance(node, Tensor):
             reaches[node] = targets is None or node in targets
         else:
-            reaches[node] = (targets is not None and node in targets) or any(
-                reaches[s] for s in node.sources if s is not None)
+            below = any(reaches[s] for s in node.sources if s is not None)
+            if below and node.released:
+                raise GraphError("the graph was already released by an earlier backward() or grad(), which frees the arrays "
+                                 "it kept; pass retain_graph=True to that first call, or compute the result again")
+            reaches[node] = below or (targets is not None and node in targets)
 
     upstream: dict[Node, Tensor] = {}
     found: dict[Node, Tensor] = {}
@@ -303,8 +310,8 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
                 for source, part in zip(node.sources, node.gradients(grad, create_graph, wanted)):
                     if source is not None and part is not None:
                         add(source, part)
-            if not retain_graph:
-                node.release()
+                if not retain_graph:
+                    node.release()
     return found
 
 

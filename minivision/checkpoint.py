@@ -7,9 +7,12 @@ nested one (a training checkpoint) keeps its structure and its numbers and texts
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 from .tensor import Tensor
 
 KEY = "minivision"          # the metadata entry that holds the structure
+STALE_SECONDS = 600         # no write takes that long
 ARRAY = "$array"            # in that structure, {ARRAY: name} stands for the array of that name
 
 
@@ -127,6 +131,10 @@ def write_whole(path: str | os.PathLike, write: Callable[[Any], Any]) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):      # left by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                stale.unlink()
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

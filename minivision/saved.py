@@ -64,7 +64,9 @@ def let_go(array: Any) -> None:
     """Take back one `hold`; the last one makes the memory writable again."""
     root = memory_owner(array)
     with _lock:
-        entry = _holds[id(root)]
+        entry = _holds.get(id(root))
+        if entry is None:                      # never held, so nothing to take back
+            return
         entry.count -= 1
         if entry.count == 0:
             del _holds[id(root)]

@@ -106,8 +106,8 @@ class Tensor:
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: the same memory on the CPU, a copy from a GPU."""
-        return move(self._data, "cpu")
+        """The values as a NumPy array: the same memory on the CPU (see `data`), a copy from a GPU."""
+        return move(self.data, "cpu")
 
     def item(self) -> float | int | bool:
         """The single number in a tensor of one element."""
@@ -400,6 +400,9 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
     dtype = _common_dtype(inputs, floats_only)
     tensors = []
     for i, x in enumerate(inputs):
+        if isinstance(x, (list, tuple)) and any(isinstance(v, Tensor) and v.requires_grad for v in x):
+            raise TypeError(f"{name}: input {i} is a list of Tensors that require grad, whose gradients would be lost; join "
+                            "them with mv.stack")
         if isinstance(x, (*Number, list, tuple)):
             x = Tensor(_like(inputs).asarray(x, dtype=dtype))
         elif not isinstance(x, Tensor):

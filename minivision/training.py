@@ -9,7 +9,8 @@ was never stopped.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from . import functional as F
@@ -17,7 +18,7 @@ from . import random
 from .autograd import no_grad
 from .checkpoint import CheckpointError, load, save
 from .data import DataLoader
-from .nn import Module
+from .nn import ModelMismatchError, Module
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
 
@@ -39,6 +40,18 @@ class Progress(NamedTuple):
     accuracy: float
 
 
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """The model in evaluation mode for a block; afterwards each of its modules has the mode it had before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
 def evaluate(model: Module, loader: DataLoader, on_batch: Callable[[int], None] | None = None) -> Score:
     """The model's score over the loader, in evaluation mode and without recording; its mode is restored afterwards.
 
@@ -47,20 +60,15 @@ def evaluate(model: Module, loader: DataLoader, on_batch: Callable[[int], None] 
         loader: yields images and whole-number labels.
         on_batch: called with the number of images after each batch, for a progress bar.
     """
-    before = model.training
-    model.eval()
     loss, right, seen = 0.0, 0, 0
-    try:
-        with no_grad():
-            for images, labels in loader:
-                scores = model(images)
-                loss += F.cross_entropy(scores, labels, reduction="sum").item()
-                right += int((scores.argmax(1) == labels).sum().item())
-                seen += len(images)
-                if on_batch is not None:
-                    on_batch(len(images))
-    finally:
-        model.train(before)
+    with evaluating(model), no_grad():
+        for images, labels in loader:
+            scores = model(images)
+            loss += F.cross_entropy(scores, labels, reduction="sum").item()
+            right += int((scores.argmax(1) == labels).sum().item())
+            seen += len(images)
+            if on_batch is not None:
+                on_batch(len(images))
     if not seen:
         raise ValueError("evaluate: the loader gave no batch; use a smaller batch_size, or drop_last=False")
     return Score(loss / seen, right / seen)
@@ -170,6 +178,25 @@ class Trainer:
         if (state["schedule"] is None) != (self.schedule is None):
             raise CheckpointError(f"{path} was written {'without' if state['schedule'] is None else 'with'} a learning-rate "
                                   "schedule; resume with the same settings")
+        before = self.state_dict()
+        try:
+            self._take(state)
+        except Exception as problem:
+            self._take(before)                            # all of the checkpoint, or nothing
+            if isinstance(problem, ModelMismatchError):
+                raise
+            raise CheckpointError(f"{path} is damaged, or of another kind of run: {problem}") from problem
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        for name in ("epoch", "step", "right", "seen"):
+            if isinstance(state[name], bool) or not isinstance(state[name], int) or state[name] < 0:
+                raise ValueError(f"{name} is {state[name]!r}, expected a whole number >= 0")
+        if state["step"] >= len(self.loader) or (state["step"] > 0) != (state["seen"] > 0):
+            raise ValueError(f"step {state['step']} after {state['seen']} images does not fit an epoch of {len(self.loader)} "
+                             "steps")
+        numbers = [state["loss_sum"], *state["losses"]]
+        if not all(isinstance(x, float) for x in numbers) or not all(isinstance(x, dict) for x in state["history"]):
+            raise ValueError("the losses or the history are not numbers")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:

@@ -53,8 +53,12 @@ def load_trained(path: str | Path) -> Trained:
     if wrong or about["model"] not in MODELS:
         raise CheckpointError(f"{path} does not say which model it is of ({', '.join(wrong) or about['model']!r}); "
                               "expected a checkpoint that `minivision train` wrote")
-    model = build(about["model"], len(about["class_names"]), about["channels"], about["image_size"])
+    stored = sum(value.size for value in state["model"].values() if hasattr(value, "size"))
+    if not 1 <= about["channels"] <= stored or not 1 <= about["image_size"] ** 2 <= 16 * stored:
+        raise CheckpointError(f"{path} speaks of {about['channels']} channels and {about['image_size']} pixels, which its "
+                              f"{stored} weights cannot be for; the file is damaged")
     try:
+        model = build(about["model"], len(about["class_names"]), about["channels"], about["image_size"])
         model.load_state_dict(state["model"])
     except ValueError as problem:
         raise CheckpointError(f"{path}: {problem}") from problem
@@ -70,16 +74,12 @@ def probabilities(model: Any, images: Dataset, what: str = "testing") -> np.ndar
     from .. import functional as F
     from ..autograd import no_grad
     from ..data import DataLoader
+    from ..training import evaluating
     from .output import progress
 
-    before = model.training
-    model.eval()
     rows = []
-    try:
-        with progress(len(images), what, "image") as bar, no_grad():
-            for batch, _ in DataLoader(images, 256):
-                rows.append(F.softmax(model(batch), 1).numpy())
-                bar.update(len(batch))
-    finally:
-        model.train(before)
+    with progress(len(images), what, "image") as bar, evaluating(model), no_grad():
+        for batch, _ in DataLoader(images, 256):
+            rows.append(F.softmax(model(batch), 1).numpy())
+            bar.update(len(batch))
     return np.concatenate(rows)

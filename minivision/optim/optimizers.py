@@ -21,6 +21,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()          # those of the slots that hold a whole number instead of an array
 
     def __init__(self, params: Iterable[Tensor], lr: float, **settings: Any):
         name = type(self).__name__
@@ -94,16 +95,20 @@ class Optimizer:
             raise ValueError(f"the optimiser state is for {name}, expected {type(self).__name__}")
         try:
             lr, steps = float(values.pop("lr")), int(values.pop("steps"))
-            settings = {k: values.pop(k) for k in self.settings}
+            settings = {k: tuple(v) if isinstance(v := values.pop(k), list) else v for k in self.settings}
         except KeyError as problem:
             raise ValueError(f"the optimiser state lacks {problem}; it was not written by {name}.state_dict()") from None
+        try:
+            type(self)(self.params, lr, **settings)                      # the constructor knows what is allowed
+        except TypeError as problem:
+            raise ValueError(f"the optimiser state has settings of another kind: {problem}") from problem
         loaded: list[dict[str, Any]] = [{} for _ in self.params]
         for key, value in values.items():
             number, _, slot = key.partition(".")
             if slot not in self.slots or not number.isdigit() or int(number) >= len(self.params):
                 raise ValueError(f"the optimiser state has an entry {key!r} that fits none of {len(self.params)} parameters")
             p = self.params[int(number)]
-            if isinstance(value, (int, np.integer)):
+            if slot in self.counters:
                 loaded[int(number)][slot] = int(value)
             elif np.shape(value) != p.shape:
                 raise ValueError(f"the optimiser state is for another model: {key} has shape {np.shape(value)}, expected "
@@ -111,7 +116,7 @@ class Optimizer:
             else:
                 loaded[int(number)][slot] = move(np.array(value, dtype=p.dtype), p.device)
         self.lr, self.steps, self.state = lr, steps, loaded
-        self.settings.update({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        self.settings.update(settings)
 
 
 def _not_negative(name: str, **values: float) -> None:
@@ -132,7 +137,7 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0, dampening: float = 0,
                  weight_decay: float = 0, nesterov: bool = False):
-        _not_negative("SGD", momentum=momentum, weight_decay=weight_decay)
+        _not_negative("SGD", momentum=momentum, dampening=dampening, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
         super().__init__(params, lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
@@ -151,7 +156,7 @@ class Adam(Optimizer):
         p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     """
 
-    slots = ("m", "v", "t")
+    slots, counters = ("m", "v", "t"), ("t",)
 
     def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0):
