@@ -26,9 +26,11 @@ def move(array: Any, device: str) -> Any:
         device: ``"cpu"``, ``"cuda"`` (the current GPU) or ``"cuda:<number>"``.
 
     Raises:
-        ValueError: ``device`` is none of these.
+        TypeError, ValueError: ``device`` is none of these.
         DeviceError: there is no such GPU, or CuPy is not installed.
     """
+    if not isinstance(device, str):
+        raise TypeError(f"got device {device!r}, expected a text: 'cpu', 'cuda' or 'cuda:<number>'")
     if device == "cpu":
         return np.asarray(array) if array_module(array) is np else array_module(array).asnumpy(array)
     if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import functional as F
 from . import random
+from .creation import zeros_like
 from .device import move
 from .saved import check_free
 from .tensor import Tensor
@@ -65,6 +66,9 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_buffers", {}) and isinstance(value, Tensor):
             self._buffers[name] = value                      # a new value for a buffer, not an attribute in front of it
+        elif isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, (Parameter, Module, type(None))):
+            raise TypeError(f"{type(self).__name__}.{name} is a Parameter, and a {type(value).__name__} in its place would not be "
+                            f"learned; assign nn.Parameter(value) or None, or change {name}.data")
         else:
             super().__setattr__(name, value)
 
@@ -121,8 +125,15 @@ class Module:
         """A copy of every parameter and buffer by its path; `mv.save` writes it."""
         return {name: Tensor(value._data.copy()) for name, value in self._state().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedNames:
         """Take over values from a ``state_dict`` of the same structure; all of them or, on any error, none.
+
+        Args:
+            state: Tensors or arrays by name.
+            strict: whether every name must be there, and no other; with False those that are in both are taken over.
+
+        Returns:
+            The names of this model that are not in ``state``, and those in it that are not in this model.
 
         Raises:
             KeyError: names are missing or left over.
@@ -130,20 +141,23 @@ class Module:
         """
         own = self._state()
         missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
-        if missing or extra:
+        if strict and (missing or extra):
             parts = [f"{what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''} ({len(names)})"
                      for what, names in (("missing", missing), ("not in this model", extra)) if names]
             raise ModelMismatchError(f"the weights are for another model than this {type(self).__name__}: {'; '.join(parts)}")
-        arrays = {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}
-        for name, value in own.items():
+        arrays = {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+                  for name, value in state.items() if name in own}
+        wanted = {name: value for name, value in own.items() if name in arrays}
+        for name, value in wanted.items():
             if arrays[name].shape != value.shape:
                 raise ModelMismatchError(f"the weights are for another model than this {type(self).__name__}: {name} has shape "
                                          f"{arrays[name].shape}, expected {value.shape}")
             if arrays[name].dtype.kind not in "biuf":
                 raise ModelMismatchError(f"{name} is {arrays[name].dtype}, expected numbers such as {value.dtype}")
             check_free(value._data, name)
-        for name, value in own.items():
+        for name, value in wanted.items():
             value._data[...] = move(arrays[name].astype(value.dtype), value.device)
+        return LoadedNames(missing, extra)
 
     # ------------------------------------------------------------------------------------------ what it does
 
@@ -157,19 +171,28 @@ class Module:
         """Evaluation mode: dropout passes everything, batch norm uses its running averages."""
         return self.train(False)
 
-    def to(self, device: str | None = None, dtype: Any = None) -> Module:
-        """Move every parameter and buffer, in place, to ``device`` and floating ones to ``dtype``."""
-        for value in self._state().values():
-            moved = value.detach().to(device, dtype if value.dtype.kind == "f" else None)
-            if moved._data is not value._data:
-                check_free(value._data, "a parameter")
-                value._data, value.grad = moved._data, None
+    def to(self, device: Any = None, dtype: Any = None) -> Module:
+        """Move every parameter and buffer, in place, to ``device`` and floating ones to ``dtype``; on any error, none.
+
+        A dtype may stand in the first place, as in ``to("float64")``.
+        """
+        device, dtype = F.checks.destination(device, dtype, "to")
+        if dtype is not None and dtype not in (np.float32, np.float64):
+            raise TypeError(f"to: got {dtype} for a module, expected float32 or float64; its whole numbers stay as they are")
+        changes = []
+        for name, value in self._state().items():
+            moved = value.detach().to(device, dtype if value.dtype.kind == "f" else None)._data
+            if moved is not value._data:
+                check_free(value._data, name)
+                changes.append((value, moved))
+        for value, moved in changes:
+            value._data, value.grad = moved, None
         return self
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or fill them with zeros where ``set_to_none`` is False."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter.grad)
 
     # ------------------------------------------------------------------------------------------ how it looks
 
@@ -182,6 +205,13 @@ class Module:
         if not children:
             return f"{type(self).__name__}({self.extra_repr()})"
         return "\n".join([f"{type(self).__name__}(", *children, ")"])
+
+
+class LoadedNames(NamedTuple):
+    """What `Module.load_state_dict` did not take over, by PyTorch's names; both empty where it is strict."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class ModelMismatchError(KeyError, ValueError):
@@ -322,6 +352,7 @@ class BatchNorm2d(Module):
                  track_running_stats: bool = True):
         super().__init__()
         _positive("BatchNorm2d", num_features=num_features)
+        _momentum("BatchNorm2d", momentum)
         self.eps, self.momentum, self.num_features, self.tracks = eps, momentum, num_features, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
@@ -350,6 +381,7 @@ class InstanceNorm2d(Module):
                  track_running_stats: bool = False):
         super().__init__()
         _positive("InstanceNorm2d", num_features=num_features)
+        _momentum("InstanceNorm2d", momentum)
         self.eps, self.momentum, self.num_features, self.tracks = eps, momentum, num_features, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
@@ -374,6 +406,12 @@ def _positive(layer: str, **sizes: int) -> None:
             raise ValueError(f"{layer}: got {name}={value!r}, expected a whole number >= 1")
 
 
+def _momentum(layer: str, value: Any) -> None:
+    if value is None:
+        raise ValueError(f"{layer}: momentum=None, an average of all batches alike, is not offered; give a number such as 0.1")
+    F.checks.number(value, layer, "momentum")
+
+
 # ---------------------------------------------------------------------------------------------- layers without weights
 
 
@@ -394,9 +432,12 @@ class _Applied(Module):
 
 
 class ReLU(_Applied):
-    """max(x, 0)."""
+    """max(x, 0). ``inplace`` is PyTorch's; nothing is changed in place here."""
 
     function = staticmethod(F.relu)
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
 
 
 class Sigmoid(_Applied):
@@ -404,19 +445,25 @@ class Sigmoid(_Applied):
 
     function = staticmethod(F.sigmoid)
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 class Tanh(_Applied):
     """The hyperbolic tangent."""
 
     function = staticmethod(F.tanh)
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 class LeakyReLU(_Applied):
-    """x where x > 0, else ``negative_slope * x``."""
+    """x where x > 0, else ``negative_slope * x``. ``inplace`` is PyTorch's; nothing is changed in place here."""
 
     function = staticmethod(F.leaky_relu)
 
-    def __init__(self, negative_slope: float = 0.01):
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
         super().__init__(negative_slope=negative_slope)
 
 
@@ -425,8 +472,10 @@ class MaxPool2d(_Applied):
 
     function = staticmethod(F.max_pool2d)
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False):
-        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                 return_indices: bool = False, ceil_mode: bool = False):
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+                         return_indices=return_indices, ceil_mode=ceil_mode)
 
 
 class AvgPool2d(_Applied):
@@ -468,12 +517,11 @@ class Upsample(_Applied):
 
 
 class Dropout(Module):
-    """`functional.dropout` in training mode, nothing in evaluation mode."""
+    """`functional.dropout` in training mode, nothing in evaluation mode; ``inplace`` changes nothing in place."""
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: got p={p}, expected a probability in 0 .. 1")
+        F.checks.share(p, "Dropout", "p")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

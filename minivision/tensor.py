@@ -235,16 +235,16 @@ class Tensor:
 
     # ------------------------------------------------------------------------------------------ shape
 
-    def reshape(self, *shape: Any) -> Tensor: return functional.reshape(self, *shape)
-    def view(self, *shape: Any) -> Tensor: return functional.reshape(self, *shape)
+    def reshape(self, shape: Any = (), *more: int) -> Tensor: return functional.reshape(self, shape, *more)
+    def view(self, shape: Any = (), *more: int) -> Tensor: return functional.reshape(self, shape, *more)
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: return functional.flatten(self, start_dim, end_dim)
     def transpose(self, dim0: int, dim1: int) -> Tensor: return functional.transpose(self, dim0, dim1)
-    def permute(self, *dims: Any) -> Tensor: return functional.permute(self, *dims)
+    def permute(self, dims: Any = (), *more: int) -> Tensor: return functional.permute(self, dims, *more)
     def squeeze(self, dim: Dim = None) -> Tensor: return functional.squeeze(self, dim)
     def unsqueeze(self, dim: int) -> Tensor: return functional.unsqueeze(self, dim)
-    def broadcast_to(self, *shape: Any) -> Tensor: return functional.broadcast_to(self, *shape)
-    def flip(self, *dims: Any) -> Tensor: return functional.flip(self, *dims)
-    def pad(self, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    def broadcast_to(self, size: Any = (), *more: int) -> Tensor: return functional.broadcast_to(self, size, *more)
+    def flip(self, dims: Any = (), *more: int) -> Tensor: return functional.flip(self, dims, *more)
+    def pad(self, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
         return functional.pad(self, pad, mode, value)
     def matmul(self, other: Any) -> Tensor: return functional.matmul(self, other)
 
@@ -333,7 +333,8 @@ class Tensor:
         """``np.allclose(tensor, ...)`` and other questions are answered; anything else would lose the gradient."""
         if function.__name__ in _QUESTIONS:
             return function(*_plain(args), **_plain(options))
-        hint = f"use mv.{function.__name__}" if hasattr(functional, function.__name__) else "use mv's operations"
+        same = callable(getattr(functional, function.__name__, None))             # and not one of its files, such as norm
+        hint = f"use mv.{function.__name__}" if same else "use mv's operations"
         raise TypeError(f"np.{function.__name__} does not work on a Tensor; {hint}, or call it with tensor.detach()."
                         "numpy() on the plain array (no gradient flows through it)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,6 +96,41 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
         bad = array[wrong].reshape(-1)[0]
         raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} classes")
     return array if array.dtype == np.int64 else array.astype(np.int64)
+
+
+def destination(device: Any, dtype: Any, name: str) -> tuple[str | None, np.dtype | None]:
+    """The device and the dtype that ``to(device, dtype)`` means: a dtype may stand in the place of the device."""
+    if isinstance(device, str) and (device == "cpu" or device.startswith("cuda")):
+        return device, None if dtype is None else _dtype(dtype, name)
+    if device is None:
+        return None, None if dtype is None else _dtype(dtype, name)
+    try:
+        first = np.dtype(device)                                 # to("float64"), to(np.float64)
+    except TypeError:
+        kind = ValueError if isinstance(device, str) else TypeError
+        raise kind(f"{name}: {device!r} is neither a device ('cpu', 'cuda', 'cuda:<number>') nor a dtype") from None
+    if dtype is not None:
+        raise TypeError(f"{name}: got two dtypes, {device!r} and {dtype!r}; give one")
+    return None, first
+
+
+def _dtype(dtype: Any, name: str) -> np.dtype:
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{name}: got dtype {dtype!r}, expected float32, float64, an integer type or bool") from None
+
+
+def share(value: Any, name: str, argument: str) -> None:
+    """Insist on a number in 0 .. 1."""
+    number(value, name, argument)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: got {argument}={value}, expected a number in 0 .. 1")
+
+
+def number(value: Any, name: str, argument: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: got {argument}={value!r}, expected a number")
 
 
 def chosen(value: str, allowed: Sequence[str], name: str) -> str:

@@ -17,33 +17,34 @@ from ..tensor import Tensor
 from . import checks
 
 
-def add(x: Any, y: Any) -> Tensor:
-    """x + y."""
-    return ops.Add.apply(x, y)
+def add(input: Any, other: Any) -> Tensor:
+    """input + other."""
+    return ops.Add.apply(input, other)
 
 
-def sub(x: Any, y: Any) -> Tensor:
-    """x - y."""
-    return ops.Sub.apply(x, y)
+def sub(input: Any, other: Any) -> Tensor:
+    """input - other."""
+    return ops.Sub.apply(input, other)
 
 
-def mul(x: Any, y: Any) -> Tensor:
-    """x * y, element by element; ``matmul`` is the matrix product."""
-    return ops.Mul.apply(x, y)
+def mul(input: Any, other: Any) -> Tensor:
+    """input * other, element by element; ``matmul`` is the matrix product."""
+    return ops.Mul.apply(input, other)
 
 
-def div(x: Any, y: Any) -> Tensor:
-    """x / y, always a float; division by zero gives inf or nan as IEEE 754 says."""
-    return ops.Div.apply(x, y)
+def div(input: Any, other: Any) -> Tensor:
+    """input / other, always a float; division by zero gives inf or nan as IEEE 754 says."""
+    return ops.Div.apply(input, other)
 
 
-def neg(x: Any) -> Tensor:
-    """-x."""
-    return ops.Neg.apply(x)
+def neg(input: Any) -> Tensor:
+    """-input."""
+    return ops.Neg.apply(input)
 
 
-def pow(x: Any, y: Any) -> Tensor:
-    """x ** y. A Python number as exponent takes a faster way; a negative x needs a whole exponent, or gives nan."""
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent. A number as exponent takes a faster way; a negative input needs a whole one, or gives nan."""
+    x, y = input, exponent
     if isinstance(x, Tensor) and isinstance(y, numbers.Real) and not isinstance(y, bool):
         y = y.item() if isinstance(y, np.generic) else y         # a NumPy scalar would widen float32
         if x.dtype.kind != "f" and (isinstance(y, float) or y < 0):
@@ -52,66 +53,66 @@ def pow(x: Any, y: Any) -> Tensor:
     return ops.Pow.apply(x, y)
 
 
-def exp(x: Any) -> Tensor:
-    """e ** x."""
-    return ops.Exp.apply(x)
+def exp(input: Any) -> Tensor:
+    """e ** input."""
+    return ops.Exp.apply(input)
 
 
-def log(x: Any) -> Tensor:
+def log(input: Any) -> Tensor:
     """The natural logarithm; -inf at 0, nan below."""
-    return ops.Log.apply(x)
+    return ops.Log.apply(input)
 
 
-def sqrt(x: Any) -> Tensor:
+def sqrt(input: Any) -> Tensor:
     """The square root; nan below 0. Its slope at 0 is inf."""
-    return ops.Sqrt.apply(x)
+    return ops.Sqrt.apply(input)
 
 
-def abs(x: Any) -> Tensor:
-    """|x|, with slope 0 at 0."""
-    return ops.Abs.apply(x)
+def abs(input: Any) -> Tensor:
+    """|input|, with slope 0 at 0."""
+    return ops.Abs.apply(input)
 
 
-def sin(x: Any) -> Tensor:
-    """sin x, x in radians."""
-    return ops.Sin.apply(x)
+def sin(input: Any) -> Tensor:
+    """The sine of an angle in radians."""
+    return ops.Sin.apply(input)
 
 
-def cos(x: Any) -> Tensor:
-    """cos x, x in radians."""
-    return ops.Cos.apply(x)
+def cos(input: Any) -> Tensor:
+    """The cosine of an angle in radians."""
+    return ops.Cos.apply(input)
 
 
-def tanh(x: Any) -> Tensor:
+def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent, in (-1, 1)."""
-    return ops.Tanh.apply(x)
+    return ops.Tanh.apply(input)
 
 
-def sigmoid(x: Any) -> Tensor:
+def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x)), in (0, 1), without overflow for any x."""
-    return ops.Sigmoid.apply(x)
+    return ops.Sigmoid.apply(input)
 
 
-def softplus(x: Any) -> Tensor:
+def softplus(input: Any) -> Tensor:
     """log(1 + exp(x)), without overflow for any x."""
-    return ops.Softplus.apply(x)
+    return ops.Softplus.apply(input)
 
 
-def relu(x: Any) -> Tensor:
-    """max(x, 0), with slope 0 at 0. NaN stays NaN."""
-    x = checks.tensor(x, "relu")
+def relu(input: Any, inplace: bool = False) -> Tensor:
+    """max(x, 0), with slope 0 at 0. NaN stays NaN. ``inplace`` is PyTorch's; nothing is changed in place here."""
+    x = checks.tensor(input, "relu")
     if x.dtype.kind != "f":
         return maximum(x, 0)
     return ops.Relu.apply(x)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else ``negative_slope * x``."""
-    return ops.LeakyRelu.apply(checks.floating(checks.tensor(x, "leaky_relu"), "leaky_relu"), slope=negative_slope)
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else ``negative_slope * x``. ``inplace`` is PyTorch's; nothing is changed in place here."""
+    return ops.LeakyRelu.apply(checks.floating(checks.tensor(input, "leaky_relu"), "leaky_relu"), slope=negative_slope)
 
 
-def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; either may be None. The slope is 1 at the limits themselves and 0 beyond.
+def clip(input: Any, min: float | None = None, max: float | None = None) -> Tensor:
+    """Each element limited to [min, max]; either may be None. The slope is 1 at the limits themselves and 0 beyond.
 
     Raises:
         ValueError: both limits are None, or min > max.
@@ -120,29 +121,29 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
         raise ValueError("clip: min and max are both None; give at least one limit")
     if min is not None and max is not None and min > max:
         raise ValueError(f"clip: min {min} is larger than max {max}; exchange them")
-    x = checks.tensor(x, "clip")
+    x = checks.tensor(input, "clip")
     low, high = (v.item() if isinstance(v, np.generic) else v for v in (min, max))
     if x.dtype.kind != "f" and (isinstance(low, float) or isinstance(high, float)):
         x = x.to(dtype="float32")
     return ops.Clip.apply(x, low=low, high=high)
 
 
-def maximum(x: Any, y: Any) -> Tensor:
-    """The larger of two, element by element; at a tie the gradient goes to ``x``."""
-    return ops.Maximum.apply(x, y)
+def maximum(input: Any, other: Any) -> Tensor:
+    """The larger of two, element by element; at a tie the gradient goes to ``input``."""
+    return ops.Maximum.apply(input, other)
 
 
-def minimum(x: Any, y: Any) -> Tensor:
-    """The smaller of two, element by element; at a tie the gradient goes to ``x``."""
-    return ops.Minimum.apply(x, y)
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of two, element by element; at a tie the gradient goes to ``input``."""
+    return ops.Minimum.apply(input, other)
 
 
-def where(condition: Any, x: Any, y: Any) -> Tensor:
-    """``x`` where ``condition`` (bools, broadcast with the others) holds, else ``y``."""
+def where(condition: Any, input: Any, other: Any) -> Tensor:
+    """``input`` where ``condition`` (bools, broadcast with the others) holds, else ``other``."""
     condition = checks.tensor(condition, "where")
     if condition.dtype.kind != "b":
         raise TypeError(f"where: condition is {condition.dtype}, expected bool; compare it first, for example x > 0")
-    return ops.Where.apply(x, y, condition=condition._data)
+    return ops.Where.apply(input, other, condition=condition._data)
 
 
 def compare(ufunc: str, x: Any, y: Any) -> Tensor:
@@ -152,25 +153,21 @@ def compare(ufunc: str, x: Any, y: Any) -> Tensor:
         return Tensor(getattr(np, ufunc)(*arrays))
     except (TypeError, ValueError) as problem:
         shapes = " and ".join(str(getattr(a, "shape", type(a).__name__)) for a in arrays)
-        raise type(problem)(f"{ufunc}: cannot compare {shapes}: {problem}") from None
+        if isinstance(problem, TypeError):
+            raise TypeError(f"{ufunc}: cannot compare {shapes}; expected Tensors, arrays or numbers") from None
+        raise ValueError(f"{ufunc}: cannot compare {shapes}: {problem}") from None
 
 
-def clone(x: Tensor) -> Tensor:
+def clone(input: Tensor) -> Tensor:
     """A copy; the gradient passes through."""
-    return ops.Clone.apply(x)
+    return ops.Clone.apply(input)
 
 
-def to(x: Tensor, device: str | None = None, dtype: Any = None) -> Tensor:
-    """``x`` on another device or in another dtype (float32, float64, an integer type or bool); gradients find back."""
-    if device is not None and not isinstance(device, str):
-        device, dtype = None, device                             # to(np.float64)
-    elif isinstance(device, str) and device != "cpu" and not device.startswith("cuda"):
-        try:
-            device, dtype = None, np.dtype(device)               # to("float64")
-        except TypeError:
-            raise ValueError(f"to: {device!r} is neither a device ('cpu', 'cuda', 'cuda:<number>') nor a dtype") from None
-    if dtype is not None and x.dtype != np.dtype(dtype):
-        dtype = np.dtype(dtype)
+def to(input: Tensor, device: Any = None, dtype: Any = None) -> Tensor:
+    """``input`` on another device or in another dtype (float32, float64, an integer type or bool); gradients find back."""
+    x = input
+    device, dtype = checks.destination(device, dtype, "to")
+    if dtype is not None and x.dtype != dtype:
         if dtype.kind == "f" and x.requires_grad:
             x = ops.Cast.apply(x, dtype=dtype)
         else:
@@ -178,5 +175,3 @@ def to(x: Tensor, device: str | None = None, dtype: Any = None) -> Tensor:
     if device is not None and device not in (x.device, x.device.split(":")[0]):
         x = ops.Move.apply(x, device=device) if x.requires_grad else Tensor(move(x._data, device))
     return x
-
-

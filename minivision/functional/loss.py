@@ -44,9 +44,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     """
     name = "cross_entropy"
     x = checks.floating(_scores(input, name), name)
-    checks.chosen(reduction, REDUCTIONS, f"{name}: reduction")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: got label_smoothing={label_smoothing}, expected 0 .. 1")
+    _reduction(reduction, x, name)
+    checks.share(label_smoothing, name, "label_smoothing")
     given = target if isinstance(target, Tensor) else Tensor(target)
     if given.dtype.kind == "f" and given.shape == x.shape:
         return _soft_cross_entropy(x, given, weight, reduction, label_smoothing)
@@ -64,7 +63,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     mixed = hard * (1.0 - label_smoothing) + spread * (label_smoothing / classes)
     if reduction != "mean":
         return _reduce(mixed, reduction)
-    return mixed.sum() / _total_weight(labels, counted, weight, x)
+    return _mean(mixed, _total_weight(labels, counted, weight, x))
 
 
 def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Any, reduction: str, smoothing: float) -> Tensor:
@@ -80,7 +79,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     """-input[label] for log-probabilities (N, C) or (N, C, d1, ...); arguments as in `cross_entropy`."""
     name = "nll_loss"
     x = checks.floating(_scores(input, name), name)
-    checks.chosen(reduction, REDUCTIONS, f"{name}: reduction")
+    _reduction(reduction, x, name)
     classes = x.shape[1]
     labels = checks.labels(target, name, classes, (x.shape[0],) + x.shape[2:], x, ignore_index)
     counted = labels != ignore_index
@@ -95,7 +94,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     losses = -picked * Tensor(share)
     if reduction != "mean":
         return _reduce(losses, reduction)
-    return losses.sum() / _total_weight(labels, counted, weight, x)
+    return _mean(losses, _total_weight(labels, counted, weight, x))
 
 
 def _scores(input: Any, name: str) -> Tensor:
@@ -154,25 +153,36 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
 
 def _same_shape(input: Any, target: Any, name: str, reduction: str) -> tuple[Tensor, Tensor]:
     x, t = checks.floating(checks.tensor(input, name), name), checks.tensor(target, name)
-    checks.chosen(reduction, REDUCTIONS, f"{name}: reduction")
     if x.shape != t.shape:
         raise ValueError(f"{name}: input has shape {x.shape} and target {t.shape}; expected the same shape")
+    _reduction(reduction, x, name)
     return x, t
+
+
+def _reduction(reduction: str, x: Tensor, name: str) -> None:
+    checks.chosen(reduction, REDUCTIONS, f"{name}: reduction")
+    if reduction == "mean" and x.size == 0:
+        raise ValueError(f"{name}: the batch is empty, so it has no mean; leave it out, or use reduction='sum'")
 
 
 def _reduce(losses: Tensor, reduction: str) -> Tensor:
     return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
 
-def one_hot(target: Any, num_classes: int = -1) -> Tensor:
+def _mean(losses: Tensor, weight: float) -> Tensor:
+    """The sum over the total weight; nan without slope where nothing counts, since every target is ignored."""
+    return losses.sum() / weight if weight else losses.sum() + float("nan")
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     """Whole numbers (...) to int64 vectors (..., num_classes) with a single 1; -1 counts the classes itself."""
-    t = checks.tensor(target, "one_hot")
+    t = checks.tensor(tensor, "one_hot")
     if t.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: target is {t.dtype}, expected whole-number labels")
+        raise TypeError(f"one_hot: tensor is {t.dtype}, expected whole-number labels")
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or (num_classes < 1 and num_classes != -1):
         raise ValueError(f"one_hot: got num_classes={num_classes!r}, expected a whole number >= 1, or -1 to count them")
     if t.size == 0 and num_classes == -1:
-        raise ValueError("one_hot: cannot count the classes of an empty target; give num_classes")
+        raise ValueError("one_hot: cannot count the classes of an empty tensor; give num_classes")
     xp = array_module(t._data)
     count = int(t._data.max()) + 1 if num_classes == -1 else num_classes
     labels = checks.labels(t, "one_hot", count, t.shape, t)

@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from . import checks
 
 
-def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None, bias: Any = None,
+def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
                training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
 
@@ -29,6 +29,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     if x.ndim < 2:
         raise ValueError(f"batch_norm: input has shape {x.shape}, expected at least (N, C)")
     weight, bias = (None if p is None else checks.tensor(p, name) for p in (weight, bias))
+    running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     axes = (0, *range(2, x.ndim))
@@ -49,7 +50,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     return _scale(z, weight, bias, column)
 
 
-def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Any = None,
+def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None,
                   bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """As `batch_norm`, but each image by its own statistics over its pixels (Ulyanov et al. 2016).
 
@@ -65,6 +66,7 @@ def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: T
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     weight, bias = (None if p is None else checks.tensor(p, name) for p in (weight, bias))
+    running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     pixels = tuple(range(2, x.ndim))
@@ -76,6 +78,15 @@ def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: T
         _move(running_var, x._data.var(axis=pixels, ddof=1).mean(axis=0), momentum)
     z = ops.Standardize.apply(x, axes=pixels, eps=eps)
     return _scale(z, weight, bias, (1, x.shape[1]) + (1,) * len(pixels))
+
+
+def _running(name: str, **averages: Any) -> list[Tensor | None]:
+    """The running averages as Tensors on the same memory, which training changes in place."""
+    for argument, value in averages.items():
+        if value is not None and not hasattr(value, "dtype"):
+            raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected a Tensor or an array, which training can "
+                            "change in place")
+    return [value if value is None or isinstance(value, Tensor) else Tensor(value) for value in averages.values()]
 
 
 def _per_channel(name: str, channels: int, **tensors: Tensor | None) -> None:
@@ -95,15 +106,14 @@ def _scale(z: Tensor, weight: Tensor | None, bias: Tensor | None, column: tuple[
     return z if bias is None else z + bias.reshape(column)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set each element to 0 with probability ``p``, and divide the others by 1 - p so that the mean stays.
 
     (Srivastava et al. 2014.) The mask comes from minivision's random numbers (`minivision.manual_seed`). Nothing happens when
-    ``training`` is False.
+    ``training`` is False. ``inplace`` is PyTorch's; nothing is changed in place here.
     """
     x = checks.floating(checks.tensor(input, "dropout"), "dropout")
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: got p={p}, expected a probability in 0 .. 1")
+    checks.share(p, "dropout", "p")
     if not training or p == 0:
         return x
     kept = random.generator().random(x.shape, dtype="float32") >= p

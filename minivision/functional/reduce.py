@@ -21,23 +21,23 @@ class Extreme(NamedTuple):
     indices: Tensor
 
 
-def sum(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def sum(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The sum. Bools and integers are added as int64."""
-    x = checks.tensor(x, "sum")
+    x = checks.tensor(input, "sum")
     return ops.Sum.apply(x, axes=checks.axes(dim, x.ndim, "sum"), keepdim=keepdim)
 
 
-def mean(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def mean(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The arithmetic mean of a floating tensor; nan over an empty axis."""
-    x = checks.floating(checks.tensor(x, "mean"), "mean")
+    x = checks.floating(checks.tensor(input, "mean"), "mean")
     axes = checks.axes(dim, x.ndim, "mean")
     count = _count(x, axes)
     return mul(ops.Sum.apply(x, axes=axes, keepdim=keepdim), 1.0 / count if count else float("nan"))
 
 
-def var(x: Any, dim: Any = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+def var(input: Any, dim: Any = None, keepdim: bool = False, correction: int = 1) -> Tensor:
     """The variance, sum((x - mean)^2) / (n - correction): unbiased by default, biased with ``correction=0``."""
-    x = checks.floating(checks.tensor(x, "var"), "var")
+    x = checks.floating(checks.tensor(input, "var"), "var")
     axes = checks.axes(dim, x.ndim, "var")
     count = _count(x, axes) - correction
     centred = x - mean(x, axes, keepdim=True)
@@ -51,14 +51,14 @@ def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     return n
 
 
-def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def max(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim`` a pair ``(values, indices)`` along that axis. A tie goes to the first."""
-    return _extreme(x, dim, keepdim, "max")
+    return _extreme(input, dim, keepdim, "max")
 
 
-def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def min(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim`` a pair ``(values, indices)`` along that axis. A tie goes to the first."""
-    return _extreme(x, dim, keepdim, "min")
+    return _extreme(input, dim, keepdim, "min")
 
 
 def _extreme(x: Any, dim: int | None, keepdim: bool, name: str) -> Any:
@@ -76,14 +76,14 @@ def _extreme(x: Any, dim: int | None, keepdim: bool, name: str) -> Any:
     return Extreme(values, indices) if keepdim else Extreme(values.squeeze(axis), indices.squeeze(axis))
 
 
-def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The place of the largest element (in the flattened tensor where ``dim`` is None), int64; the first of a tie."""
-    return _place(x, dim, keepdim, "argmax")
+    return _place(input, dim, keepdim, "argmax")
 
 
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The place of the smallest element (in the flattened tensor where ``dim`` is None), int64; the first of a tie."""
-    return _place(x, dim, keepdim, "argmin")
+    return _place(input, dim, keepdim, "argmin")
 
 
 def _place(x: Any, dim: int | None, keepdim: bool, name: str) -> Tensor:
@@ -98,7 +98,7 @@ def _not_empty(x: Tensor, dim: int | None, name: str) -> None:
         raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements to choose from")
 
 
-def logsumexp(x: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))), a smooth maximum, without overflow for any x."""
-    x = checks.tensor(x, "logsumexp")
+def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(input))), a smooth maximum, without overflow for any input."""
+    x = checks.tensor(input, "logsumexp")
     return ops.LogSumExp.apply(x, axes=checks.axes(dim, x.ndim, "logsumexp"), keepdim=keepdim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,18 @@ from ..tensor import Tensor
 from . import checks
 
 
-def _numbers(args: tuple, name: str) -> tuple[int, ...]:
-    """Accept both f(x, 2, 3) and f(x, (2, 3))."""
-    values = tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+def _numbers(first: Any, more: tuple, name: str) -> tuple[int, ...]:
+    """The whole numbers of f(x, 2, 3), where 2 comes first and (3,) are more, or of f(x, (2, 3))."""
+    values = tuple(first) if isinstance(first, (tuple, list)) and not more else (first, *more)
     for v in values:
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)):
             raise TypeError(f"{name}: got {v!r}, expected whole numbers")
     return tuple(int(v) for v in values)
 
 
-def reshape(x: Any, *shape: Any) -> Tensor:
+def reshape(input: Any, shape: Any = (), *more: int) -> Tensor:
     """The same elements in reading order in another shape; one length may be -1 and is then worked out."""
-    x, sizes = checks.tensor(x, "reshape"), _numbers(shape, "reshape")
+    x, sizes = checks.tensor(input, "reshape"), _numbers(shape, more, "reshape")
     try:
         return ops.Reshape.apply(x, shape=sizes)
     except ValueError:
@@ -37,9 +37,9 @@ def reshape(x: Any, *shape: Any) -> Tensor:
 view = reshape
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes ``start_dim`` to ``end_dim`` merged into one."""
-    x = checks.tensor(x, "flatten")
+    x = checks.tensor(input, "flatten")
     if x.ndim == 0:
         return x.reshape(1)
     first, last = checks.axis(start_dim, x.ndim, "flatten"), checks.axis(end_dim, x.ndim, "flatten")
@@ -49,18 +49,18 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return ops.Reshape.apply(x, shape=x.shape[:first] + (merged,) + x.shape[last + 1:])
 
 
-def permute(x: Any, *dims: Any) -> Tensor:
-    """Axis i of the result is axis ``dims[i]`` of ``x``."""
-    x = checks.tensor(x, "permute")
-    axes = tuple(checks.axis(d, x.ndim, "permute") for d in _numbers(dims, "permute"))
+def permute(input: Any, dims: Any = (), *more: int) -> Tensor:
+    """Axis i of the result is axis ``dims[i]`` of ``input``."""
+    x = checks.tensor(input, "permute")
+    axes = tuple(checks.axis(d, x.ndim, "permute") for d in _numbers(dims, more, "permute"))
     if sorted(axes) != list(range(x.ndim)):
         raise ValueError(f"permute: got dims {axes} for a tensor of {x.ndim} dimensions; name each axis exactly once")
     return ops.Permute.apply(x, axes=axes)
 
 
-def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
-    x = checks.tensor(x, "transpose")
+    x = checks.tensor(input, "transpose")
     axes = list(range(x.ndim))
     a, b = checks.axis(dim0, x.ndim, "transpose"), checks.axis(dim1, x.ndim, "transpose")
     if x.ndim:
@@ -68,23 +68,23 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     return ops.Permute.apply(x, axes=tuple(axes))
 
 
-def squeeze(x: Any, dim: Any = None) -> Tensor:
+def squeeze(input: Any, dim: Any = None) -> Tensor:
     """Axes of length 1 removed: all of them, or those in ``dim`` that have length 1."""
-    x = checks.tensor(x, "squeeze")
+    x = checks.tensor(input, "squeeze")
     chosen = checks.axes(dim, x.ndim, "squeeze")
     return ops.Reshape.apply(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in chosen or n != 1))
 
 
-def unsqueeze(x: Any, dim: int) -> Tensor:
+def unsqueeze(input: Any, dim: int) -> Tensor:
     """A new axis of length 1 at position ``dim``."""
-    x = checks.tensor(x, "unsqueeze")
+    x = checks.tensor(input, "unsqueeze")
     place = checks.axis(dim, x.ndim + 1, "unsqueeze")
     return ops.Reshape.apply(x, shape=x.shape[:place] + (1,) + x.shape[place:])
 
 
-def broadcast_to(x: Any, *shape: Any) -> Tensor:
-    """``x`` repeated along axes of length 1 and new leading axes until it has ``shape``."""
-    x, sizes = checks.tensor(x, "broadcast_to"), _numbers(shape, "broadcast_to")
+def broadcast_to(input: Any, size: Any = (), *more: int) -> Tensor:
+    """``input`` repeated along axes of length 1 and new leading axes until it has shape ``size``."""
+    x, sizes = checks.tensor(input, "broadcast_to"), _numbers(size, more, "broadcast_to")
     try:
         return ops.BroadcastTo.apply(x, shape=sizes)
     except ValueError:
@@ -92,9 +92,9 @@ def broadcast_to(x: Any, *shape: Any) -> Tensor:
                          "length must be equal or 1") from None
 
 
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """``x[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers."""
-    parts = index if isinstance(index, tuple) else (index,)
+def getitem(input: Tensor, index: Any) -> Tensor:
+    """``input[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers."""
+    x, parts = input, index if isinstance(index, tuple) else (index,)
     plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
     try:
         return ops.GetItem.apply(x, index=plain if isinstance(index, tuple) else plain[0])
@@ -143,23 +143,25 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     return cat([p.unsqueeze(dim) for p in parts], checks.axis(dim, parts[0].ndim + 1, "stack"))
 
 
-def flip(x: Any, *dims: Any) -> Tensor:
-    """``x`` with the order of elements reversed along each of ``dims``."""
-    x = checks.tensor(x, "flip")
-    axes = checks.axes(_numbers(dims, "flip"), x.ndim, "flip")
+def flip(input: Any, dims: Any = (), *more: int) -> Tensor:
+    """``input`` with the order of elements reversed along each of ``dims``."""
+    x = checks.tensor(input, "flip")
+    axes = checks.axes(_numbers(dims, more, "flip"), x.ndim, "flip")
     return ops.GetItem.apply(x, index=tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim)))
 
 
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """A border around ``x``.
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """A border around ``input``.
 
     Args:
-        x: any Tensor.
+        input: any Tensor.
         pad: widths in PyTorch's order, last axis first: (left, right), then (top, bottom), and so on; >= 0.
-        mode: ``"constant"`` (filled with ``value``), ``"reflect"`` (without repeating the edge), ``"replicate"`` (the edge
+        mode: ``"constant"`` (filled with ``value``; None means 0), ``"reflect"`` (without repeating the edge), ``"replicate"`` (the edge
             repeated) or ``"circular"`` (from the opposite side).
     """
-    x, widths = checks.tensor(x, "pad"), _numbers((tuple(pad),), "pad")
+    if not isinstance(pad, Iterable):
+        raise TypeError(f"pad: got {pad!r}, expected widths (left, right, top, bottom, ...), two for each axis that is padded")
+    x, widths = checks.tensor(input, "pad"), _numbers(tuple(pad), (), "pad")
     checks.chosen(mode, ("constant", "reflect", "replicate", "circular"), "pad: mode")
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
         raise ValueError(f"pad: got {len(widths)} widths for a tensor of {x.ndim} dimensions; expected an even number, at "
@@ -169,7 +171,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
     before_after = [(0, 0)] * (x.ndim - len(widths) // 2) + [
         (widths[i], widths[i + 1]) for i in range(len(widths) - 2, -1, -2)]
     if mode == "constant":
-        return ops.Pad.apply(x, widths=before_after, value=value)
+        return ops.Pad.apply(x, widths=before_after, value=0.0 if value is None else value)
     for i, (before, after) in enumerate(before_after):
         if before or after:
             n = x.shape[i]
@@ -183,14 +185,14 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
     return x
 
 
-def matmul(x: Any, y: Any) -> Tensor:
+def matmul(input: Any, other: Any) -> Tensor:
     """The matrix product over the last two axes, broadcasting over the others.
 
     A vector counts as a row on the left and as a column on the right.
 
     Shapes (..., n, k) @ (..., k, m) -> (..., n, m).
     """
-    x, y = checks.tensor(x, "matmul"), checks.tensor(y, "matmul")
+    x, y = checks.tensor(input, "matmul"), checks.tensor(other, "matmul")
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul: got shapes {x.shape} and {y.shape}, expected at least one dimension; use * for numbers")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:

@@ -31,7 +31,7 @@ class Sum(Function):
 
     def forward(self, x, axes, keepdim):
         self.shape, self.kept = x.shape, kept_shape(x.shape, axes)
-        return x.sum(axis=axes, keepdims=keepdim)
+        return x.sum(axis=axes, dtype=None if x.dtype.kind == "f" else np.int64, keepdims=keepdim)
 
     def backward(self, grad):
         return BroadcastTo.apply(grad.reshape(self.kept), shape=self.shape)

@@ -24,6 +24,10 @@ class LRScheduler:
         self.last_epoch += 1
         self.optimizer.lr = self.lr_at(self.last_epoch)
 
+    def get_last_lr(self) -> list[float]:
+        """The learning rate now, in a list for PyTorch's sake, which may have several."""
+        return [self.optimizer.lr]
+
     def state_dict(self) -> dict[str, Any]:
         return {"name": type(self).__name__, "base_lr": self.base_lr, "last_epoch": self.last_epoch}
 

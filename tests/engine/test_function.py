@@ -216,3 +216,22 @@ def test_a_function_that_trains():
         loss.backward()
         w.data -= 0.2 * w.grad.data
     assert_close(w, [1.0, 1.0], 1e-8)
+
+
+def test_an_operations_own_mistake_is_not_called_broadcasting_of_its_inputs():
+    class Odd(mv.Function):
+        def forward(self, x, y):
+            return x + y + np.ones(5)
+
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        Odd.apply(mv.ones(3), mv.ones(3))
+    with pytest.raises(ValueError, match=r"Mul: got shapes \(2, 3\) and \(2, 4\)"):
+        mv.ones(2, 3) * mv.ones(2, 4)
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        mv.where(mv.ones(3) > 0, mv.ones(2), 1.0)
+
+
+def test_a_list_of_tensors_would_lose_their_gradients():
+    w = mv.tensor(1.0, requires_grad=True)
+    with pytest.raises(TypeError, match=r"mv\.stack"):
+        mv.ones(2) * [w, w]

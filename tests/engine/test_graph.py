@@ -375,3 +375,34 @@ def test_deepcopy_of_a_leaf():
     (x * x).sum().backward()
     y = copy.deepcopy(x)
     assert y.requires_grad and y.tolist() == [1, 2] and not np.shares_memory(x.data, y.data)
+
+
+def test_only_what_ran_backward_is_released():
+    """grad(y, h) needs no gradient of anything below h, so that part can still run backward."""
+    x = leaf([1.0, 2.0])
+    h = x * x
+    y = (h * h).sum()
+    g, = mv.grad(y, h)
+    h.backward(g)
+    assert x.grad.tolist() == [4, 32]
+    with pytest.raises(mv.GraphError, match="retain_graph"):
+        y.backward()
+
+
+def test_a_branch_that_was_not_asked_for_stays():
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    shared = w * w
+    dx, = mv.grad((x * x * shared).sum(), x)
+    dw, = mv.grad((shared * 2).sum(), w)
+    assert dx.tolist() == [18, 64] and dw.tolist() == [12, 16]
+
+
+def test_a_computed_tensor_cannot_be_pickled():
+    import pickle
+
+    x = leaf([1.0, 2.0])
+    y = x * x
+    with pytest.raises(TypeError, match="detach"):
+        pickle.dumps(y)
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 4]

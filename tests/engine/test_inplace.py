@@ -291,3 +291,13 @@ def test_augmented_assignment_to_an_array():
     with pytest.raises(TypeError, match=r"step\.data"):
         array -= mv.ones(2)
     assert array.tolist() == [1, 1]
+
+
+def test_a_view_that_was_a_tensor_before_is_guarded_too():
+    x = mv.tensor([1.0, 2.0], requires_grad=True)
+    view = x.reshape(-1)
+    y = (x * x).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        view.numpy()[0] = 100
+    y.backward()
+    assert x.grad.tolist() == [2, 4]

@@ -159,3 +159,38 @@ def test_same_bits_for_one_thread_and_two():
         run = subprocess.run([sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, check=True)
         found.append(run.stdout)
     assert found[0] == found[1] and "nan" not in found[0]
+
+
+def damage(state, path, value):
+    *way, last = path
+    for key in way:
+        state = state[key]
+    state[last] = value
+
+
+@pytest.mark.parametrize("path, value", [
+    (["schedule"], 7), (["schedule", "base_lr"], "a"), (["optimizer", "0.velocity"], 3), (["optimizer", "momentum"], "a"),
+    (["optimizer", "lr"], -1.0), (["epoch"], "x"), (["epoch"], -3), (["step"], 10**9), (["seen"], None), (["losses"], "abc"),
+    (["history"], [1]), (["random"], "{}"), (["loader", "seed"], -1), (["loader"], 3), (["model"], {}), (["optimizer"], None),
+])
+def test_a_damaged_checkpoint_changes_nothing(tmp_path, path, value):
+    whole = trainer()
+    whole.run(1)
+    state = whole.state_dict()
+    damage(state, path, value)
+    mv.save(state, tmp_path / "damaged.safetensors")
+    other = trainer()
+    other.run(2)
+    before, place = bits(other), (other.epoch, other.step, other.optimizer.lr, mv.random.get_state())
+    with pytest.raises((mv.CheckpointError, nn.ModelMismatchError)):
+        other.resume(tmp_path / "damaged.safetensors")
+    assert bits(other) == before
+    assert (other.epoch, other.step, other.optimizer.lr, mv.random.get_state()) == place
+
+
+def test_evaluation_gives_every_module_its_mode_back():
+    t = trainer()
+    t.model.train()
+    t.model[1].eval()                                       # a batch norm that is kept as it is
+    evaluate(t.model, t.loader)
+    assert [m.training for m in t.model] == [True, False, True, True, True, True, True]
