@@ -67,8 +67,8 @@ class Module:
         if name in self.__dict__.get("_buffers", {}) and isinstance(value, Tensor):
             self._buffers[name] = value                      # a new value for a buffer, not an attribute in front of it
         elif isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, (Parameter, Module, type(None))):
-            raise TypeError(f"{type(self).__name__}.{name} is a Parameter, and a {type(value).__name__} in its place would not be "
-                            f"learned; assign nn.Parameter(value) or None, or change {name}.data")
+            raise TypeError(f"{type(self).__name__}.{name} is a Parameter; a {type(value).__name__} in its place would not be "
+                            f"learned. Assign nn.Parameter(value) or None, or change {name}.data")
         else:
             super().__setattr__(name, value)
 

@@ -6,10 +6,14 @@ here. Modules are imported when somebody asks for the ladder, not before.
 
 Which rung ``best`` chooses
 ---------------------------
-Among the rungs that run on the device of the first array (a NumPy array asks for "cpu", a CuPy array for "cuda") and
-accept the arguments (compiled rungs take float32 and float64, the NumPy ones any dtype): the fastest repeatable one, and
-if none is repeatable, the fastest. Repeatable means that the result has the same bits whatever the number of threads.
-NumPy's matrix products need not have: the BLAS behind them may split sums by thread count.
+Among the rungs that run on the device of the first array (a NumPy array asks for "cpu", a CuPy array for "cuda"),
+accept the arguments (compiled rungs take float32 and float64, the NumPy ones any dtype) and are worth their while for
+these shapes, as their own rule says: the fastest repeatable one, and if none is repeatable, the fastest. Repeatable means
+that the result has the same bits whatever the number of threads. NumPy's matrix products need not have: the BLAS behind
+them may split sums by thread count.
+
+A rung that trades accuracy for speed says so (``exact=False``: Winograd's convolution). ``set_exact(True)``, or the
+environment variable MINIVISION_EXACT=1, leaves such rungs out.
 
 The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads
 and never on a measurement: the same program gives the same bits on every run.
@@ -20,6 +24,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -27,14 +32,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung"]
+from minivision_kernels.checks import check, is_array
+
+__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_exact"]
 
 # Family -> (its operations, its modules in ladder order: slowest first, as measured on layers of small networks).
 # Between neighbours the order can turn on other sizes; where it does, the docstrings of the rungs say so.
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles"),
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_winograd"),
     ),
     "conv weight": (
         ("conv2d_weight",),
@@ -73,7 +80,7 @@ class UnknownOperation(KeyError):
 
 @dataclass(frozen=True)
 class Rung:
-    """One implementation of one operation; calling it calls the function."""
+    """One implementation of one operation; calling it checks the arguments (``checks.py``) and calls the function."""
 
     op: str
     name: str
@@ -81,9 +88,12 @@ class Rung:
     doc: str                                    # what changed from the rung below, and why it is faster
     function: Callable[..., Any]
     repeatable: bool                            # the same bits for every number of threads
-    accepts: Callable[..., bool] | None         # of the call's arguments; None: everything
+    accepts: Callable[..., bool] | None         # of the call's arguments, whether it can; None: everything
+    worth: Callable[..., bool] | None           # of the same, whether it is likely to be the faster one; None: always
+    exact: bool                                 # as accurate as direct summation
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        check(self.op, *args, **options)
         return self.function(*args, **options)
 
     def __repr__(self) -> str:
@@ -97,13 +107,14 @@ _choices: dict[tuple[str, str], tuple[Rung, ...]] = {}  # (op, device) -> the ru
 
 def rung(
     op: str, *, name: str, device: str, repeatable: bool = True, accepts: Callable[..., bool] | None = None,
+    worth: Callable[..., bool] | None = None, exact: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function as a rung of ``op``. Its docstring says what changed from the rung below."""
     if op not in FAMILY_OF:
         raise _unknown(op)
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        new = Rung(op, name, device, inspect.getdoc(function) or "", function, repeatable, accepts)
+        new = Rung(op, name, device, inspect.getdoc(function) or "", function, repeatable, accepts, worth, exact)
         rungs = _registered.setdefault((function.__module__, op), [])
         rungs[:] = [old for old in rungs if old.name != name] + [new]       # a module may be reloaded
         return function
@@ -135,12 +146,17 @@ def ladder(op: str) -> list[Rung]:
 
 def best(op: str, *arrays: Any, **options: Any) -> Rung:
     """The rung that ``run`` would call with these arguments; this module's docstring states the rule."""
-    first = arrays[0]
-    device = "cpu" if type(first) is np.ndarray or array_module(first) is np else "cuda"
+    first = arrays[0] if arrays else None
+    device = "cpu" if type(first) is np.ndarray else _device(op, first)
     choices = _choices.get((op, device)) or _choose_from(op, device)
-    for candidate in choices:
-        if candidate.accepts is None or candidate.accepts(*arrays, **options):
-            return candidate
+    try:
+        for candidate in choices:
+            if (candidate.accepts is None or candidate.accepts(*arrays, **options)) and (
+                    candidate.worth is None or candidate.worth(*arrays, **options)) and (candidate.exact or not _exact):
+                return candidate
+    except (AttributeError, IndexError, TypeError) as error:        # an argument is missing or is not an array
+        given = ", ".join([*map(_describe, arrays), *(f"{name}={value!r}" for name, value in options.items())])
+        raise TypeError(f"{op}{inspect.signature(choices[0].function)} cannot be called with {given}") from error
     raise TypeError(
         f"no rung of {op} on {device} accepts {', '.join(_describe(a) for a in arrays)}; "
         "convert the arrays to float32 or float64"
@@ -148,7 +164,10 @@ def best(op: str, *arrays: Any, **options: Any) -> Rung:
 
 
 def run(op: str, *args: Any, **options: Any) -> Any:
-    """Call the best rung of ``op``."""
+    """Call the best rung of ``op``, without a check of the arguments: shapes that do not fit read beyond the arrays.
+
+    minivision's functions have checked. Who calls from elsewhere should call ``best(op, ...)(...)``, which does check.
+    """
     return best(op, *args, **options).function(*args, **options)
 
 
@@ -157,6 +176,27 @@ def array_module(array: Any) -> ModuleType:
     if type(array).__module__.partition(".")[0] == "cupy":
         return importlib.import_module("cupy")
     return np
+
+
+_exact = os.environ.get("MINIVISION_EXACT", "0") not in ("", "0")
+
+
+def set_exact(on: bool) -> None:
+    """Choose only rungs that are as accurate as direct summation (True), or also faster, less accurate ones (False)."""
+    global _exact
+    _exact = bool(on)
+
+
+def _device(op: str, first: Any) -> str:
+    """Where the array ``first`` lies."""
+    if array_module(first) is not np:
+        return "cuda"
+    if not is_array(first) and not isinstance(first, np.generic):
+        if op not in FAMILY_OF:
+            raise _unknown(op)
+        got = "none" if first is None else f"one of type {type(first).__name__}"
+        raise TypeError(f"{op} takes NumPy or CuPy arrays, the first of them by position; got {got}")
+    return "cpu"
 
 
 def _choose_from(op: str, device: str) -> tuple[Rung, ...]:

@@ -21,6 +21,23 @@ def conv_output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair,
     return height, width
 
 
+def conv_output_fits(
+    output: Pair, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair,
+) -> bool:
+    """Whether a convolution of an image of ``size`` may be said to have ``output`` pixels (OH, OW).
+
+    Those of `conv_output_size`, of course; and where the dilation is larger than the stride, also a few less. Transposed
+    convolution chooses the image: it takes the smallest that gives ``output``, and up to max(stride, dilation) - 1 rows
+    more (``output_padding`` of ``ConvTranspose2d``), room in which another window may fit. It then counts for nothing.
+    """
+    def along(out: int, most: int, n: int, k: int, s: int, p: int, d: int) -> bool:
+        left_over = n + 2 * p - d * (k - 1) - 1 - (out - 1) * s
+        return out == most or (0 < out < most and left_over < max(s, d))
+
+    most = conv_output_size(size, kernel_size, stride, padding, dilation)
+    return all(along(*axis) for axis in zip(output, most, size, kernel_size, stride, padding, dilation))
+
+
 def pool_output_size(
     size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1), ceil_mode: bool = False,
 ) -> Pair:

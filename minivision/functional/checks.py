@@ -100,10 +100,8 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
 
 def destination(device: Any, dtype: Any, name: str) -> tuple[str | None, np.dtype | None]:
     """The device and the dtype that ``to(device, dtype)`` means: a dtype may stand in the place of the device."""
-    if isinstance(device, str) and (device == "cpu" or device.startswith("cuda")):
+    if device is None or (isinstance(device, str) and (device == "cpu" or device.startswith("cuda"))):
         return device, None if dtype is None else _dtype(dtype, name)
-    if device is None:
-        return None, None if dtype is None else _dtype(dtype, name)
     try:
         first = np.dtype(device)                                 # to("float64"), to(np.float64)
     except TypeError:

@@ -84,8 +84,8 @@ def _running(name: str, **averages: Any) -> list[Tensor | None]:
     """The running averages as Tensors on the same memory, which training changes in place."""
     for argument, value in averages.items():
         if value is not None and not hasattr(value, "dtype"):
-            raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected a Tensor or an array, which training can "
-                            "change in place")
+            raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected a Tensor or an array, which training "
+                            "changes in place")
     return [value if value is None or isinstance(value, Tensor) else Tensor(value) for value in averages.values()]
 
 

@@ -156,8 +156,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     Args:
         input: any Tensor.
         pad: widths in PyTorch's order, last axis first: (left, right), then (top, bottom), and so on; >= 0.
-        mode: ``"constant"`` (filled with ``value``; None means 0), ``"reflect"`` (without repeating the edge), ``"replicate"`` (the edge
+        mode: ``"constant"`` (filled with ``value``), ``"reflect"`` (without repeating the edge), ``"replicate"`` (the edge
             repeated) or ``"circular"`` (from the opposite side).
+        value: for ``"constant"`` only; None means 0.
     """
     if not isinstance(pad, Iterable):
         raise TypeError(f"pad: got {pad!r}, expected widths (left, right, top, bottom, ...), two for each axis that is padded")

@@ -127,6 +127,16 @@ CASES = {
     "one_hot: classes": (lambda: F.one_hot(mv.tensor([3]), 3), IndexError, ["label 3", "0 .. 2"]),
     "one_hot: floats": (lambda: F.one_hot(mv.zeros(2)), TypeError, ["float32"]),
     "one_hot of nothing": (lambda: F.one_hot(mv.zeros(0, dtype="int64")), ValueError, ["num_classes"]),
+    "cross_entropy of nothing": (lambda: F.cross_entropy(mv.zeros(0, 3), mv.zeros(0, dtype="int64")),
+                                 ValueError, ["cross_entropy: the batch is empty", "reduction='sum'"]),
+    "soft cross_entropy of nothing": (lambda: F.cross_entropy(mv.zeros(0, 3), mv.zeros(0, 3)),
+                                      ValueError, ["cross_entropy: the batch is empty"]),
+    "nll_loss of nothing": (lambda: F.nll_loss(mv.zeros(0, 3), mv.zeros(0, dtype="int64")),
+                            ValueError, ["nll_loss: the batch is empty"]),
+    "mse_loss of nothing": (lambda: F.mse_loss(mv.zeros(0, 3), mv.zeros(0, 3)), ValueError, ["mse_loss: the batch is empty"]),
+    "l1_loss of nothing": (lambda: F.l1_loss(mv.zeros(0), mv.zeros(0)), ValueError, ["l1_loss: the batch is empty"]),
+    "bce of nothing": (lambda: F.binary_cross_entropy_with_logits(mv.zeros(0, 1), mv.zeros(0, 1)),
+                       ValueError, ["logits: the batch is empty"]),
     # normalisation and dropout
     "batch_norm: one value": (lambda: F.batch_norm(mv.zeros(1, 3), None, None, training=True),
                               ValueError, ["(1, 3)", "at least 2", "larger batch"]),
@@ -137,6 +147,14 @@ CASES = {
     "instance_norm: one pixel": (lambda: F.instance_norm(mv.zeros(2, 3, 1, 1)), ValueError, ["1 pixel", "at least 2"]),
     "instance_norm: no pixels": (lambda: F.instance_norm(mv.zeros(2, 3)), ValueError, ["(2, 3)", "(N, C, L)"]),
     "dropout: probability": (lambda: F.dropout(image, 1.5), ValueError, ["p=1.5", "0 .. 1"]),
+    "dropout: a text": (lambda: F.dropout(image, "a"), TypeError, ["p='a'", "a number"]),
+    "running averages in a list": (lambda: F.batch_norm(image, [0.0] * 3, [1.0] * 3), TypeError, ["running_mean", "list"]),
+    "running averages as float64": (lambda: F.batch_norm(image, np.zeros(3), np.ones(3)), TypeError, ["float64", "float32"]),
+    "pad: one number": (lambda: F.pad(image, 1), TypeError, ["got 1", "(left, right, top, bottom, ...)"]),
+    "equal to a text": (lambda: scores == "a", TypeError, ["equal", "(2, 3) and str", "numbers"]),
+    "less than a text": (lambda: scores < "a", TypeError, ["less", "str"]),
+    "label_smoothing: a text": (lambda: F.cross_entropy(scores, labels, label_smoothing="a"), TypeError,
+                                ["label_smoothing='a'"]),
     "clip without limits": (lambda: mv.clip(scores), ValueError, ["min and max"]),
     # reductions over nothing
     "max of nothing": (lambda: mv.zeros(0).max(), ValueError, ["(0,)", "no elements"]),
@@ -144,7 +162,23 @@ CASES = {
     # creation and devices
     "unknown device": (lambda: mv.zeros(2).to("tpu"), ValueError, ["'tpu'", "'cpu'", "'cuda'"]),
     "device at creation": (lambda: mv.zeros(2, device="gpu"), ValueError, ["'gpu'", "'cuda:<number>'"]),
+    "device as a number": (lambda: mv.zeros(2, device=3), TypeError, ["device 3", "'cuda:<number>'"]),
+    "to a number": (lambda: mv.zeros(2).to(3), TypeError, ["3 is neither a device"]),
+    "to an unknown dtype": (lambda: mv.zeros(2).to(dtype="float31"), TypeError, ["'float31'", "float32"]),
+    "to two dtypes": (lambda: mv.zeros(2).to("float64", "float32"), TypeError, ["two dtypes"]),
     # layers
+    "module to int64": (lambda: nn.Linear(1, 1).to("int64"), TypeError, ["int64", "float32 or float64"]),
+    "module to float16": (lambda: nn.Linear(1, 1).to(dtype="float16"), TypeError, ["float16", "float32 or float64"]),
+    "module to a number": (lambda: nn.Linear(1, 1).to(3), TypeError, ["3 is neither"]),
+    "BatchNorm2d: momentum": (lambda: nn.BatchNorm2d(2, momentum=None), ValueError, ["BatchNorm2d", "momentum=None", "0.1"]),
+    "InstanceNorm2d: momentum": (lambda: nn.InstanceNorm2d(2, momentum=None), ValueError, ["InstanceNorm2d", "momentum=None"]),
+    "BatchNorm2d: momentum as text": (lambda: nn.BatchNorm2d(2, momentum="0.1"), TypeError, ["momentum='0.1'"]),
+    "Dropout of a text": (lambda: nn.Dropout("a"), TypeError, ["Dropout", "p='a'"]),
+    "ReLU with a slope": (lambda: nn.ReLU(slope=1), TypeError, ["slope"]),
+    "Sigmoid with options": (lambda: nn.Sigmoid(dim=1), TypeError, ["dim"]),
+    "Tanh with options": (lambda: nn.Tanh(1), TypeError, ["argument"]),
+    "Tensor over a Parameter": (lambda: setattr(nn.Linear(1, 1), "weight", mv.zeros(1, 1)),
+                                TypeError, ["Linear.weight", "Tensor", "nn.Parameter"]),
     "Linear: sizes": (lambda: nn.Linear(0, 3), ValueError, ["in_features=0", ">= 1"]),
     "Linear: half": (lambda: nn.Linear(1.5, 3), ValueError, ["in_features=1.5"]),
     "Conv2d: groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, ["groups=2", "in_channels=3"]),
@@ -211,3 +245,11 @@ def test_empty_batches_work_where_they_mean_something(op):
     assert y.shape[0] == 0
     y.sum().backward()
     assert x.grad.shape == x.shape
+
+
+def test_numpy_functions_are_not_likened_to_our_files():
+    with pytest.raises(TypeError) as caught:
+        np.linalg.norm(scores)
+    assert "mv.norm" not in str(caught.value) and "mv's operations" in str(caught.value)
+    with pytest.raises(TypeError, match=r"use mv\.clip"):
+        np.clip(scores, 0, 1)

@@ -50,6 +50,20 @@ def test_best_looks_at_the_shapes():
     assert mk.best("conv2d_input", x, w, x.shape, *geometry).name == "parallel"
 
 
+def test_the_exact_switch_leaves_out_what_trades_accuracy():
+    x, w = np.zeros((4, 64, 56, 56), np.float32), np.zeros((64, 64, 3, 3), np.float32)
+    geometry = dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1)
+    assert mk.best("conv2d_forward", x, w, **geometry).name == "winograd"
+    assert mk.best("conv2d_input", x, w, x.shape, **geometry).name == "winograd"
+    mk.set_exact(True)
+    try:
+        assert mk.best("conv2d_forward", x, w, **geometry).name == "tile"
+        assert mk.best("conv2d_input", x, w, x.shape, **geometry).name == "tile"
+    finally:
+        mk.set_exact(False)
+    assert mk.best("conv2d_forward", x, w, **{**geometry, "stride": (2, 2)}).name == "tile"
+
+
 def test_best_falls_back_to_numpy_for_other_dtypes():
     assert mk.best("relu_forward", np.zeros(3, np.int32)).name == "numpy"
     assert mk.best("linear_forward", np.zeros((2, 3), np.longdouble), np.zeros((2, 3), np.longdouble)).name == "numpy"

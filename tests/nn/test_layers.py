@@ -15,7 +15,8 @@ x = mv.Tensor(normal(0, 2, 4, 6, 6, dtype="float32"))
 
 @pytest.mark.parametrize("layer, function", [
     (nn.ReLU(), F.relu), (nn.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2)), (nn.Sigmoid(), F.sigmoid), (nn.Tanh(), F.tanh),
-    (nn.LeakyReLU(), lambda x: F.leaky_relu(x, 0.01)),
+    (nn.LeakyReLU(), lambda x: F.leaky_relu(x, 0.01)), (nn.ReLU(inplace=True), F.relu),
+    (nn.LeakyReLU(0.2, inplace=True), lambda x: F.leaky_relu(x, 0.2)), (nn.Dropout(0.0, inplace=True), lambda x: x),
     (nn.MaxPool2d(3, 2, 1), lambda x: F.max_pool2d(x, 3, 2, 1)), (nn.MaxPool2d(2), lambda x: F.max_pool2d(x, 2, 2)),
     (nn.MaxPool2d(2, ceil_mode=True, dilation=2), lambda x: F.max_pool2d(x, 2, dilation=2, ceil_mode=True)),
     (nn.AvgPool2d(3, 2, 1, count_include_pad=False), lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
@@ -126,3 +127,9 @@ def test_models(make, size, parameters):
     assert all(p.grad is not None for p in model.parameters())
     names = model.layers()
     assert len(names) == len(set(names)) and all(dict(model.named_modules())[n] for n in names)
+
+
+def test_max_pool_gives_the_places_too():
+    values, places = nn.MaxPool2d(2, None, 0, 1, True)(x)
+    assert np.array_equal(values.numpy(), F.max_pool2d(x, 2).numpy())
+    assert np.array_equal(places.numpy(), F.max_pool2d(x, 2, return_indices=True)[1].numpy())

@@ -252,3 +252,53 @@ def test_module_without_super_init():
     assert list(net.state_dict()) == ["count", "fc.weight", "fc.bias"]
     net(mv.ones(1, 1))
     handle.remove()
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64"), float])
+def test_to_takes_a_dtype_in_the_first_place(dtype):
+    net = Net().to(dtype)
+    assert {k for k, v in net.state_dict().items() if v.dtype != np.float64} == {"bn.num_batches_tracked"}
+    assert net.bn.num_batches_tracked.dtype == np.int64
+
+
+def test_to_changes_all_or_nothing():
+    net = Net()
+    held = (net.body[2].bias * net.body[2].bias).sum()         # a backward still to come needs the last parameter
+    with pytest.raises(mv.InPlaceError, match=r"body\.2\.bias"):
+        net.to("float64")
+    assert all(v.dtype != np.float64 for v in net.state_dict().values())
+    held.backward()
+    net.to("float64")
+    assert net.body[2].bias.dtype == np.float64
+
+
+def test_zero_grad_with_zeros():
+    net = nn.Linear(2, 1)
+    net.weight.grad = mv.ones(1, 2)
+    net.zero_grad(set_to_none=False)
+    assert net.weight.grad.tolist() == [[0, 0]] and net.bias.grad is None
+
+
+def test_load_state_dict_of_another_model():
+    net, before = Net(), Net().state_dict()
+    state = {"conv.bias": mv.ones(2), "other.weight": mv.ones(3), "what": "ever"}
+    kept = net.scale.tolist()
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    assert net.conv.bias.tolist() == [1, 1] and net.scale.tolist() == kept
+    assert unexpected == ["other.weight", "what"] and missing == [k for k in before if k != "conv.bias"]
+    with pytest.raises(nn.ModelMismatchError, match=r"conv\.bias has shape"):
+        net.load_state_dict({"conv.bias": mv.ones(3)}, strict=False)
+    assert net.load_state_dict(before) == ([], [])
+
+
+def test_what_may_stand_in_the_place_of_a_parameter():
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(np.ones((2, 2), np.float32))
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"] and layer(mv.ones(1, 2)).tolist() == [[2, 2]]
+    with mv.no_grad():
+        layer.weight -= 1.0                                    # in place: the same Parameter
+    assert layer.weight.tolist() == [[0, 0], [0, 0]]
+    for value in (mv.zeros(2, 2), np.zeros((2, 2)), 3):
+        with pytest.raises(TypeError, match=r"nn\.Parameter"):
+            layer.weight = value

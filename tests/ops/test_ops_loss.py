@@ -245,3 +245,24 @@ def test_empty_batches():
     assert loss.item() == 0
     loss.backward()
     assert x.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("reduction, value", [("sum", 0.0), ("none", [])])
+def test_losses_of_an_empty_batch(reduction, value):
+    scores, flat = mv.zeros(0, 3, requires_grad=True), mv.zeros(0, requires_grad=True)
+    labels = mv.zeros(0, dtype="int64")
+    for loss in (F.cross_entropy(scores, labels, reduction=reduction), F.nll_loss(scores, labels, reduction=reduction),
+                 F.cross_entropy(scores, mv.zeros(0, 3), reduction=reduction), F.mse_loss(flat, flat, reduction),
+                 F.l1_loss(flat, flat, reduction), F.binary_cross_entropy_with_logits(flat, flat, reduction=reduction)):
+        assert loss.tolist() == value
+        loss.sum().backward()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"weight": mv.tensor([1.0, 2.0, 3.0])}])
+def test_the_mean_where_every_target_is_ignored_is_nan(options):
+    x = mv.ones(2, 3, requires_grad=True)
+    loss = F.cross_entropy(x, mv.tensor([-100, -100]), **options)
+    assert np.isnan(loss.item())
+    loss.backward()
+    assert x.grad.tolist() == [[0, 0, 0]] * 2

@@ -149,3 +149,17 @@ def test_dropout_extremes():
     state = mv.random.get_state()
     F.dropout(x, 0.5, training=False)
     assert mv.random.get_state() == state                 # evaluation draws no random numbers
+
+
+def test_running_averages_in_plain_arrays_are_changed_in_place():
+    x = mv.Tensor(np.arange(8, dtype="float32").reshape(4, 2))
+    arrays, tensors = [np.zeros(2, "float32"), np.ones(2, "float32")], [mv.zeros(2), mv.ones(2)]
+    assert F.batch_norm(x, *arrays, training=True).tolist() == F.batch_norm(x, *tensors, training=True).tolist()
+    assert [a.tolist() for a in arrays] == [t.tolist() for t in tensors] != [[0, 0], [1, 1]]
+    assert F.batch_norm(x, *arrays).tolist() == F.batch_norm(x, *tensors).tolist()
+
+
+def test_inplace_changes_nothing_in_place():
+    x = mv.tensor([-1.0, 2.0])
+    assert F.relu(x, inplace=True).tolist() == [0, 2] and F.leaky_relu(x, 0.5, inplace=True).tolist() == [-0.5, 2]
+    assert F.dropout(x, 1.0, inplace=True).tolist() == [0, 0] and x.tolist() == [-1, 2]

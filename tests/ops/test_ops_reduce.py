@@ -187,3 +187,10 @@ def test_logsumexp_of_infinities():
     assert mv.logsumexp(mv.tensor([-np.inf, -np.inf])).item() == -np.inf
     assert mv.logsumexp(mv.tensor([-np.inf, 1.0])).item() == 1.0
     assert mv.logsumexp(mv.tensor([np.inf, 1.0])).item() == np.inf
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int32", "uint32", "uint64", "int64"])
+def test_whole_numbers_are_summed_as_int64(dtype):
+    x = mv.ones(300, 2, dtype=dtype)
+    assert x.sum().dtype == np.int64 and x.sum().item() == 600
+    assert x.sum(0).dtype == np.int64 and x.sum(0).tolist() == [300, 300]

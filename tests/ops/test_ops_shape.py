@@ -238,3 +238,18 @@ def test_casts():
     assert x.grad.dtype == np.float32 and x.grad.tolist() == [3, 5]
     assert x.to("float64").dtype == np.float64 and x.to(np.float64).dtype == np.float64
     assert x.to(dtype="int64").tolist() == [1, 2]
+
+
+def test_shapes_and_dims_by_name_and_as_several_numbers():
+    x = mv.arange(6.0).reshape(2, 3)
+    for y in (x.reshape((3, 2)), x.reshape(shape=(3, 2)), F.reshape(x, 3, 2), F.reshape(input=x, shape=[3, 2]), x.view(3, 2)):
+        assert y.tolist() == [[0, 1], [2, 3], [4, 5]]
+    for y in (x.permute(1, 0), x.permute((1, 0)), x.permute(dims=(1, 0)), F.permute(input=x, dims=(1, 0))):
+        assert y.tolist() == [[0, 3], [1, 4], [2, 5]]
+    for y in (x.flip(0, 1), x.flip((0, 1)), x.flip(dims=(0, 1)), F.flip(input=x, dims=[0, 1])):
+        assert y.tolist() == [[5, 4, 3], [2, 1, 0]]
+    for y in (x.broadcast_to(1, 2, 3), x.broadcast_to(size=(1, 2, 3)), F.broadcast_to(input=x, size=(1, 2, 3))):
+        assert y.tolist() == [x.tolist()]
+    assert x.flip(dims=0).tolist() == x.flip(0).tolist() and mv.ones(1).reshape(()).shape == () == mv.tensor(1.0).T.shape
+    with pytest.raises(TypeError, match=r"\(3, 2\), expected whole numbers"):
+        x.reshape((3, 2), 1)

@@ -285,7 +285,7 @@ def test_normalisation(seed, dtype, shape, affine):
 @examples
 def test_one_hot(labels):
     for n in (-1, 6):
-        assert F.one_hot(mv.tensor(labels), n).tolist() == T.one_hot(torch.tensor(labels), n).tolist()
+        assert F.one_hot(tensor=mv.tensor(labels), num_classes=n).tolist() == T.one_hot(torch.tensor(labels), n).tolist()
 
 
 def test_third_order():
@@ -327,3 +327,46 @@ def test_nearest_takes_the_same_pixels_at_every_size():
         for m in range(1, 100):
             theirs = T.interpolate(torch.tensor(x), (1, m))
             assert F.interpolate(mv.tensor(x), (1, m)).tolist() == theirs.tolist(), (n, m)
+
+
+NAMED = [
+    *[(name, dict(input=[[0.5, 1.5], [2.0, 0.25]])) for name in (
+        "relu", "sigmoid", "tanh", "exp", "log", "sqrt", "abs", "sin", "cos", "sum", "mean", "var", "max", "min", "argmax",
+        "argmin", "flatten", "squeeze", "clone", "neg")],
+    *[(name, dict(input=[[0.5, 1.5], [2.0, 0.25]], other=[[1.0, 2.0], [3.0, 4.0]])) for name in (
+        "add", "sub", "mul", "div", "maximum", "minimum", "matmul")],
+    ("pow", dict(input=[1.0, 2.0], exponent=3)), ("where", dict(condition=[True, False], input=[1.0, 2.0], other=[3.0, 4.0])),
+    ("clip", dict(input=[1.0, 2.0], min=1.5, max=3.0)), ("reshape", dict(input=[1.0, 2.0], shape=(2, 1))),
+    ("logsumexp", dict(input=[[1.0, 2.0]], dim=1, keepdim=True)), ("permute", dict(input=[[1.0, 2.0]], dims=(1, 0))),
+    ("transpose", dict(input=[[1.0, 2.0]], dim0=1, dim1=0)), ("unsqueeze", dict(input=[1.0, 2.0], dim=0)),
+    ("broadcast_to", dict(input=[1.0, 2.0], size=(2, 2))), ("flip", dict(input=[1.0, 2.0], dims=(0,))),
+    ("softplus", dict(input=[1.0, 2.0])), ("leaky_relu", dict(input=[-1.0, 2.0], negative_slope=0.5, inplace=True)),
+    ("relu", dict(input=[-1.0, 2.0], inplace=True)), ("dropout", dict(input=[1.0, 2.0], p=0.5, training=False, inplace=True)),
+    ("pad", dict(input=[1.0, 2.0], pad=(1, 1), mode="constant", value=None)),
+]
+
+
+@pytest.mark.parametrize("name, options", NAMED)
+def test_arguments_by_pytorchs_names(name, options):
+    theirs = getattr(T if name in ("softplus", "leaky_relu", "relu", "dropout", "pad") else torch, name)
+    ours, its = ({k: make(v) if isinstance(v, list) else v for k, v in options.items()} for make in (mv.tensor, torch.tensor))
+    np.testing.assert_allclose(getattr(F, name)(**ours).numpy(), theirs(**its).numpy(), rtol=1e-6)
+
+
+def test_sums_of_whole_numbers():
+    for dtype in ("bool", "uint8", "int8", "int32", "int64"):
+        ours, theirs = mv.ones(300, dtype=dtype).sum(), torch.ones(300, dtype=getattr(torch, dtype)).sum()
+        assert f"torch.{ours.dtype}" == str(theirs.dtype) and ours.item() == theirs.item()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_every_target_ignored(smoothing, weight):
+    for m, f in ((mv, F), (torch, T)):
+        x = m.ones(2, 3, requires_grad=True)
+        w = None if weight is None else m.tensor(weight)
+        loss = f.cross_entropy(x, m.tensor([-100, -100]), w, label_smoothing=smoothing)
+        loss.backward()
+        assert np.isnan(loss.item())
+        assert x.grad.tolist() == [[0, 0, 0]] * 2

@@ -16,6 +16,7 @@ LAYERS = [
     ("ConvTranspose2d", (4, 6, 3), {}), ("ConvTranspose2d", (4, 6, 3, 2, 1, 1), dict(groups=2)),
     ("ReLU", (), {}), ("LeakyReLU", (0.3,), {}), ("Sigmoid", (), {}), ("Tanh", (), {}), ("Flatten", (), {}),
     ("Flatten", (2,), {}),
+    ("MaxPool2d", (3, 2, 1, 1, False, True), {}),
     ("MaxPool2d", (2,), {}), ("MaxPool2d", (3, 2, 1), dict(ceil_mode=True)),
     ("AvgPool2d", (3, 2, 1), dict(count_include_pad=False)),
     ("AdaptiveAvgPool2d", ((2, 3),), {}), ("AdaptiveAvgPool2d", ((None, 1),), {}),
@@ -189,3 +190,15 @@ def test_thirty_steps_of_training_give_the_same_losses(dtype, tolerance):
         b.step()
     for p, q in zip(ours.state_dict().values(), theirs.state_dict().values()):
         np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=0, atol=10 * tolerance)
+
+
+def test_last_learning_rates():
+    w, v = mv.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    ours = optim.lr_scheduler.StepLR(optim.SGD([w], lr=0.5), 1, 0.5)
+    theirs = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([v], lr=0.5), 1, 0.5)
+    for _ in range(3):
+        assert ours.get_last_lr() == theirs.get_last_lr()
+        ours.optimizer.step()
+        theirs.optimizer.step()
+        ours.step()
+        theirs.step()

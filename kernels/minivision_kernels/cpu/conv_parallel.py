@@ -46,12 +46,13 @@ def conv2d_input(
 
     Each pixel gathers what the windows over it hand back; no two threads ever add to the same pixel.
     """
+    C = shape[1]
     planes, width, parts = gradient_parts(g, w, shape, stride, padding, dilation, groups)
     dx = np.empty(shape, g.dtype)
     for weights, place, row, column in parts:
         _sum_planes(
-            planes, weights, place, groups, width, row.length, column.length, dx, row.first, column.first, *stride,
-            work=len(dx) * row.length * column.length * weights.size)
+            planes, weights.matrix(), place, groups, width, row.length, column.length, dx, row.first, column.first, *stride,
+            work=len(dx) * row.length * column.length * C * place.size)
     return dx
 
 

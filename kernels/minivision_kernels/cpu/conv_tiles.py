@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, Out4, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.planes import deal, dealt, gradient_parts
+from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, gradient_parts
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -33,22 +33,23 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.shapes import Pair, conv_output_size
 
 STRIP = 960         # sums of one filter between two stores
+STRETCH = 256       # weights of a row that are packed before the next row has its turn
 SUM = 4096          # numbers of one plane that go into an inner product before the lanes are added up
 FILTERS = 16        # filters and
 TAPS = 12 * INNER_COLUMNS       # taps of the weight gradient that one thread computes at a time
 
 
-def fills_tiles(array: np.ndarray, channels: int, geometry: tuple, options: dict) -> bool:
+def _fills_tiles(channels: int, geometry: tuple, options: dict) -> bool:
     """Whether a group has enough channels of results to fill at least half the rows of a tile."""
     groups = options.get("groups", geometry[3] if len(geometry) > 3 else 1)
-    return vectors(array) and 2 * channels >= OUTER_ROWS * groups
+    return 2 * channels >= OUTER_ROWS * groups
 
 
-def _forward_suits(x: np.ndarray, w: np.ndarray, *geometry: Any, **options: Any) -> bool:
-    return fills_tiles(x, w.shape[0], geometry, options)
+def _forward_worth(_: np.ndarray, w: np.ndarray, *geometry: Any, **options: Any) -> bool:
+    return _fills_tiles(w.shape[0], geometry, options)
 
 
-@rung("conv2d_forward", name="tile", device="cpu", accepts=_forward_suits)
+@rung("conv2d_forward", name="tile", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -61,19 +62,18 @@ def conv2d_forward(
     F, _, KH, KW = w.shape
     OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
     how = deal(C // groups, (KH, KW), (OH, OW), stride, dilation)
-    weights = contiguous(w).reshape(F, C // groups * KH * KW)
     y = np.empty((N, F, OH, OW), x.dtype)
     _sum_planes(
-        dealt(x, how, stride, padding), panels(weights, groups), how.place, groups, how.width, OH, OW, y, 0, 0, 1, 1,
-        work=y.size * weights.shape[1])
+        dealt(x, how, stride, padding), panels(forward_weights(w, groups)), how.place, groups, how.width, OH, OW, y, 0, 0, 1, 1,
+        work=y.size * how.place.size)
     return y
 
 
-def _input_suits(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], *geometry: Any, **options: Any) -> bool:
-    return fills_tiles(g, shape[1], geometry, options)
+def _input_worth(_: np.ndarray, __: np.ndarray, shape: tuple[int, ...], *geometry: Any, **options: Any) -> bool:
+    return _fills_tiles(shape[1], geometry, options)
 
 
-@rung("conv2d_input", name="tile", device="cpu", accepts=_input_suits)
+@rung("conv2d_input", name="tile", device="cpu", accepts=vectors, worth=_input_worth)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -82,16 +82,12 @@ def conv2d_input(
     dx = np.empty(shape, g.dtype)
     for weights, place, row, column in parts:
         _sum_planes(
-            planes, panels(weights, groups), place, groups, width, row.length, column.length, dx, row.first, column.first,
-            *stride, work=len(dx) * row.length * column.length * weights.size)
+            planes, panels(weights), place, groups, width, row.length, column.length, dx, row.first, column.first,
+            *stride, work=len(dx) * row.length * column.length * shape[1] * place.size)
     return dx
 
 
-def _weight_suits(x: np.ndarray, *_: Any, **__: Any) -> bool:
-    return vectors(x)
-
-
-@rung("conv2d_weight", name="tile", device="cpu", accepts=_weight_suits)
+@rung("conv2d_weight", name="tile", device="cpu", accepts=vectors)
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -118,33 +114,34 @@ def conv2d_weight(
     return contiguous(dw[:, :K]).reshape(shape)
 
 
-def panels(weights: np.ndarray, groups: int) -> np.ndarray:
-    """Weights (F, K) in the order in which tiles read them: panels of 8 filters, and in each (K, 8).
+def panels(weights: Weights) -> np.ndarray:
+    """Weights in the order in which tiles read them: panels of 8 rows, and in each (K, 8).
 
-    Each group begins a new panel; places for which it has no filter hold zeros.
+    Each group begins a new panel; places for which it has no row hold zeros.
     """
-    F, K = weights.shape
-    out = np.empty(groups * -(-(F // groups) // OUTER_ROWS) * K * OUTER_ROWS, weights.dtype)
-    _pack(weights, groups, out, work=out.size)
+    K = weights.offset.size
+    out = np.empty(weights.groups * -(-weights.rows // OUTER_ROWS) * K * OUTER_ROWS, weights.flat.dtype)
+    _pack(*weights, out, work=out.size)
     return out
 
 
 @compiled(parallel=True)
-def _pack(weights: In2, groups: int, out: Out1):
-    F, K = weights.shape
-    filters = F // groups
-    each = (filters + OUTER_ROWS - 1) // OUTER_ROWS
+def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, offset: IntIn1, out: Out1):
+    K = offset.shape[0]
+    each = (rows + OUTER_ROWS - 1) // OUTER_ROWS
     for panel in prange(groups * each):
-        first = panel % each * OUTER_ROWS
-        target = out[panel * K * OUTER_ROWS:]
-        for i in range(OUTER_ROWS):
-            if first + i < filters:
-                row = weights[panel // each * filters + first + i]
-                for k in range(K):
-                    target[k * OUTER_ROWS + i] = row[k]
-            else:
-                for k in range(K):
-                    target[k * OUTER_ROWS + i] = 0
+        group, first = panel // each, panel % each * OUTER_ROWS
+        target = out[panel * K * OUTER_ROWS:(panel + 1) * K * OUTER_ROWS]
+        for start in range(0, K, STRETCH):              # a stretch at a time: its 8 rows meet in the first-level cache
+            end = min(K, start + STRETCH)
+            for i in range(OUTER_ROWS):
+                if first + i < rows:
+                    at = group * group_step + (first + i) * row_step
+                    for k in range(start, end):
+                        target[k * OUTER_ROWS + i] = flat[at + offset[k]]
+                else:
+                    for k in range(start, end):
+                        target[k * OUTER_ROWS + i] = 0
 
 
 @helper

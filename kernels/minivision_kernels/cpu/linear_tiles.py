@@ -31,15 +31,11 @@ BLOCK = 8           # tiles side by side that one thread computes at a time
 SUM = 2048          # numbers of a row that go into an inner product before the next tile has its turn
 
 
-def _suits(a: np.ndarray, _: np.ndarray) -> bool:
-    return vectors(a)
+def _has_rows(g: np.ndarray, _: np.ndarray) -> bool:
+    return 2 * g.shape[0] >= OUTER_ROWS
 
 
-def _suits_rows(g: np.ndarray, _: np.ndarray) -> bool:
-    return vectors(g) and 2 * g.shape[0] >= OUTER_ROWS
-
-
-@rung("linear_forward", name="tile", device="cpu", accepts=_suits)
+@rung("linear_forward", name="tile", device="cpu", accepts=vectors)
 def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """4 x 6 inner products of rows at once: 10 loads for 24 multiply-adds, and w need not be turned.
 
@@ -54,7 +50,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return contiguous(y[:, :O])
 
 
-@rung("linear_input", name="tile", device="cpu", accepts=_suits_rows)
+@rung("linear_input", name="tile", device="cpu", accepts=vectors, worth=_has_rows)
 def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     """8 rows x 3 vectors of results in registers while the sum over the outputs is formed; about three times the rung below.
 
@@ -65,7 +61,7 @@ def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     return dx
 
 
-@rung("linear_weight", name="tile", device="cpu", accepts=_suits)
+@rung("linear_weight", name="tile", device="cpu", accepts=vectors)
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """As `linear_input`, with the sum over the batch; g is read down its columns, where it lies."""
     dw = np.empty((g.shape[1], x.shape[1]), g.dtype)

@@ -99,6 +99,31 @@ def _deal_out(
                             line[r] = pixels[r * stride_w + offset]
 
 
+class Weights(NamedTuple):
+    """Rows of weights, one for each plane of results, as they lie in the array of filters: nothing is moved.
+
+    Weight k of row q of group g is ``flat[g * group_step + q * row_step + offset[k]]``.
+    """
+
+    flat: np.ndarray
+    rows: int                   # in each group
+    groups: int
+    row_step: int
+    group_step: int
+    offset: np.ndarray          # (K,)
+
+    def matrix(self) -> np.ndarray:
+        """The rows of all groups, (groups * rows, K)."""
+        first = np.arange(self.groups)[:, None] * self.group_step + np.arange(self.rows) * self.row_step
+        return self.flat[first.reshape(-1, 1) + self.offset]
+
+
+def forward_weights(w: np.ndarray, groups: int) -> Weights:
+    """A row for each filter of w (F, C // groups, KH, KW), its taps as they lie."""
+    F, size = w.shape[0], int(np.prod(w.shape[1:]))
+    return Weights(contiguous(w).ravel(), F // groups, groups, size, F // groups * size, np.arange(size))
+
+
 class Phase(NamedTuple):
     """Every stride-th pixel along one axis of the image, and the taps through which windows see them."""
 
@@ -130,7 +155,7 @@ def margins(along: list[Phase], outputs: int) -> tuple[int, int]:
 class Part(NamedTuple):
     """The sum that gives one phase of the gradient to the image: which weights, where they find g, where the result goes."""
 
-    weights: np.ndarray         # (C, F // groups * taps)
+    weights: Weights
     place: np.ndarray           # of each weight, in the padded planes of a group of g
     row: Phase
     column: Phase
@@ -148,14 +173,14 @@ def gradient_parts(
     (top, height), (left, width) = margins(rows, OH), margins(columns, OW)
     whole = Deal(np.zeros(1, np.int64), np.zeros(1, np.int64), height, width, np.zeros(0, np.int64))
     planes = dealt(g, whole, (1, 1), (top, left))
-    # (group, C // groups, F // groups, KH, KW): a row of weights for each channel of x
-    turned = w.reshape(groups, F // groups, C // groups, KH, KW).swapaxes(1, 2)
-    plane = np.arange(F // groups)[:, None, None] * (height * width)
+    flat, channels = contiguous(w).ravel(), C // groups
+    filters = np.arange(F // groups)[:, None, None]
     parts = []
     for row in rows:
         for column in columns:
-            taps = F // groups * len(row.taps) * len(column.taps)
-            weights = contiguous(turned[:, :, :, row.taps][..., column.taps].reshape(C, taps))
+            # A row of weights for each channel of x: all filters of its group, with the taps that see this phase.
+            offset = filters * (channels * KH * KW) + row.taps[:, None] * KW + column.taps
+            weights = Weights(flat, channels, groups, KH * KW, F // groups * channels * KH * KW, offset.ravel())
             shift = (row.shifts[:, None] + top) * width + column.shifts + left
-            parts.append(Part(weights, (plane + shift).ravel(), row, column))
+            parts.append(Part(weights, (filters * (height * width) + shift).ravel(), row, column))
     return planes, width, parts

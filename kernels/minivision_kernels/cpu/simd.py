@@ -52,7 +52,7 @@ OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
 
 
-def vectors(array: np.ndarray) -> bool:
+def vectors(array: np.ndarray, *_: Any, **__: Any) -> bool:
     """Whether kernels made of vectors can run on this array: it holds floats, and there is a compiler."""
     return floats(array) and not config.DISABLE_JIT
 
@@ -261,3 +261,49 @@ def add_totals(typing, tile, rows, columns, c, ct, c_step):
         return context.get_dummy_value()
 
     return types.void(tile, rows, columns, c, int_, int_), write
+
+
+@word
+def load(typing, a, at):
+    """The vector of a from ``at`` on."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        return w.load(w.pointer(signature.args[0], args[0], args[1]))
+
+    return Vector(a.dtype)(a, int_), write
+
+
+@word
+def put(typing, a, at, vector):
+    """Write a vector to a, from ``at`` on."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        w.store(args[2], w.pointer(signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, vector), write
+
+
+@word
+def add(typing, x, y):
+    """x + y, for vectors."""
+    return x(x, y), lambda context, builder, signature, args: builder.fadd(*args)
+
+
+@word
+def sub(typing, x, y):
+    """x - y, for vectors."""
+    return x(x, y), lambda context, builder, signature, args: builder.fsub(*args)
+
+
+@word
+def add_times(typing, x, number, y):
+    """x + number * y, for vectors and a whole number written as a constant."""
+    def write(context, builder, signature, args):
+        x, _, y = args
+        factor = ir.Constant(x.type, [float(number.literal_value)] * x.type.count)
+        kind = ir.FunctionType(x.type, [x.type] * 3)
+        name = f"llvm.fma.v{x.type.count}{'f32' if x.type.element == ir.FloatType() else 'f64'}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [factor, y, x])
+
+    return x(x, number, y), write

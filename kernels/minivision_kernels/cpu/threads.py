@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import threading
+from numbers import Integral
 from typing import Any
 
 
@@ -32,6 +33,8 @@ def set_num_threads(n: int) -> None:
     ``n`` is at least 1 and at most the number Numba started with: the number of cores, or NUMBA_NUM_THREADS.
     """
     global _wanted
+    if isinstance(n, bool) or not isinstance(n, Integral):
+        raise TypeError(f"n is {n!r}; expected a whole number of threads")
     most = max_threads()
     if not 1 <= n <= most:
         raise ValueError(

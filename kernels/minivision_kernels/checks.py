@@ -1,0 +1,287 @@
+"""What a rung demands of its arguments: one check per operation, with the operation's own signature.
+
+Compiled rungs do not look where they read: an array that is smaller than another one says gives numbers from somewhere
+else in memory, or a crash. So calling a rung checks first, and whoever the rung, the error is the same: a TypeError for
+what can never be right (a list, another dtype), a ValueError for a shape or a number that does not fit.
+
+``run`` does not check: the functions of minivision have, before they call it. Two checks run there too, since they look
+at the contents of arrays that the caller keeps: ``check_labels`` and ``check_update``, in ``reference/``. They stand in
+the rungs themselves and are not repeated here.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from minivision_kernels.shapes import Pair, conv_output_fits, conv_output_size, pool_output_size
+
+IMAGES, FILTERS = "(N, C, H, W)", "(F, C // groups, KH, KW)"
+
+
+def check(op: str, *args: Any, **options: Any) -> None:
+    """Raise a TypeError or ValueError unless rungs of ``op`` can be called with these arguments."""
+    try:
+        globals()[op](*args, **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {error}") from None
+
+
+# ------------------------------------------------------------------------------------------------- one per operation
+
+def conv2d_forward(x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
+    _alike(x=x, w=w)
+    _axes("x", x.shape, IMAGES)
+    _convolution(x.shape, w.shape, stride, padding, dilation, groups)
+
+
+def conv2d_input(
+    g: Any, w: Any, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> None:
+    _alike(g=g, w=w)
+    _lengths("shape", shape, IMAGES)
+    _convolution(shape, w.shape, stride, padding, dilation, groups)
+    _conv_upstream(g, shape, w.shape, stride, padding, dilation)
+
+
+def conv2d_weight(
+    x: Any, g: Any, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> None:
+    _alike(x=x, g=g)
+    _axes("x", x.shape, IMAGES)
+    _lengths("shape", shape, FILTERS)
+    _convolution(x.shape, shape, stride, padding, dilation, groups, filters="shape")
+    _conv_upstream(g, x.shape, shape, stride, padding, dilation)
+
+
+def max_pool2d_forward(
+    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
+) -> None:
+    _alike("f", x=x)
+    _axes("x", x.shape, IMAGES)
+    _pooling(kernel_size, stride, padding, dilation)
+    _truth(ceil_mode=ceil_mode)
+
+
+def max_pool2d_backward(
+    g: Any, index: Any, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair,
+) -> None:
+    _alike("f", g=g)
+    _array("index", index, g)
+    if index.dtype != np.int32:
+        raise TypeError(f"index is {index.dtype}; expected int32, as the forward returns it")
+    _lengths("shape", shape, IMAGES)
+    _pooling(kernel_size, stride, padding, dilation)
+    N, C, H, W = shape
+    down, up = (
+        (N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil)) for ceil in (False, True))
+    if g.shape not in (down, up):
+        raise ValueError(f"g has shape {g.shape}; expected {down}" + f", or in ceil mode {up}" * (up != down))
+    if index.shape != g.shape:
+        raise ValueError(f"index has shape {index.shape}; expected {g.shape}, the shape of g")
+    if index.size and not (index.min() >= -1 and index.max() < H * W):
+        raise ValueError(
+            f"index lies in [{index.min()}, {index.max()}]; expected places h * W + w in [0, {H * W - 1}], or -1 for none")
+
+
+def avg_pool2d_forward(
+    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool,
+    divisor: int | None,
+) -> None:
+    _alike("f", x=x)
+    _axes("x", x.shape, IMAGES)
+    _average(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+
+
+def avg_pool2d_backward(
+    g: Any, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
+    count_include_pad: bool, divisor: int | None,
+) -> None:
+    _alike("f", g=g)
+    _lengths("shape", shape, IMAGES)
+    _average(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+    N, C, H, W = shape
+    expected = (N, C, *pool_output_size((H, W), kernel_size, stride, padding, (1, 1), ceil_mode))
+    if g.shape != expected:
+        raise ValueError(f"g has shape {g.shape}; expected {expected}")
+
+
+def relu_forward(x: Any) -> None:
+    _alike(x=x)
+
+
+def relu_backward(g: Any, y: Any) -> None:
+    _alike(g=g, y=y)
+    if g.shape != y.shape:
+        raise ValueError(f"g has shape {g.shape} and y {y.shape}; expected the same shape")
+
+
+def linear_forward(x: Any, w: Any) -> None:
+    _alike(x=x, w=w)
+    _product(x, w, "inputs", x=("N", "I"), w=("O", "I"))
+
+
+def linear_input(g: Any, w: Any) -> None:
+    _alike(g=g, w=w)
+    _product(g, w, "outputs", g=("N", "O"), w=("O", "I"))
+
+
+def linear_weight(g: Any, x: Any) -> None:
+    _alike(g=g, x=x)
+    _product(g, x, "rows", g=("N", "O"), x=("N", "I"))
+
+
+def cross_entropy_forward(logits: Any, labels: Any) -> None:
+    _alike("f", logits=logits)
+    _array("labels", labels, logits)
+    _axes("logits", logits.shape, "(N, C)")
+    if labels.dtype != np.int64:
+        raise TypeError(f"labels are {labels.dtype}; expected int64; convert with .astype")
+
+
+def cross_entropy_backward(logits: Any, labels: Any, g: Any) -> None:
+    cross_entropy_forward(logits, labels)
+    _alike("f", logits=logits, g=g)
+    if g.shape != logits.shape[:1]:
+        raise ValueError(f"g has shape {g.shape}; expected one number per row of the logits, {logits.shape[:1]}")
+
+
+def sgd_update(
+    param: Any, grad: Any, velocity: Any, lr: float, momentum: float, dampening: float, weight_decay: float,
+    nesterov: bool, first: bool,
+) -> None:
+    _alike("f", param=param)
+    _array("grad", grad, param)
+    if velocity is not None:
+        _array("velocity", velocity, param)
+    numbers = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r}; expected a number")
+    _truth(nesterov=nesterov, first=first)
+
+
+# ------------------------------------------------------------------------------------------ what several have in common
+
+def _array(name: str, value: Any, first: Any) -> None:
+    """``value`` is an array, of the same library as ``first``."""
+    if not is_array(value):
+        raise TypeError(f"{name} is of type {type(value).__name__}; expected a NumPy or CuPy array")
+    if isinstance(value, np.ndarray) != isinstance(first, np.ndarray):
+        raise TypeError(f"{name} is a {_library(value)} array, others are {_library(first)}; expected all on one device")
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (_library(value) == "cupy" and hasattr(value, "dtype"))
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _alike(kinds: str = "iuf", **arrays: Any) -> None:
+    """All are arrays of one dtype, of an allowed kind: "i" and "u" whole numbers, "f" floats."""
+    (first_name, first), *others = arrays.items()
+    for name, value in arrays.items():
+        _array(name, value, first)
+    if first.dtype.kind not in kinds:
+        raise TypeError(f"{first_name} is {first.dtype}; expected {'floats' if kinds == 'f' else 'numbers'}")
+    for name, value in others:
+        if value.dtype != first.dtype:
+            raise TypeError(f"{first_name} is {first.dtype} and {name} {value.dtype}; expected the same dtype")
+
+
+def _axes(name: str, shape: tuple[int, ...], letters: str) -> None:
+    if len(shape) != letters.count(",") + 1:
+        raise ValueError(f"{name} has shape {tuple(shape)}; expected {letters}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _lengths(name: str, shape: Any, letters: str) -> None:
+    """``shape`` can be the shape of an array."""
+    if not isinstance(shape, tuple) or not all(map(_is_whole, shape)):
+        raise TypeError(f"{name} is {shape!r}; expected a tuple of whole numbers, {letters}")
+    if len(shape) != letters.count(",") + 1 or min(shape) < 0:
+        raise ValueError(f"{name} is {shape}; expected {letters}, none below 0")
+
+
+def _pair(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, tuple) or len(value) != 2 or not all(map(_is_whole, value)):
+        raise TypeError(f"{name} is {value!r}; expected a tuple of two whole numbers, (vertical, horizontal)")
+    if min(value) < least:
+        raise ValueError(f"{name} is {value}; expected at least {least} along both axes")
+
+
+def _truth(**values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} is {value!r}; expected True or False")
+
+
+def _pooling(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> None:
+    _window(kernel_size, stride, padding, dilation)
+    if any(2 * p > k for p, k in zip(padding, kernel_size)):
+        raise ValueError(f"padding is {padding}, more than half of kernel_size {kernel_size}; windows would see nothing else")
+
+
+def _window(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> None:
+    for name, value, least in (
+        ("kernel_size", kernel_size, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
+    ):
+        _pair(name, value, least)
+
+
+def _average(
+    kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any, divisor: Any,
+) -> None:
+    _pooling(kernel_size, stride, padding, (1, 1))
+    _truth(ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+    if divisor is not None and not _is_whole(divisor):
+        raise TypeError(f"divisor is {divisor!r}; expected a whole number or None")
+    if divisor == 0:
+        raise ValueError("divisor is 0; expected another number, or None to count pixels")
+
+
+def _convolution(
+    x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any, filters: str = "w",
+) -> None:
+    """Filters of shape ``w``, which the caller calls ``filters``, can slide over images of shape ``x``."""
+    _axes(filters, w, FILTERS)
+    _window(tuple(w[2:]), stride, padding, dilation)
+    if not _is_whole(groups):
+        raise TypeError(f"groups is {groups!r}; expected a whole number")
+    if groups < 1 or x[1] % groups or w[0] % groups:
+        raise ValueError(f"groups is {groups}; expected a divisor of the {x[1]} channels and the {w[0]} filters")
+    if w[1] * groups != x[1]:
+        raise ValueError(
+            f"{filters} has {w[1]} channels ({filters} {tuple(w)}, images {tuple(x)}, groups {groups}); "
+            f"expected {x[1] // groups}, channels // groups")
+
+
+def _conv_upstream(
+    g: Any, x: tuple[int, ...], w: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
+) -> None:
+    """g can be the upstream gradient of a convolution of images of shape ``x`` with filters of shape ``w``."""
+    _axes("g", g.shape, "(N, F, OH, OW)")
+    geometry = (x[2], x[3]), (w[2], w[3]), stride, padding, dilation
+    if g.shape[:2] != (x[0], w[0]) or not conv_output_fits(g.shape[2:], *geometry):
+        raise ValueError(
+            f"g has shape {g.shape}; expected {(x[0], w[0], *conv_output_size(*geometry))} for images {tuple(x)} and "
+            f"filters {tuple(w)}")
+
+
+def _product(a: Any, b: Any, shared: str, **letters: tuple[str, str]) -> None:
+    """Both are matrices, and the axes that have one letter have one length."""
+    (a_name, a_letters), (b_name, b_letters) = letters.items()
+    for name, array, (rows, columns) in ((a_name, a, a_letters), (b_name, b, b_letters)):
+        _axes(name, array.shape, f"({rows}, {columns})")
+    (letter,) = set(a_letters) & set(b_letters)
+    if a.shape[a_letters.index(letter)] != b.shape[b_letters.index(letter)]:
+        raise ValueError(
+            f"{a_name} {a.shape} and {b_name} {b.shape} differ in {letter}, the number of {shared}; expected "
+            f"{a_name} ({', '.join(a_letters)}) and {b_name} ({', '.join(b_letters)})")
