@@ -1,0 +1,24 @@
+"""Modules, layers and losses, by PyTorch's names.
+
+    module.py       what a module is: parameters, state, modes, hooks; Sequential
+    learned.py      layers with weights
+    applied.py      layers without weights, and losses
+"""
+
+from .applied import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    MaxPool2d,
+    MSELoss,
+    ReLU,
+    Sigmoid,
+    Tanh,
+    Upsample,
+)
+from .learned import BatchNorm2d, Conv2d, ConvTranspose2d, InstanceNorm2d, Linear
+from .module import Handle, LoadedNames, ModelMismatchError, Module, Parameter, Sequential
