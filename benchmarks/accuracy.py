@@ -34,7 +34,7 @@ def table(rows: list[dict]) -> str:
     lines = ["| data | network | parameters | epochs | test images | test accuracy |", "|---|---|---|---|---|---|"]
     lines += [f"| {r['data']} | {r['model']} | {r['parameters']:,} | {r['epochs']} | {r['images']:,} | "
               f"{100 * r['accuracy']:.2f} % |" for r in rows]
-    return "\n".join([*lines, "", "`minivision train` with its defaults, after the last epoch; table by `benchmarks/accuracy.py`."])
+    return "\n".join([*lines, "", "`minivision train` with its defaults, after the last epoch (`benchmarks/accuracy.py`)."])
 
 
 def main() -> None:
