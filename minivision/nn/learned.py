@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,16 @@ class ConvTranspose2d(Module):
         return f"{c}, {f * self.geometry['groups']}, ({kh}, {kw}), stride={self.geometry['stride']}"
 
 
-class BatchNorm2d(Module):
-    """`functional.batch_norm` with weight, bias, and running averages of mean and variance, each (num_features,)."""
+class _Norm2d(Module):
+    """What both normalisations hold: weight and bias if ``affine``, running averages if they are tracked, each (C,)."""
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True,
-                 track_running_stats: bool = True):
+    function: Callable[..., Tensor]
+
+    def __init__(self, num_features: int, eps: float, momentum: float, affine: bool, track_running_stats: bool):
         super().__init__()
-        _positive("BatchNorm2d", num_features=num_features)
-        _momentum("BatchNorm2d", momentum)
+        name = type(self).__name__
+        _positive(name, num_features=num_features)
+        _momentum(name, momentum)
         self.eps, self.momentum, self.num_features, self.tracks = eps, momentum, num_features, track_running_stats
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
@@ -105,42 +108,39 @@ class BatchNorm2d(Module):
             self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)))
 
     def forward(self, x: Tensor) -> Tensor:
-        F.checks.images(x, "BatchNorm2d")
-        own_statistics = self.training or not self.tracks
+        F.checks.images(x, type(self).__name__)
         mean, var = (self.running_mean, self.running_var) if self.tracks else (None, None)
-        y = F.batch_norm(x, mean, var, self.weight, self.bias, own_statistics, self.momentum, self.eps)
+        own_statistics = self.training or not self.tracks
+        return type(self).function(x, mean, var, self.weight, self.bias, own_statistics, self.momentum, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}"
+
+
+class BatchNorm2d(_Norm2d):
+    """`functional.batch_norm`, with PyTorch's defaults."""
+
+    function = staticmethod(F.batch_norm)
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True,
+                 track_running_stats: bool = True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
         if self.training and self.tracks:
             self.num_batches_tracked._data += 1
         return y
 
-    def extra_repr(self) -> str:
-        return f"{self.num_features}"
 
+class InstanceNorm2d(_Norm2d):
+    """`functional.instance_norm`, with PyTorch's defaults: no weight or bias, no running averages."""
 
-class InstanceNorm2d(Module):
-    """`functional.instance_norm`; PyTorch's defaults: no weight or bias, no running averages."""
+    function = staticmethod(F.instance_norm)
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
                  track_running_stats: bool = False):
-        super().__init__()
-        _positive("InstanceNorm2d", num_features=num_features)
-        _momentum("InstanceNorm2d", momentum)
-        self.eps, self.momentum, self.num_features, self.tracks = eps, momentum, num_features, track_running_stats
-        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
-        if track_running_stats:
-            self.register_buffer("running_mean", Tensor(np.zeros(num_features, np.float32)))
-            self.register_buffer("running_var", Tensor(np.ones(num_features, np.float32)))
-            self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        F.checks.images(x, "InstanceNorm2d")
-        mean, var = (self.running_mean, self.running_var) if self.tracks else (None, None)
-        own_statistics = self.training or not self.tracks
-        return F.instance_norm(x, mean, var, self.weight, self.bias, own_statistics, self.momentum, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}"
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
 
 def _positive(layer: str, **sizes: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.compile import In2, In3, IntIn1, Out2, Out4, compiled, contiguous, floats, prange
-from minivision_kernels.cpu.planes import deal, dealt, gradient_parts
+from minivision_kernels.cpu.planes import deal, dealt, gradient_parts, widened
 from minivision_kernels.cpu.rows import add_four_products, add_product, add_weighted_rows, fold
 from minivision_kernels.ladder import rung
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -65,18 +65,13 @@ def conv2d_weight(
     A sum into one number does not vectorise; here it runs in a row of partial sums, folded together at the end. Two
     loads for each multiply-add are what limits it: the forward needs hardly more than one.
     """
-    N, C = x.shape[:2]
+    C = x.shape[1]
     F, _, KH, KW = shape
     OH, OW = g.shape[2:]
     how = deal(C // groups, (KH, KW), (OH, OW), stride, dilation)
-    if how.width == OW:
-        upstream = contiguous(g)
-    else:                       # the junk columns: zeros here, so that they add nothing
-        upstream = np.zeros((N, F, OH, how.width), g.dtype)
-        upstream[..., :OW] = g
     dw = np.empty((F, C // groups * KH * KW), x.dtype)
     _correlate(
-        dealt(x, how, stride, padding), upstream.reshape(N, F, OH * how.width), how.place, groups,
+        dealt(x, how, stride, padding), widened(g, how.width), how.place, groups,
         max(0, (OH - 1) * how.width + OW), dw, work=g.size * dw.shape[1])
     return dw.reshape(shape)
 

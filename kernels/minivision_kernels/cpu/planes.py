@@ -99,6 +99,16 @@ def _deal_out(
                             line[r] = pixels[r * stride_w + offset]
 
 
+def widened(g: np.ndarray, width: int) -> np.ndarray:
+    """g (N, F, OH, OW) as rows of ``width`` numbers, (N, F, OH * width): zeros where the planes have junk columns."""
+    N, F, OH, OW = g.shape
+    if width == OW:
+        return contiguous(g).reshape(N, F, OH * OW)
+    wide = np.zeros((N, F, OH, width), g.dtype)
+    wide[..., :OW] = g
+    return wide.reshape(N, F, OH * width)
+
+
 class Weights(NamedTuple):
     """Rows of weights, one for each plane of results, as they lie in the array of filters: nothing is moved.
 
