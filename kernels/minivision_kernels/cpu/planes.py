@@ -87,16 +87,21 @@ def _deal_out(
                     line = target[at:at + width]
                     at += width
                     if h < 0 or h >= H:
-                        line[:] = 0
+                        for r in range(width):
+                            line[r] = 0
                         continue
-                    line[:first] = 0
-                    line[end:] = 0
-                    pixels = x[n, c, h]
+                    for r in range(first):
+                        line[r] = 0
+                    seen, rest = line[first:end], line[end:]
+                    for r in range(rest.shape[0]):
+                        rest[r] = 0
+                    pixels = x[n, c, h, first * stride_w + offset:] if first < end else x[n, c, h]
                     if stride_w == 1:
-                        line[first:end] = pixels[first + offset:end + offset]
+                        for r in range(seen.shape[0]):
+                            seen[r] = pixels[r]
                     else:
-                        for r in range(first, end):
-                            line[r] = pixels[r * stride_w + offset]
+                        for r in range(seen.shape[0]):
+                            seen[r] = pixels[r * stride_w]
 
 
 def widened(g: np.ndarray, width: int) -> np.ndarray:
