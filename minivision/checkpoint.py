@@ -7,19 +7,17 @@ nested one (a training checkpoint) keeps its structure and its numbers and texts
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import json
 import os
-import tempfile
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = "minivision"          # the metadata entry that holds the structure
 STALE_SECONDS = 600         # no write takes that long
@@ -59,6 +57,8 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, cut short, or no safetensors file.
     """
+    from pathlib import Path  # here and below: modules that `import minivision` should not wait for
+
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -127,6 +127,12 @@ def _unpack(tree: Any, arrays: Mapping[str, Any]) -> Any:
 
 def write_whole(path: str | os.PathLike, write: Callable[[Any], Any]) -> None:
     """Give ``write`` an open file and put it in place of ``path`` only once it is complete and on the disk."""
+    import contextlib
+    import glob
+    import tempfile
+    import time
+    from pathlib import Path
+
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
