@@ -1,5 +1,9 @@
-"""Settings of all tests: one hypothesis profile, the same examples on every run."""
+"""What all tests share: one hypothesis profile, the same examples on every run, and the way to the real data."""
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -11,3 +15,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("minivision")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real MNIST and Fashion-MNIST files. CI must have it: there a skip would look like a pass."""
+    root = os.environ.get("MINIVISION_DATA")
+    if root:
+        return Path(root)
+    if os.environ.get("CI"):
+        pytest.fail("MINIVISION_DATA must name the folder with mnist and fashion-mnist")
+    pytest.skip("MINIVISION_DATA does not name a folder with mnist and fashion-mnist")

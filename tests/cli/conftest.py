@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,14 +71,3 @@ def digit_picture(tmp_path_factory, trained) -> tuple[Path, int]:
     path = tmp_path_factory.mktemp("digit") / "digit.png"
     Image.fromarray((test.images[surest, 0] * 255).astype(np.uint8)).save(path)
     return path, int(test.labels[surest])
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with the real MNIST files. CI must have it: there a skip would look like a pass."""
-    root = os.environ.get("MINIVISION_DATA")
-    if root:
-        return Path(root)
-    if os.environ.get("CI"):
-        pytest.fail("MINIVISION_DATA must name the folder with mnist and fashion-mnist")
-    pytest.skip("MINIVISION_DATA does not name a folder with mnist and fashion-mnist")
