@@ -96,7 +96,14 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper whose text is copied into each caller, so that a constant it is called with can size a tile of vectors."""
+    _inlined.add(function)
+    return helper(function)
+
+
 _helpers: set[Callable[..., Any]] = set()
+_inlined: set[Callable[..., Any]] = set()
 
 
 class Kernel:
@@ -206,7 +213,8 @@ def _for_numba(function: Any) -> Any:
 
 @functools.cache
 def _compiled_helper(function: Callable[..., Any]) -> Any:
-    return _import_numba().njit(**OPTIONS)(_for_numba(function))
+    inline = "always" if function in _inlined else "never"
+    return _import_numba().njit(inline=inline, **OPTIONS)(_for_numba(function))
 
 
 @contextlib.contextmanager

@@ -50,11 +50,17 @@ BYTES = register_bytes()
 MANY = BYTES == 64 or "neon" in binding.get_host_cpu_features()
 OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
+TALL_ROWS, TALL_COLUMNS = (14, 2) if MANY else (6, 2)
 
 
 def vectors(array: np.ndarray, *_: Any, **__: Any) -> bool:
     """Whether kernels made of vectors can run on this array: it holds floats, and there is a compiler."""
     return floats(array) and not config.DISABLE_JIT
+
+
+def lanes_of(array: np.ndarray) -> int:
+    """How many numbers of this array a register holds, for Python."""
+    return BYTES // array.dtype.itemsize
 
 
 class Vector(types.Type):
@@ -106,14 +112,42 @@ class Writer:
 
     def load_part(self, pointer: Any, count: Any) -> Any:
         """The first ``count`` numbers, then zeros; the memory beyond them is not touched."""
-        lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
-        mask = self.builder.icmp_signed("<", lane, self.spread(count, lane.type))
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
-        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, ir.Constant(self.kind, None)],
-                         suffix=f"{self.name}.p0")
+        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), self.first(count),
+                                              ir.Constant(self.kind, None)], f"{self.name}.p0")
 
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
+
+    def first(self, count: Any) -> Any:
+        """The mask of the first ``count`` lanes."""
+        lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lane, self.spread(count, lane.type))
+
+    def store_part(self, value: Any, pointer: Any, mask: Any) -> None:
+        """Write the lanes of the mask; the memory of the others is not touched."""
+        pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
+        self.call("llvm.masked.store", [value, pointer, ir.Constant(INT32, self.bytes), mask], f"{self.name}.p0", ir.VoidType())
+
+    def turned(self, rows: list[Any]) -> list[Any]:
+        """As many vectors as a vector has lanes, turned over: row i, lane j becomes row j, lane i.
+
+        Each round interleaves the first half of the rows with the second, like a perfect riffle of a deck of cards; after
+        log2(lanes) rounds every number has moved from (i, j) to (j, i).
+        """
+        n = self.lanes
+        kind = ir.VectorType(INT32, n)
+        low, high = (ir.Constant(kind, [x for i in half for x in (i, n + i)]) for half in (range(n // 2), range(n // 2, n)))
+        for _ in range(n.bit_length() - 1):
+            pairs = list(zip(rows[:n // 2], rows[n // 2:]))
+            rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
+        return rows
+
+    def fence(self) -> None:
+        """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change
+        memory. LLVM likes to load everything a loop body needs at its beginning; with 28 registers full of sums there is
+        no room for that, and it would move sums to the stack and back."""
+        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
 
     def spread(self, number: Any, kind: Any = None) -> Any:
         """One number in every lane."""
@@ -135,8 +169,8 @@ class Writer:
             vector = self.builder.fadd(vector, upper)
         return self.builder.extract_element(vector, ir.Constant(INT32, 0))
 
-    def call(self, name: str, args: list[Any], suffix: str = "") -> Any:
-        kind = ir.FunctionType(self.kind, [x.type for x in args])
+    def call(self, name: str, args: list[Any], suffix: str = "", returns: Any = None) -> Any:
+        kind = ir.FunctionType(returns or self.kind, [x.type for x in args])
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"{name}.{suffix or self.name}")
         return self.builder.call(function, args)
 
@@ -197,6 +231,26 @@ def outer_part(typing, tile, rows, columns, a, at, a_step, b, bt, count):
     return tile(tile, rows, columns, a, int_, int_, b, int_, int_), _outer(part=True)
 
 
+@word
+def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
+    """tile[i][j] += a[at + place[i]] * (vector j of b from bt on): `outer` with rows from anywhere."""
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, place, b, bt = args
+        _, rows, columns, a_type, _, p_type, b_type, _ = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, ir.Constant(INT, 0))
+        row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
+        for i in range(rows.literal_value):
+            number = w.spread(builder.load(builder.gep(pa, [builder.load(w.beyond(pp, i))])))
+            for j, vector in enumerate(row):
+                k = i * len(row) + j
+                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
+            w.fence()
+        return tile
+
+    return tile(tile, rows, columns, a, int_, place, b, int_), write
+
+
 def _inner(part: bool) -> Any:
     def write(context, builder, signature, args):
         tile, _, _, a, at, a_step, b, bt, place, pt, *count = args
@@ -244,6 +298,61 @@ def store(typing, tile, rows, columns, c, ct, c_step):
         return context.get_dummy_value()
 
     return types.void(tile, rows, columns, c, int_, int_), write
+
+
+@word
+def plus(typing, tile, rows, columns, c, ct):
+    """The tile with the rows * columns vectors of c from ct on added to it."""
+    def write(context, builder, signature, args):
+        tile, _, _, c, ct = args
+        w = Writer(context, builder, signature.args[3])
+        pc = w.pointer(signature.args[3], c, ct)
+        for k in range(signature.args[0].count):
+            sum_ = builder.fadd(builder.extract_value(tile, k), w.load(w.beyond(pc, k * w.lanes)))
+            tile = builder.insert_value(tile, sum_, k)
+        return tile
+
+    return tile(tile, rows, columns, c, int_), write
+
+
+@word
+def store_turned(typing, tile, rows, columns, c, ct, c_step, height, width):
+    """c[ct + k * c_step + i] = tile[i][k], for the first ``height`` rows i and the first ``width`` numbers k of a row.
+
+    The tile is turned over in registers, so that each of its columns is written with a few stores.
+    """
+    def write(context, builder, signature, args):
+        tile, _, _, c, ct, c_step, height, width = args
+        _, rows, columns, c_type, *_ = signature.args
+        w = Writer(context, builder, c_type)
+        pc = w.pointer(c_type, c, ct)
+        for top in range(0, rows.literal_value, w.lanes):
+            mask = w.first(builder.sub(height, ir.Constant(INT, top)))
+            for j in range(columns.literal_value):
+                vectors = [builder.extract_value(tile, i * columns.literal_value + j) if i < rows.literal_value else
+                           ir.Constant(w.kind, ir.Undefined) for i in range(top, top + w.lanes)]
+                for k, vector in enumerate(w.turned(vectors), j * w.lanes):
+                    with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
+                        w.store_part(vector, w.beyond(w.beyond(pc, k, c_step), top), mask)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, columns, c, int_, int_, int_, int_), write
+
+
+@word
+def turn(typing, a, at, a_step, b, bt, b_step, count):
+    """b[bt + k * b_step + i] = a[at + i * a_step + k] for k < ``count``, at most a vector, and i < a vector."""
+    def write(context, builder, signature, args):
+        a, at, a_step, b, bt, b_step, count = args
+        w = Writer(context, builder, signature.args[0])
+        pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
+        rows = [w.load_part(w.beyond(pa, i, a_step), count) for i in range(w.lanes)]
+        for k, vector in enumerate(w.turned(rows)):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), count), likely=True):
+                w.store(vector, w.beyond(pb, k, b_step))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, int_, b, int_, int_, int_), write
 
 
 @word
