@@ -1,14 +1,14 @@
-"""Direct convolution with the filters in the lanes: one kernel for all three directions.
+"""Direct convolution with the filters in the lanes: one arrangement for all three directions.
 
-``conv_tiles.py`` puts neighbouring pixels into the lanes of a vector, so small images leave lanes empty, and strides and
-the ends of rows have to be dealt with. Here the lanes are filters, and a pixel is a single number that is multiplied with
-a vector of weights. Then pixels may lie anywhere. A *tile* of sums is 14 pixels x 2 vectors of filters, and
+``conv_pixels.py`` puts neighbouring pixels into the lanes of a vector, so narrow images leave lanes empty, and so does the
+end of every line. Here the lanes are filters, and a pixel is a single number that is multiplied with a vector of weights.
+Then pixels may lie anywhere. A *tile* of sums is 14 pixels x 2 vectors of filters, all in registers, and
 
-    tile[i, f] = sum over k of  source[row[i] + place[k]] * panel[k, f]
+    tile[i, f] += source[row[i] + place[k]] * panel[k, f]                    for every k
 
-where ``row[i]`` says where the window of pixel i begins and ``place[k]`` where tap k lies in any window. Rows of a tile
-may come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. Nothing is copied
-but the padding, and the weights, which are turned over once so that the filters lie side by side (a *panel*).
+where ``row[i]`` says where the window of pixel i begins and ``place[k]`` how far tap k lies from there. The rows of a
+tile may come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. A *panel*
+holds the weights turned over, so that the filters lie side by side.
 
 The same sum, with other rows and places, is each of the gradients:
 
@@ -17,28 +17,29 @@ The same sum, with other rows and places, is each of the gradients:
     input          pixels of one phase of x    taps of all filters             channels of x
     weight         taps of all channels of x   output pixels of all images     filters
 
-This is the arrangement of oneDNN's convolutions (its "brgemm" with virtual im2col; Georganas et al. 2018, section II), which
-keep images with the channels innermost to make the writing of tiles simple. Here images stay (N, C, H, W): a tile is
-turned over in registers before it is stored, which costs a tenth of the time of 64 taps, and nothing for hundreds.
+oneDNN's convolutions are arranged like this (Georganas et al. 2018, section II), on images that keep their channels
+innermost, which makes the writing of a tile simple. Here images stay (N, C, H, W), and a tile is turned over in registers
+before it is stored. That costs as much as 20 more taps: nothing for 64 channels, too much for 3.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy import empty
 
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, inlined, prange
-from minivision_kernels.cpu.planes import Deal, dealt, margins, phases
+from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
+from minivision_kernels.cpu.planes import Deal, dealt
 from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
     TALL_ROWS,
     lanes,
     lanes_of,
+    load,
     outer_at,
     plus,
+    put,
     store,
     store_turned,
     turn,
@@ -50,17 +51,6 @@ from minivision_kernels.shapes import Pair, conv_output_size
 
 NARROW_ROWS = TALL_ROWS * TALL_COLUMNS      # a tile of one vector of filters has room for twice as many rows
 TERMS = 1024                                # products added up in registers before they are added to the rest of the sum
-ITEMS = 32                                  # pieces of work to be dealt to threads, if there is enough
-NEAR = 2**19                                # bytes of weights that stay in the second-level cache
-
-
-class Rows(NamedTuple):
-    """Positions on a grid of three axes: where each lies in the source, and where its results go."""
-
-    counts: tuple[int, int, int]
-    source: tuple[int, int, int]            # how far one step along each axis moves in the source
-    target: tuple[int, int, int]            # and in the results
-    first: tuple[int, int] = (0, 0)         # where the grid begins in the source and in the results
 
 
 @rung("conv2d_forward", name="direct", device="cpu", accepts=vectors)
@@ -68,17 +58,12 @@ def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Filters in the lanes, pixels from anywhere: full tiles for every size of image."""
-    N, C, H, W = x.shape
     F, _, KH, KW = w.shape
-    OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
-    planes, height, width = padded(x, padding)
-    place = places(C // groups, KH, KW, height * width, dilation[0] * width, dilation[1])
-    size = C * height * width
-    rows = Rows((N, OH, OW), (size, stride[0] * width, stride[1]), (F * OH * OW, OW, 1))
-    K = place.size
-    weights = turned_panels(w, groups, w.size // groups, F // groups, K, 1, 0, K)
-    y = empty((N, F, OH, OW), x.dtype)
-    _sum(planes, place, weights, None, 1, 0, rows, y, OH * OW, F // groups, groups, size // groups)
+    OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
+    y = np.empty((len(x), F, OH, OW), x.dtype)
+    size = w.size // F if F else 0
+    panels = turned_panels(w, groups, w.size // groups, F // groups, size, 1, 0, size)
+    sum_taps(x, window((KH, KW), padding, dilation), stride, panels, None, y, (0, 0), (1, 1), OH, OW, groups)
     return y
 
 
@@ -86,27 +71,17 @@ def conv2d_forward(
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same kernel with channels in the lanes, summing over the taps of all filters, once for every phase of x."""
-    N, C, H, W = shape
-    F, _, KH, KW = w.shape
-    OH, OW = g.shape[2:]
-    along_h, along_w = phases(H, KH, stride[0], padding[0], dilation[0]), phases(W, KW, stride[1], padding[1], dilation[1])
-    (top, height), (left, width) = margins(along_h, OH), margins(along_w, OW)
-    planes = framed(g, top, height, left, width)
-    weights = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
-    dx = empty(shape, g.dtype)
-    for row in along_h:
-        for column in along_w:
-            rows = Rows(
-                (N, row.length, column.length), (F * height * width, width, 1), (C * H * W, stride[0] * W, stride[1]),
-                (0, row.first * W + column.first))
-            if row.taps.size * column.taps.size * F == 0:
-                dx[:, :, row.first::stride[0], column.first::stride[1]] = 0       # pixels that no window sees
-                continue
-            place = ((row.shifts[:, None] + top) * width + column.shifts + left).ravel()
-            taps = (row.taps[:, None] * KW + column.taps).ravel()
-            _sum(planes, place, weights, taps, F // groups, height * width, rows, dx, H * W, C // groups, groups,
-                 F // groups * height * width)
+    """The same with channels in the lanes, summing over the taps of all filters, once for every phase of x."""
+    C, (F, _, KH, KW) = shape[1], w.shape
+    panels = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
+    dx = np.empty(shape, g.dtype)
+    for phase in input_phases(w, shape, stride, padding, dilation, groups):
+        row, column = phase.row, phase.column
+        if phase.taps is None:
+            dx[:, :, row.first::stride[0], column.first::stride[1]] = 0           # no window sees these pixels
+        else:
+            sum_taps(g, phase.taps, (1, 1), panels, phase.number, dx, (row.first, column.first), stride, row.length,
+                     column.length, groups)
     return dx
 
 
@@ -114,40 +89,34 @@ def conv2d_input(
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same kernel with taps as rows, summing over the pixels of all images; g is what is turned over."""
-    N, C = x.shape[:2]
+    """The same with taps as rows, summing over the pixels of all images; g is what is turned over."""
+    N, C, H, W = x.shape
     F, _, KH, KW = shape
     OH, OW = g.shape[2:]
-    planes, height, width = padded(x, padding)
-    place = places(1, OH, OW, 0, stride[0] * width, stride[1])
-    size = C * height * width
-    rows = Rows((C // groups, KH, KW), (height * width, dilation[0] * width, dilation[1]), (KH * KW, KW, 1))
-    K, P = C // groups * KH * KW, OH * OW
-    upstream = turned_panels(g, groups, F // groups * P, F // groups, P, N, F * P, P)
-    dw = empty(shape, x.dtype)
-    _sum(planes, place, upstream, None, N, size, rows, dw, K, F // groups, groups, size // groups)
-    return dw
-
-
-def padded(x: np.ndarray, padding: Pair) -> tuple[np.ndarray, int, int]:
-    """The images with zeros around them as one row of numbers, and the height and width of a plane."""
-    height, width = x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
-    return framed(x, padding[0], height, padding[1], width), height, width
-
-
-def framed(x: np.ndarray, top: int, height: int, left: int, width: int) -> np.ndarray:
-    """The images in the middle of planes of zeros of this size."""
+    height, width = H + 2 * padding[0], W + 2 * padding[1]
     zero = np.zeros(1, np.int64)
-    return dealt(x, Deal(zero, zero, height, width, zero), (1, 1), (top, left)).reshape(-1)
+    planes = dealt(x, Deal(zero, zero, height, width, zero), (1, 1), padding).reshape(-1)
+    place = ((np.arange(OH) * (stride[0] * width))[:, None] + np.arange(OW) * stride[1]).ravel()
+    K, P, lanes_ = C // groups * KH * KW, OH * OW, F // groups
+    if not N * P * K * F:
+        return np.zeros(shape, x.dtype)
+    upstream = turned_panels(g, groups, lanes_ * P, lanes_, P, N, F * P, P)
+    panel = panel_width(x, lanes_)
+    narrow = panel < TALL_COLUMNS * lanes_of(x)
+    tiles = -(-K // (NARROW_ROWS if narrow else TALL_ROWS)) * groups * -(-lanes_ // panel)
+    parts = min(N, -(-16 // tiles))                     # of the images, summed by themselves if there are few tiles
+    dw = np.empty((parts, *shape), x.dtype)
+    _sum_pixels(
+        planes, N, C * height * width, place, upstream, groups, C // groups, height * width, KH, dilation[0] * width,
+        KW, dilation[1], dw.reshape(-1), lanes_, narrow, parts, max(1, min(16, tiles * parts // 32)),
+        work=K * F * N * P)
+    return dw[0] if parts == 1 else dw.sum(axis=0)
 
 
-@functools.lru_cache(maxsize=1024)
-def places(planes: int, height: int, width: int, plane_step: int, row_step: int, column_step: int) -> np.ndarray:
-    """Where the points of a grid lie."""
-    steps = np.arange(planes)[:, None, None] * plane_step + np.arange(height)[:, None] * row_step
-    place = (steps + np.arange(width) * column_step).ravel()
-    place.flags.writeable = False
-    return place
+def panel_width(array: np.ndarray, rows: int) -> int:
+    """How many rows a panel takes: one vector of them if they fit, else `TALL_COLUMNS`."""
+    L = lanes_of(array)
+    return L if rows <= L else L * TALL_COLUMNS
 
 
 def turned_panels(
@@ -158,16 +127,10 @@ def turned_panels(
     Number k of term s of row r of group g lies in w at g * group_step + r * row_step + s * term_step + k.
     """
     width = panel_width(w, rows)
-    out = empty((groups * -(-rows // width) * terms * length * width,), w.dtype)
+    out = np.empty(groups * -(-rows // width) * terms * length * width, w.dtype)
     _turn_over(contiguous(w).reshape(-1), groups, group_step, rows, width, row_step, terms, term_step, length, out,
                work=out.size)
     return out
-
-
-def panel_width(array: np.ndarray, rows: int) -> int:
-    """How many rows a panel takes: one vector of them if they fit, else `TALL_COLUMNS`."""
-    L = lanes_of(array)
-    return L if rows <= L else L * TALL_COLUMNS
 
 
 @compiled(parallel=True)
@@ -177,140 +140,215 @@ def _turn_over(
 ):
     L = lanes(w)
     each = (rows + width - 1) // width
-    for item in prange(groups * each * terms):
-        panel, term = item // terms, item % terms
+    stretch = 1 + 256 // max(1, length)                 # terms that are turned over together
+    stretches = (terms + stretch - 1) // stretch
+    for item in prange(groups * each * stretches):
+        panel, begin = item // stretches, item % stretches * stretch
         group, first = panel // each, panel % each * width
-        for lane in range(0, width, L):
-            at = group * group_step + (first + lane) * row_step + term * term_step
-            to = item * length * width + lane
-            count = max(0, min(L, rows - first - lane))
-            if count == L and row_step == 1:
-                for i in range(L):
-                    out[to + i] = w[at + i]
-            elif count == L:
-                for k in range(0, length, L):
-                    turn(w, at + k, row_step, out, to + k * width, width, min(L, length - k))
-            else:
-                for k in range(length):
-                    for i in range(count):
-                        out[to + k * width + i] = w[at + i * row_step + k]
-                    for i in range(count, L):
-                        out[to + k * width + i] = 0
-
-
-def _sum(
-    source: np.ndarray, place: np.ndarray, panels: np.ndarray, taps: np.ndarray | None, terms: int, term_step: int,
-    rows: Rows, out: np.ndarray, lane_step: int, lanes_: int, groups: int, group_step: int,
-) -> None:
-    """out[..] for all rows and lanes; ``taps`` are the rows of a panel's term that go with the places, all by default."""
-    count = rows.counts[0] * rows.counts[1] * rows.counts[2]
-    if not count * lanes_ * groups:
-        return
-    if not place.size * terms:
-        out[...] = 0
-        return
-    width = panel_width(source, lanes_)
-    narrow = width < lanes_of(source) * TALL_COLUMNS
-    each = -(-lanes_ // width)
-    length = panels.size // (groups * each * terms * width)
-    if taps is None:
-        taps = places(1, 1, length, 0, 0, 1)
-    tiles = -(-count // (NARROW_ROWS if narrow else TALL_ROWS))
-    chunk = max(1, min(16, tiles * each * groups // ITEMS))
-    _sum_products(
-        source, place, panels, taps, terms, term_step, length, *rows.counts, *rows.source, *rows.target, *rows.first,
-        out.reshape(-1), lane_step, lanes_, groups, group_step, narrow, chunk, panels.nbytes <= NEAR,
-        work=count * lanes_ * groups * place.size * terms)
-
-
-@inlined
-def tile_item(
-    source, place, panels, taps, terms, term_step, length, N, H, W, n_step, h_step, w_step, n_target, h_target, w_target,
-    target, out, lane_step, count, at, panel_at, first, end, rows, columns,
-):
-    """The sums of the tiles ``first`` to ``end`` for one panel."""
-    L = lanes(source)
-    width = columns * L
-    total = N * H * W
-    run = 1                                             # how many rows of results follow each other in memory
-    if w_target == 1:
-        run = W
-        if h_target == W:
-            run = H * W
-            if n_target == H * W:
-                run = total
-    row = np.empty((end - first) * rows, np.int64)
-    r = first * rows
-    n, h, w = r // (H * W), r % (H * W) // W, r % W
-    for i in range(row.shape[0]):
-        row[i] = at + n * n_step + h * h_step + w * w_step
-        if r + i + 1 < total:                           # a tile that is not full repeats the last row
-            w += 1
-            if w == W:
-                w = 0
-                h += 1
-                if h == H:
-                    h = 0
-                    n += 1
-    sums = np.empty((end - first) * rows * width, source.dtype)
-    s_block, t_block = max(1, TERMS // place.shape[0]), min(TERMS, place.shape[0])
-    for s_first in range(0, terms, s_block):
-        s_end = min(terms, s_first + s_block)
-        for t_first in range(0, place.shape[0], t_block):
-            t_end = min(place.shape[0], t_first + t_block)
-            last = s_end == terms and t_end == place.shape[0]
-            for t in range(first, end):
-                my_row = row[(t - first) * rows:]
-                keep = (t - first) * rows * width
-                tile = zeros(source, rows, columns)
-                for s in range(s_first, s_end):
-                    p, q = s * term_step, panel_at + s * length * width
-                    for k in range(t_first, t_end):
-                        tile = outer_at(tile, rows, columns, source, p + place[k], my_row, panels, q + taps[k] * width)
-                if s_first > 0 or t_first > 0:
-                    tile = plus(tile, rows, columns, sums, keep)
-                if not last:
-                    store(tile, rows, columns, sums, keep, width)
+        for term in range(begin, min(terms, begin + stretch)):
+            for lane in range(0, width, L):
+                at = group * group_step + (first + lane) * row_step + term * term_step
+                to = (panel * terms + term) * length * width + lane
+                count = max(0, min(L, rows - first - lane))
+                if count == L and row_step == 1:
+                    put(out, to, load(w, at))
                 else:
-                    r = t * rows
-                    height = min(rows, total - r)
-                    to = target + r // (H * W) * n_target + r % (H * W) // W * h_target + r % W * w_target
-                    if r % run + height <= run:
-                        store_turned(tile, rows, columns, out, to, lane_step, height, count)
-                    else:
-                        store(tile, rows, columns, sums, keep, width)
-                        for i in range(height):
-                            r = t * rows + i
-                            to = target + r // (H * W) * n_target + r % (H * W) // W * h_target + r % W * w_target
-                            for f in range(min(count, width)):
-                                out[to + f * lane_step] = sums[keep + i * width + f]
+                    for k in range(0, length, L):
+                        turn(w, at + k, row_step, out, to + k * width, width, count, min(L, length - k))
+
+
+def sum_taps(
+    x: np.ndarray, taps: Taps, stride: Pair, panels: np.ndarray, number: np.ndarray | None, y: np.ndarray, first: Pair,
+    step: Pair, OH: int, OW: int, groups: int,
+) -> None:
+    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see.
+
+    Weight k is number k of its panel, or number ``number[k]``.
+    """
+    N, C, H, W = x.shape
+    F, out_h, out_w = y.shape[1:]
+    if not N * F * OH * OW:
+        return
+    if not C:
+        y[...] = 0
+        return
+    width = panel_width(x, F // groups)
+    narrow = width < TALL_COLUMNS * lanes_of(x)
+    each = -(-F // groups // width)
+    how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, NARROW_ROWS if narrow else TALL_ROWS,
+                      each, panels.nbytes // groups, workers())
+    if number is None:
+        number = _in_order(place.size)
+    _sum_taps(
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
+        panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups, narrow,
+        work=N * F * OH * OW * place.size)
+
+
+def _in_order(count: int, _kept: dict[int, np.ndarray] = {}) -> np.ndarray:
+    """0, 1, 2, ...: kept, since every call needs it."""
+    if count not in _kept:
+        _kept[count] = np.arange(count)
+    return _kept[count]
+
+
+@helper
+def find_rows(row, first, images, OH, OW, image_step, line_step, column_step):
+    """row[i] = where row ``first`` + i of (images, OH, OW) lies; the last one is repeated to the end."""
+    n, h, w = first // (OH * OW), first % (OH * OW) // OW, first % OW
+    for i in range(row.shape[0]):
+        row[i] = n * image_step + h * line_step + w * column_step
+        if w + 1 < OW:
+            w += 1
+        elif h + 1 < OH:
+            w, h = 0, h + 1
+        elif n + 1 < images:
+            w, h, n = 0, 0, n + 1
 
 
 @compiled(parallel=True)
-def _sum_products(
-    source: In1, place: IntIn1, panels: In1, taps: IntIn1, terms: int, term_step: int, length: int,
-    N: int, H: int, W: int, n_step: int, h_step: int, w_step: int, n_target: int, h_target: int, w_target: int,
-    base: int, target: int, out: Out1, lane_step: int, count: int, groups: int, group_step: int, narrow: bool, chunk: int,
-    near: bool,
+def _sum_taps(
+    x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
+    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride_h: int, stride_w: int,
+    place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, narrow: bool,
 ):
-    L = lanes(source)
-    rows, width = (NARROW_ROWS, L) if narrow else (TALL_ROWS, TALL_COLUMNS * L)
-    tiles = (N * H * W + rows - 1) // rows
-    chunks, each = (tiles + chunk - 1) // chunk, (count + width - 1) // width
-    for item in prange(groups * each * chunks):
-        if near:                                        # all panels for a few rows, or all rows for one panel
-            panel, first = item % (groups * each), item // (groups * each) * chunk
+    L = lanes(x)
+    bands = (OH + lines - 1) // lines
+    channels, filters = C // groups, F // groups
+    plane = out_h * out_w
+    all_bands = (N + images - 1) // images * bands
+    for item in prange(all_bands * groups * splits):
+        if by_filters:
+            b, part = item % all_bands, item // all_bands
         else:
-            panel, first = item // chunks, item % chunks * chunk
-        group, lane = panel // each, panel % each * width
-        end = min(tiles, first + chunk)
-        at = base + group * group_step
-        to = target + (group * count + lane) * lane_step
-        panel_at = panel * terms * length * width
+            b, part = item // (groups * splits), item % (groups * splits)
+        split, group = part % splits, part // splits
+        top_line, n = b % bands * lines, b // bands * images
+        count, high = min(images, N - n), min(lines, OH - top_line)
+        size = channels * height * width
+        buffer = np.empty(count * size + L, x.dtype)
+        for m in range(count):
+            copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height,
+                      left, width, buffer, m * size)
+        target = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
         if narrow:
-            tile_item(source, place, panels, taps, terms, term_step, length, N, H, W, n_step, h_step, w_step, n_target,
-                      h_target, w_target, to, out, lane_step, count - lane, at, panel_at, first, end, NARROW_ROWS, 1)
+            sum_band(buffer, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
+                     split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, NARROW_ROWS, 1)
         else:
-            tile_item(source, place, panels, taps, terms, term_step, length, N, H, W, n_step, h_step, w_step, n_target,
-                      h_target, w_target, to, out, lane_step, count - lane, at, panel_at, first, end, TALL_ROWS,
-                      TALL_COLUMNS)
+            sum_band(buffer, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
+                     split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, TALL_ROWS, TALL_COLUMNS)
+
+
+@inlined
+def sum_band(
+    buffer, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
+    filters, y, target, n_target, h_target, w_target, plane, rows, columns,
+):
+    """All outputs of a band for the panels of one split."""
+    width = columns * lanes(buffer)
+    K, total = place.shape[0], images * OH * OW
+    each = (filters + width - 1) // width
+    run = 1                                             # how many outputs follow each other in memory
+    if w_target == 1:
+        run = OH * OW if h_target == OW else OW
+    tiles = (total + rows - 1) // rows
+    row = np.empty(tiles * rows, np.int64)
+    find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
+    sums = np.empty(tiles * rows * width, buffer.dtype)
+    for panel in range(each * split // splits, each * (split + 1) // splits):
+        weights = panels[(group * each + panel) * panel_size:]
+        to, count = target + panel * width * plane, min(width, filters - panel * width)
+        for begin in range(0, K, TERMS):
+            end = min(K, begin + TERMS)
+            n, h, w = 0, 0, 0                           # the output in the first row of the tile
+            for t in range(tiles):
+                mine, keep = row[t * rows:], t * rows * width
+                tile = zeros(buffer, rows, columns)
+                for k in range(begin, end):
+                    tile = outer_at(tile, rows, columns, buffer, place[k], mine, weights, number[k] * width)
+                if begin > 0:
+                    tile = plus(tile, rows, columns, sums, keep)
+                if end < K:
+                    store(tile, rows, columns, sums, keep, width)
+                    continue
+                high = min(rows, total - t * rows)
+                if (h * OW + w) % run + high <= run:
+                    at = to + n * n_target + h * h_target + w * w_target
+                    store_turned(tile, rows, columns, y, at, plane, high, count)
+                    w += high
+                    while w >= OW:
+                        w -= OW
+                        h += 1
+                    if h >= OH:
+                        h = 0
+                        n += 1
+                else:                                   # the rows of this tile do not follow each other in y
+                    store(tile, rows, columns, sums, keep, width)
+                    for i in range(high):
+                        at = to + n * n_target + h * h_target + w * w_target
+                        for f in range(count):
+                            y[at + f * plane] = sums[keep + i * width + f]
+                        w += 1
+                        if w == OW:
+                            w = 0
+                            h += 1
+                            if h == OH:
+                                h = 0
+                                n += 1
+
+
+@compiled(parallel=True)
+def _sum_pixels(
+    planes: In1, N: int, image_step: int, place: IntIn1, upstream: In1, groups: int, channels: int, plane: int,
+    KH: int, down: int, KW: int, right: int, dw: Out1, filters: int, narrow: bool, parts: int, chunk: int,
+):
+    """dw[part, f, c, i, j] = the sum over the part's images and pixels of g times what tap (i, j) of channel c sees there."""
+    L = lanes(planes)
+    rows, width = (NARROW_ROWS, L) if narrow else (TALL_ROWS, TALL_COLUMNS * L)
+    tiles, each = (channels * KH * KW + rows - 1) // rows, (filters + width - 1) // width
+    chunks = (tiles + chunk - 1) // chunk
+    for item in prange(parts * groups * each * chunks):
+        first, panel = item % chunks * chunk, item // chunks % (groups * each)
+        part = item // (chunks * groups * each)
+        group, lane = panel // each, panel % each * width
+        at = group * channels * plane
+        to = ((part * groups + group) * filters + lane) * channels * KH * KW
+        end = min(tiles, first + chunk)
+        if narrow:
+            sum_part(planes, at, N * part // parts, N * (part + 1) // parts, image_step, place, upstream, panel * N * place.shape[0],
+                     first, end, channels, plane, KH, down, KW, right, dw, to, filters - lane, NARROW_ROWS, 1)
+        else:
+            sum_part(planes, at, N * part // parts, N * (part + 1) // parts, image_step, place, upstream, panel * N * place.shape[0],
+                     first, end, channels, plane, KH, down, KW, right, dw, to, filters - lane, TALL_ROWS, TALL_COLUMNS)
+
+
+@inlined
+def sum_part(
+    planes, at, n_first, n_end, image_step, place, upstream, panel, first, end, channels, plane, KH, down, KW, right, dw, to,
+    count, rows, columns,
+):
+    """The tiles ``first`` to ``end`` of taps for one panel of filters, summed over the images ``n_first`` to ``n_end``."""
+    width = columns * lanes(planes)
+    P, total = place.shape[0], channels * KH * KW
+    row = np.empty((end - first) * rows, np.int64)
+    find_rows(row, first * rows, channels, KH, KW, plane, down, right)
+    sums = np.empty((end - first) * rows * width, planes.dtype)
+    n_block, p_block = max(1, TERMS // P), min(TERMS, P)        # near: this much of upstream, while all tiles are summed
+    for n_begin in range(n_first, n_end, n_block):
+        for p_begin in range(0, P, p_block):
+            begun = n_begin > n_first or p_begin > 0
+            done = n_begin + n_block >= n_end and p_begin + p_block >= P
+            for t in range(first, end):
+                mine, keep = row[(t - first) * rows:], (t - first) * rows * width
+                tile = zeros(planes, rows, columns)
+                for n in range(n_begin, min(n_end, n_begin + n_block)):
+                    image, weights = at + n * image_step, (panel + n * P) * width
+                    for p in range(p_begin, min(P, p_begin + p_block)):
+                        tile = outer_at(tile, rows, columns, planes, image + place[p], mine, upstream, weights + p * width)
+                if begun:
+                    tile = plus(tile, rows, columns, sums, keep)
+                if done:
+                    store_turned(tile, rows, columns, dw, to + t * rows, total, min(rows, total - t * rows), count)
+                else:
+                    store(tile, rows, columns, sums, keep, width)

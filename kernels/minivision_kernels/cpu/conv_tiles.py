@@ -2,8 +2,8 @@
 
 ``conv_parallel.py`` adds shifted planes to a row of sums, and each multiply-add pays for loading and storing its sum. Here
 a block of sums, 8 filters x 3 vectors of pixels, stays in registers while all taps are added: for every 3 vectors loaded
-there are 24 multiply-adds, and nothing is stored until the end. The planes stay where they are; in effect this is a
-matrix product with an im2col matrix that nobody ever writes down.
+there are 24 multiply-adds, and nothing is stored until the end. In effect this is a matrix product with an im2col matrix
+that nobody ever writes down: its rows are the lines of a small padded piece of the image, read with a shift (`bands.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, Out4, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, gradient_parts, widened
+from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, compiled, contiguous, prange
+from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, widened
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -23,67 +24,55 @@ from minivision_kernels.cpu.simd import (
     inner,
     inner_part,
     lanes,
-    outer,
-    outer_part,
+    lanes_of,
+    outer_to,
+    plus,
     store,
+    store_to,
     vectors,
     zeros,
 )
 from minivision_kernels.ladder import rung
 from minivision_kernels.shapes import Pair, conv_output_size
 
-STRIP = 960         # sums of one filter between two stores
 STRETCH = 256       # weights of a row that are packed before the next row has its turn
 SUM = 4096          # numbers of one plane that go into an inner product before the lanes are added up
+TERMS = 1024        # products added up in registers before they are added to the rest of the sum
 FILTERS = 16        # filters and
 TAPS = 12 * INNER_COLUMNS       # taps of the weight gradient that one thread computes at a time
 
 
-def _fills_tiles(channels: int, geometry: tuple, options: dict) -> bool:
-    """Whether a group has enough channels of results to fill at least half the rows of a tile."""
-    groups = options.get("groups", geometry[3] if len(geometry) > 3 else 1)
-    return 2 * channels >= OUTER_ROWS * groups
+def _unit_stride(_: np.ndarray, __: np.ndarray, stride: Pair = (1, 1), *___: Any, **____: Any) -> bool:
+    return stride[1] == 1
 
 
-def _forward_worth(_: np.ndarray, w: np.ndarray, *geometry: Any, **options: Any) -> bool:
-    return _fills_tiles(w.shape[0], geometry, options)
-
-
-@rung("conv2d_forward", name="tile", device="cpu", accepts=vectors, worth=_forward_worth)
+@rung("conv2d_forward", name="tile", device="cpu", accepts=lambda x, *args, **options: vectors(x) and _unit_stride(x, *args, **options))
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The sums of 8 filters and 3 vectors of pixels stay in registers while all taps are added.
 
-    Three to five times the rung below, and near the most that the multiply-add units can do where there are at least
-    64 channels. A group of few filters leaves rows of the tile empty; with fewer than 4 the rung below is better.
+    Three to five times the rung below. Narrow images leave lanes empty: a line of 14 pixels fills 14 lanes of 16.
     """
-    N, C, H, W = x.shape
     F, _, KH, KW = w.shape
-    OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
-    how = deal(C // groups, (KH, KW), (OH, OW), stride, dilation)
-    y = np.empty((N, F, OH, OW), x.dtype)
-    _sum_planes(
-        dealt(x, how, stride, padding), panels(forward_weights(w, groups)), how.place, groups, how.width, OH, OW, y, 0, 0, 1, 1,
-        work=y.size * how.place.size)
+    OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
+    y = np.empty((len(x), F, OH, OW), x.dtype)
+    sum_taps(x, window((KH, KW), padding, dilation), stride[0], forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
     return y
 
 
-def _input_worth(_: np.ndarray, __: np.ndarray, shape: tuple[int, ...], *geometry: Any, **options: Any) -> bool:
-    return _fills_tiles(shape[1], geometry, options)
-
-
-@rung("conv2d_input", name="tile", device="cpu", accepts=vectors, worth=_input_worth)
+@rung("conv2d_input", name="tile", device="cpu", accepts=vectors)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The forward's tile over shifted planes of g, once for every phase of the image."""
-    planes, width, parts = gradient_parts(g, w, shape, stride, padding, dilation, groups)
+    """The forward's tile over bands of g, with the channels of x as rows, once for every phase of the image."""
     dx = np.empty(shape, g.dtype)
-    for weights, place, row, column in parts:
-        _sum_planes(
-            planes, panels(weights), place, groups, width, row.length, column.length, dx, row.first, column.first,
-            *stride, work=len(dx) * row.length * column.length * shape[1] * place.size)
+    for phase in input_phases(w, shape, stride, padding, dilation, groups):
+        row, column = phase.row, phase.column
+        if phase.taps is None:
+            dx[:, :, row.first::stride[0], column.first::stride[1]] = 0           # no window sees these pixels
+        else:
+            sum_taps(g, phase.taps, 1, phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
     return dx
 
 
@@ -139,64 +128,93 @@ def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, off
                         target[k * OUTER_ROWS + i] = 0
 
 
-@helper
-def sum_rows(source, base, place, weights, at, length, total, stretch):
-    """total[i, j] = sum over k of weights[at + k * 8 + i] * source[base + place[k] + j], for the 8 rows of a panel."""
-    K = place.shape[0]
-    wide, narrow = OUTER_COLUMNS * lanes(source), lanes(source)
-    j = 0
-    while j + wide <= length:
-        tile = zeros(source, OUTER_ROWS, OUTER_COLUMNS)
-        for k in range(K):
-            tile = outer(
-                tile, OUTER_ROWS, OUTER_COLUMNS, weights, at + k * OUTER_ROWS, 1, source, base + place[k] + j)
-        store(tile, OUTER_ROWS, OUTER_COLUMNS, total, j, stretch)
-        j += wide
-    while j + narrow <= length:
-        tile = zeros(source, OUTER_ROWS, 1)
-        for k in range(K):
-            tile = outer(tile, OUTER_ROWS, 1, weights, at + k * OUTER_ROWS, 1, source, base + place[k] + j)
-        store(tile, OUTER_ROWS, 1, total, j, stretch)
-        j += narrow
-    if j < length:
-        tile = zeros(source, OUTER_ROWS, 1)
-        for k in range(K):
-            tile = outer_part(
-                tile, OUTER_ROWS, 1, weights, at + k * OUTER_ROWS, 1, source, base + place[k] + j, length - j)
-        store(tile, OUTER_ROWS, 1, total, j, stretch)
+def sum_taps(
+    x: np.ndarray, taps: Taps, stride: int, weights: Weights, y: np.ndarray, first: Pair, step: Pair, OH: int, OW: int,
+) -> None:
+    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
+    N, C, H, W = x.shape
+    F, out_h, out_w = y.shape[1:]
+    if not N * F * OH * OW:
+        return
+    if not C:
+        y[...] = 0
+        return
+    L, each = lanes_of(x), -(-F // weights.groups // OUTER_ROWS)
+    packed = panels(weights)
+    how, place = band(N, C // weights.groups, OH, OW, (stride, 1), taps, x.itemsize, OUTER_COLUMNS * L, each,
+                      packed.nbytes // weights.groups, workers())
+    _sum_taps(
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, stride, place, packed, OH, OW, y.reshape(-1), F,
+        out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size)
 
 
 @compiled(parallel=True)
-def _sum_planes(
-    planes: In2, weights: In1, place: IntIn1, groups: int, width: int, OH: int, OW: int,
-    y: Out4, first_h: int, first_w: int, step_h: int, step_w: int,
+def _sum_taps(
+    x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
+    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride: int,
+    place: IntIn1, weights: In1, OH: int, OW: int,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
 ):
-    """Sums of shifted planes, as in ``conv_parallel.py``, with the weights in panels."""
-    N, Q = planes.shape[0], y.shape[1]
-    K = place.shape[0]
-    size = planes.shape[1]
-    source = planes.reshape(N * size)
-    filters = Q // groups
+    L = lanes(x)
+    bands = (OH + lines - 1) // lines
+    all_bands = (N + images - 1) // images * bands
+    channels, filters, K = C // groups, F // groups, place.shape[0]
     each = (filters + OUTER_ROWS - 1) // OUTER_ROWS
-    height = max(1, STRIP // max(1, width))             # rows of a strip
-    strips = (OH + height - 1) // height
-    for item in prange(N * groups * strips):
-        n = item // (groups * strips)
-        group = item // strips % groups
-        top = item % strips * height
-        count = min(height, OH - top)
-        length = (count - 1) * width + OW
-        stretch = length + lanes(source)                # the last vector may reach beyond the strip
-        total = np.empty(OUTER_ROWS * stretch, planes.dtype)
-        base = n * size + group * (size // groups) + top * width
-        for panel in range(each):
-            sum_rows(source, base, place, weights, (group * each + panel) * K * OUTER_ROWS, length, total, stretch)
-            for i in range(min(OUTER_ROWS, filters - panel * OUTER_ROWS)):
-                q = group * filters + panel * OUTER_ROWS + i
-                for oh in range(count):
-                    row = total[i * stretch + oh * width:]
-                    for ow in range(OW):
-                        y[n, q, first_h + (top + oh) * step_h, first_w + ow * step_w] = row[ow]
+    plane, across = out_h * out_w, (OW + L - 1) // L
+    for item in prange(all_bands * groups * splits):
+        if by_filters:
+            b, part = item % all_bands, item // all_bands
+        else:
+            b, part = item // (groups * splits), item % (groups * splits)
+        split, group = part % splits, part // splits
+        top_line, n = b % bands * lines, b // bands * images
+        count, high = min(images, N - n), min(lines, OH - top_line)
+        size = channels * height * width
+        buffer = np.empty(count * size + OUTER_COLUMNS * L, x.dtype)
+        for m in range(count):
+            copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride - top, height, left,
+                      width, buffer, m * size)
+        # The vectors of outputs of this band: where each finds its pixels, where it goes, and how many lanes of it count.
+        tiles = (count * high * across + OUTER_COLUMNS - 1) // OUTER_COLUMNS
+        seen = np.empty(tiles * OUTER_COLUMNS, np.int64)
+        target, number = np.empty_like(seen), np.zeros_like(seen)
+        v = 0
+        for m in range(count):
+            for h in range(high):
+                for j in range(0, OW, L):
+                    seen[v] = m * size + h * stride * width + j
+                    target[v] = (m * F * out_h + h * step_h) * out_w + j * step_w
+                    number[v] = min(L, OW - j)
+                    v += 1
+        for v in range(count * high * across, tiles * OUTER_COLUMNS):
+            seen[v], target[v] = 0, 0
+        base = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
+        sums = np.empty(tiles * OUTER_ROWS * OUTER_COLUMNS * L, x.dtype)
+        for panel in range(each * split // splits, each * (split + 1) // splits):
+            to, f_count = base + panel * OUTER_ROWS * plane, min(OUTER_ROWS, filters - panel * OUTER_ROWS)
+            for begin in range(0, K, TERMS):
+                end = min(K, begin + TERMS)
+                for t in range(tiles):
+                    columns, keep = seen[t * OUTER_COLUMNS:], t * OUTER_ROWS * OUTER_COLUMNS * L
+                    tile = zeros(x, OUTER_ROWS, OUTER_COLUMNS)
+                    at = ((group * each + panel) * K + begin) * OUTER_ROWS
+                    for k in range(begin, end):
+                        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, buffer, place[k], columns)
+                        at += OUTER_ROWS
+                    if begin > 0:
+                        tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep)
+                    if end == K and step_w == 1:
+                        store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, target[t * OUTER_COLUMNS:],
+                                 number[t * OUTER_COLUMNS:], f_count)
+                        continue
+                    store(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep, OUTER_COLUMNS * L)
+                    if end == K:
+                        for j in range(OUTER_COLUMNS):
+                            v = t * OUTER_COLUMNS + j
+                            for i in range(f_count):
+                                for lane in range(number[v]):
+                                    y[to + i * plane + target[v] + lane * step_w] = sums[
+                                        keep + (i * OUTER_COLUMNS + j) * L + lane]
 
 
 @compiled(parallel=True)

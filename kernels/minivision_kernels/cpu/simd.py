@@ -50,6 +50,7 @@ BYTES = register_bytes()
 MANY = BYTES == 64 or "neon" in binding.get_host_cpu_features()
 OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
+AHEAD = int(__import__('os').environ.get('AHEAD', '32'))
 TALL_ROWS, TALL_COLUMNS = (14, 2) if MANY else (6, 2)
 
 
@@ -112,9 +113,12 @@ class Writer:
 
     def load_part(self, pointer: Any, count: Any) -> Any:
         """The first ``count`` numbers, then zeros; the memory beyond them is not touched."""
+        return self.load_mask(pointer, self.first(count))
+
+    def load_mask(self, pointer: Any, mask: Any) -> Any:
+        """The lanes of the mask, and zeros; the memory of the others is not touched."""
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
-        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), self.first(count),
-                                              ir.Constant(self.kind, None)], f"{self.name}.p0")
+        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, ir.Constant(self.kind, None)], f"{self.name}.p0")
 
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
@@ -142,6 +146,12 @@ class Writer:
             pairs = list(zip(rows[:n // 2], rows[n // 2:]))
             rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
         return rows
+
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for the numbers there to be brought to the first-level cache; nothing happens if there are none."""
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 3, 1))])
 
     def fence(self) -> None:
         """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change
@@ -240,6 +250,8 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
         w = Writer(context, builder, b_type)
         pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, ir.Constant(INT, 0))
         row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
+        for j in range(columns.literal_value):
+            w.prefetch(w.beyond(pb, (AHEAD * columns.literal_value + j) * w.lanes))
         for i in range(rows.literal_value):
             number = w.spread(builder.load(builder.gep(pa, [builder.load(w.beyond(pp, i))])))
             for j, vector in enumerate(row):
@@ -249,6 +261,26 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
         return tile
 
     return tile(tile, rows, columns, a, int_, place, b, int_), write
+
+
+@word
+def outer_to(typing, tile, rows, columns, a, at, b, bt, place):
+    """tile[i][j] += a[at + i] * (the vector of b from bt + place[j] on): `outer` with columns from anywhere."""
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, b, bt, place = args
+        _, rows, columns, a_type, _, b_type, _, p_type = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, ir.Constant(INT, 0))
+        row = [w.load(builder.gep(pb, [builder.load(w.beyond(pp, j))])) for j in range(columns.literal_value)]
+        for i in range(rows.literal_value):
+            number = w.spread(builder.load(w.beyond(pa, i)))
+            for j, vector in enumerate(row):
+                k = i * len(row) + j
+                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
+            w.fence()
+        return tile
+
+    return tile(tile, rows, columns, a, int_, b, int_, place), write
 
 
 def _inner(part: bool) -> Any:
@@ -340,19 +372,44 @@ def store_turned(typing, tile, rows, columns, c, ct, c_step, height, width):
 
 
 @word
-def turn(typing, a, at, a_step, b, bt, b_step, count):
-    """b[bt + k * b_step + i] = a[at + i * a_step + k] for k < ``count``, at most a vector, and i < a vector."""
+def store_to(typing, tile, rows, columns, c, ct, c_step, place, count, height):
+    """Write the first count[j] numbers of tile[i][j] to c, from ct + i * c_step + place[j] on, for rows i < ``height``."""
     def write(context, builder, signature, args):
-        a, at, a_step, b, bt, b_step, count = args
+        tile, _, _, c, ct, c_step, place, count, height = args
+        _, rows, columns, c_type, _, _, p_type, n_type, _ = signature.args
+        w = Writer(context, builder, c_type)
+        pc, zero = w.pointer(c_type, c, ct), ir.Constant(INT, 0)
+        pp, pn = w.pointer(p_type, place, zero), w.pointer(n_type, count, zero)
+        targets = [builder.gep(pc, [builder.load(w.beyond(pp, j))]) for j in range(columns.literal_value)]
+        masks = [w.first(builder.load(w.beyond(pn, j))) for j in range(columns.literal_value)]
+        for i in range(rows.literal_value):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, i), height), likely=True):
+                for j, (target, mask) in enumerate(zip(targets, masks)):
+                    value = builder.extract_value(tile, i * columns.literal_value + j)
+                    w.store_part(value, w.beyond(target, i, c_step), mask)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, columns, c, int_, int_, place, count, int_), write
+
+
+@word
+def turn(typing, a, at, a_step, b, bt, b_step, height, width):
+    """b[bt + k * b_step + i] = a[at + i * a_step + k] for k < ``width`` and i < ``height``, and 0 for other i below the
+    lanes of a vector; neither is more than that."""
+    def write(context, builder, signature, args):
+        a, at, a_step, b, bt, b_step, height, width = args
         w = Writer(context, builder, signature.args[0])
         pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
-        rows = [w.load_part(w.beyond(pa, i, a_step), count) for i in range(w.lanes)]
+        rows = []
+        for i in range(w.lanes):
+            count = builder.select(builder.icmp_signed("<", ir.Constant(INT, i), height), width, ir.Constant(INT, 0))
+            rows.append(w.load_part(w.beyond(pa, i, a_step), count))
         for k, vector in enumerate(w.turned(rows)):
-            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), count), likely=True):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
                 w.store(vector, w.beyond(pb, k, b_step))
         return context.get_dummy_value()
 
-    return types.void(a, int_, int_, b, int_, int_, int_), write
+    return types.void(a, int_, int_, b, int_, int_, int_, int_), write
 
 
 @word
@@ -380,6 +437,38 @@ def load(typing, a, at):
         return w.load(w.pointer(signature.args[0], args[0], args[1]))
 
     return Vector(a.dtype)(a, int_), write
+
+
+@word
+def prefetch(typing, a, at):
+    """Ask for the numbers of a from ``at`` on to be brought near; places beyond a do no harm."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        w.prefetch(w.pointer(signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(a, int_), write
+
+
+@word
+def none(typing, a):
+    """A vector of zeros, for numbers of this array's type."""
+    def write(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(signature.return_type), None)
+
+    return Vector(a.dtype)(a), write
+
+
+@word
+def load_between(typing, a, at, first, end):
+    """The vector of a from ``at`` on, with zeros before lane ``first`` and from lane ``end`` on; no memory is touched there."""
+    def write(context, builder, signature, args):
+        a, at, first, end = args
+        w = Writer(context, builder, signature.args[0])
+        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
+        return w.load_mask(w.pointer(signature.args[0], a, at), mask)
+
+    return Vector(a.dtype)(a, int_, int_, int_), write
 
 
 @word
