@@ -121,12 +121,13 @@ def panel_width(array: np.ndarray, rows: int) -> int:
 
 def turned_panels(
     w: np.ndarray, groups: int, group_step: int, rows: int, row_step: int, terms: int, term_step: int, length: int,
+    width: int = 0,
 ) -> np.ndarray:
     """Rows of numbers turned over into panels (groups, ceil(rows / lanes), terms, length, lanes), zeros where rows end.
 
     Number k of term s of row r of group g lies in w at g * group_step + r * row_step + s * term_step + k.
     """
-    width = panel_width(w, rows)
+    width = width or panel_width(w, rows)
     out = np.empty(groups * -(-rows // width) * terms * length * width, w.dtype)
     _turn_over(contiguous(w).reshape(-1), groups, group_step, rows, width, row_step, terms, term_step, length, out,
                work=out.size)
@@ -154,7 +155,8 @@ def _turn_over(
                     put(out, to, load(w, at))
                 else:
                     for k in range(0, length, L):
-                        turn(w, at + k, row_step, out, to + k * width, width, count, min(L, length - k))
+                        here = min(L, length - k)
+                        turn(w, at + k, row_step, 0, here, count, out, to + k * width, width, here, L)
 
 
 def sum_taps(

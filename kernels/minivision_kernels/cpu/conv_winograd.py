@@ -5,11 +5,17 @@ one. They can be had with 36 (Winograd 1980; Lavin and Gray 2016, section 4.3):
 
     patch of y = Aᵀ [ (G w Gᵀ) * (Bᵀ d B) ] A           * element by element, d the patch of the image
 
-The transforms B, G and A are small fixed matrices, applied along rows and columns. Summed over channels, each of the 36
-places is a matrix product of its own, (F x C) times (C x patches), which a tile computes as in ``conv_tiles.py``.
+The transforms B, G and A are small fixed matrices, applied along columns and rows. Summed over channels, each of the 36
+places is a matrix product of its own, (patches x channels) times (channels x filters), for which the tile of
+``conv_direct.py`` serves: rows are patches, lanes are filters.
 
-Patches overlap and start every 4 pixels, so the image is dealt out with stride 4 (``planes.py``): then pixel (i, j) of
-consecutive patches lies consecutively in memory, and a vector holds that pixel of many patches. Nothing is gathered.
+In the transforms the lanes are channels, 16 at a time: a few lines of 16 channels are turned over as they are read, so
+that a pixel is a vector, and turned back as results are written. Patches need not fill vectors then, and an image of 14 x
+14 costs no more per patch than one of 224 x 224.
+
+What the 36 products read and write should stay near. If the transformed weights are small, a thread takes a block of
+patches through all three steps, in its own second-level cache. If they are large (36 C F numbers), fetching them for every
+block would cost more than the products, so all threads take many patches through one step after the other.
 
 The price is accuracy. The transforms add and subtract numbers of different size, and a float32 result is off by about
 1e-5 to 1e-4 of its spread, where direct summation is off by 1e-6 to 1e-5. It needs 3 x 3 filters, stride 1, no dilation
@@ -18,25 +24,29 @@ and no groups.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out1, Out4, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.conv_tiles import panels
-from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights
+from minivision_kernels.cpu.bands import workers
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.conv_direct import turned_panels
 from minivision_kernels.cpu.simd import (
-    BYTES,
-    OUTER_COLUMNS,
-    OUTER_ROWS,
+    TALL_COLUMNS,
+    TALL_ROWS,
     add,
     add_times,
     lanes,
+    lanes_of,
     load,
-    outer,
+    none,
+    outer_at,
     put,
     store,
     sub,
+    times,
+    turn,
     vectors,
     zeros,
 )
@@ -44,6 +54,10 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.shapes import Pair
 
 GAIN = 1.1          # how much faster it must promise to be, to be chosen
+NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
+SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
+SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
+SKEW = 16           # numbers between the 36 places' matrices, so that they do not all meet in one set of the cache
 
 
 def _possible(w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
@@ -59,18 +73,16 @@ def _insist(possible: bool) -> None:
 def _pays(array: np.ndarray, w: np.ndarray, images: int, OH: int, OW: int) -> bool:
     """Whether it promises to be faster by `GAIN` than direct summation.
 
-    The products take 36 of 144 multiplications for each patch that counts; the patches beyond the edges, the empty lanes of
-    the last vector of each image, and the transforms take their share of that gain away. The constants were fitted to
-    measured layers with 64 to 512 channels.
+    All in about the cycles of one core, per vector of 16 numbers: the products, the two transforms of the patches, and the
+    transform of the weights. The constants were fitted to measured layers.
     """
     F, C = w.shape[:2]
-    down, across = -(-OH // 4), -(-OW // 4)
-    per_vector = BYTES // array.dtype.itemsize
-    count = images * -(-((down - 1) * (across + 1) + across) // per_vector)      # vectors of patches
-    if min(F, C) < 1 or count < OUTER_COLUMNS:
+    if min(F, C) < lanes_of(array):
         return False
-    gain = 9 * images * OH * OW / (36 * count * per_vector)
-    return gain / (1.7 + 52 / F + 52 / C + 6 / count) > GAIN
+    L = lanes_of(array)
+    patches, f, c = images * -(-OH // 4) * -(-OW // 4), -(-F // (2 * L)) * 2, -(-C // L)
+    cost = patches * (36 * f * C + 330 * c + 300 * f) + 60 * f * C
+    return images * OH * OW * f * (9 * C + 20) > GAIN * cost
 
 
 def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -102,7 +114,8 @@ def conv2d_forward(
     results in float32, is why it is chosen only after ``set_exact(False)``.
     """
     _insist(_possible(w, stride, padding, dilation, groups))
-    return _convolve(x, forward_weights(w, 1), padding)
+    F, K = len(w), w[:1].size
+    return _convolve(x, F, turned_panels(w, 1, 0, F, K, 1, 0, K, TALL_COLUMNS * lanes_of(w)), False, padding)
 
 
 @rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=_input_accepts, worth=_input_worth)
@@ -112,52 +125,92 @@ def conv2d_input(
     """At stride 1 the gradient to the image is a convolution with the filters turned round, and this is that."""
     _insist(_possible(w, stride, padding, dilation, groups))
     F, C = w.shape[:2]
-    offset = (np.arange(F)[:, None] * (9 * C) + np.arange(8, -1, -1)).ravel()      # of every filter, its nine taps backward
-    return _convolve(g, Weights(contiguous(w).ravel(), C, 1, 9, 0, offset), (2 - padding[0], 2 - padding[1]))
+    panels = turned_panels(w, 1, 0, C, 9, F, 9 * C, 9, TALL_COLUMNS * lanes_of(w))
+    return _convolve(g, C, panels, True, (2 - padding[0], 2 - padding[1]))
 
 
-def _convolve(x: np.ndarray, w: Weights, padding: Pair) -> np.ndarray:
+def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padding: Pair) -> np.ndarray:
     N, C, H, W = x.shape
-    y = np.empty((N, w.rows, H + 2 * padding[0] - 2, W + 2 * padding[1] - 2), x.dtype)
-    down, across = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
-    how = deal(C, (6, 6), (down, across), (4, 4), (1, 1))
-    packed = panels(w)
-    weights = np.empty(packed.size * 4, x.dtype)
-    _turn_weights(packed, weights, work=weights.size)
-    _convolve_patches(dealt(x, how, (4, 4), padding), weights, how.place, how.width, down, across, y,
-                      work=y.size * 9 * C)
+    OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
+    y = np.empty((N, rows, OH, OW), x.dtype)
+    if not y.size or not C:
+        y[...] = 0
+        return y
+    width = TALL_COLUMNS * lanes_of(x)
+    each = -(-rows // width)
+    weights = np.empty(each * 36 * C * width, x.dtype)
+    _turn_weights(panels, weights, each, C, backward, work=weights.size)
+    patches = N * -(-OH // 4) * -(-OW // 4)
+    place = _steps(-(-C // lanes_of(x)) * lanes_of(x))
+    arguments = (contiguous(x).reshape(-1), N, C, H, W, *padding, weights, place, y.reshape(-1), rows, OH, OW)
+    if weights.nbytes <= SMALL:
+        _convolve_blocks(*arguments, block_size(patches, C * x.itemsize, workers()), work=y.size * 9 * C)
+    else:
+        _convolve_steps(*arguments, stage_size(patches, (C + rows) * x.itemsize), work=y.size * 9 * C)
     return y
 
 
-@helper
-def turned_weights(a, b, c, out, at, step):
-    """G times a column of the filter."""
-    sixth, twelfth, rest = (a + c) / 6, b / 12, a / 24 + c / 6
-    out[at] = a / 4
-    out[at + step] = -sixth - b / 6
-    out[at + 2 * step] = b / 6 - sixth
-    out[at + 3 * step] = rest + twelfth
-    out[at + 4 * step] = rest - twelfth
-    out[at + 5 * step] = c
+@functools.lru_cache(maxsize=64)
+def _steps(row: int) -> np.ndarray:
+    """Where the rows of a tile begin, in a matrix with rows of this length."""
+    return np.arange(TALL_ROWS) * row
+
+
+@functools.lru_cache(maxsize=1024)
+def block_size(patches: int, row: int, workers: int) -> int:
+    """Patches of a block, a whole number of tiles: as large as the cache allows, and all threads busy to the end."""
+    most = max(1, min(NEAR // (36 * (row + 128) * TALL_ROWS), -(-patches // TALL_ROWS)))
+    return TALL_ROWS * min(range(max(1, most // 2), most + 1), key=lambda n: (
+        -(--(-patches // (n * TALL_ROWS)) // workers) * n * (1 + 0.2 / n), -n))
+
+
+def stage_size(patches: int, row: int) -> int:
+    """Patches that go through the steps together: up to 24 MB of transformed numbers."""
+    most = max(1, 24 * 2**20 // (36 * row * TALL_ROWS))
+    stages = -(-patches // (most * TALL_ROWS))
+    return -(-patches // (stages * TALL_ROWS)) * TALL_ROWS
 
 
 @compiled(parallel=True)
-def _turn_weights(packed: In1, weights: Out1):
-    """packed (panels * C, 9, 8) -> weights (36, panels * C, 8): G w Gᵀ"""
-    count = packed.shape[0] // (9 * OUTER_ROWS)
-    step = count * OUTER_ROWS
-    for item in prange(count):
-        p = packed[item * 9 * OUTER_ROWS:]
-        t = np.empty(18 * OUTER_ROWS, packed.dtype)
-        for j in range(3):
-            for i in range(OUTER_ROWS):
-                turned_weights(p[j * OUTER_ROWS + i], p[(3 + j) * OUTER_ROWS + i], p[(6 + j) * OUTER_ROWS + i],
-                               t, j * OUTER_ROWS + i, 3 * OUTER_ROWS)
-        for r in range(6):
-            for i in range(OUTER_ROWS):
-                k = r * 3 * OUTER_ROWS + i
-                turned_weights(t[k], t[k + OUTER_ROWS], t[k + 2 * OUTER_ROWS],
-                               weights, r * 6 * step + item * OUTER_ROWS + i, step)
+def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool):
+    """panels (each, C, 9, width) -> out (each, 36, C, width): G w Gᵀ"""
+    L = lanes(panels)
+    width = TALL_COLUMNS * L
+    for item in prange(each * C):
+        panel, c = item // C, item % C
+        half = np.empty(18 * L, panels.dtype)
+        for lane in range(0, width, L):
+            at = item * 9 * width + lane
+            step = width
+            if backward:                                # the nine taps, from the last to the first
+                at, step = at + 8 * width, -width
+            for j in range(3):
+                r = turned_weights(load(panels, at + j * step), load(panels, at + (3 + j) * step),
+                                   load(panels, at + (6 + j) * step))
+                put(half, j * L, r[0])
+                put(half, (3 + j) * L, r[1])
+                put(half, (6 + j) * L, r[2])
+                put(half, (9 + j) * L, r[3])
+                put(half, (12 + j) * L, r[4])
+                put(half, (15 + j) * L, r[5])
+            for i in range(6):
+                r = turned_weights(load(half, 3 * i * L), load(half, (3 * i + 1) * L), load(half, (3 * i + 2) * L))
+                to = ((panel * 36 + 6 * i) * C + c) * width + lane
+                put(out, to, r[0])
+                put(out, to + C * width, r[1])
+                put(out, to + 2 * C * width, r[2])
+                put(out, to + 3 * C * width, r[3])
+                put(out, to + 4 * C * width, r[4])
+                put(out, to + 5 * C * width, r[5])
+
+
+@helper
+def turned_weights(a, b, c):
+    """G times a column of three vectors of weights."""
+    sum_, twelfth, rest = times(add(a, c), 1, 6), times(b, 1, 12), add(times(a, 1, 24), times(c, 1, 6))
+    sixth = times(b, 1, 6)
+    minus = times(sum_, -1, 1)
+    return times(a, 1, 4), sub(minus, sixth), add(minus, sixth), add(rest, twelfth), sub(rest, twelfth), c
 
 
 @helper
@@ -177,93 +230,148 @@ def folded(m0, m1, m2, m3, m4, m5):
 
 
 @helper
-def turn_patches(source, base, place, c, turn, out, at, step):
-    """Bᵀ d B for a vector of patches of channel c, whose first lies at base; place (i, j) of 36 goes to at + 36 places."""
-    L = lanes(source)
-    for j in range(6):
-        p = 36 * c + j
-        r = turned(load(source, base + place[p]), load(source, base + place[p + 6]), load(source, base + place[p + 12]),
-                   load(source, base + place[p + 18]), load(source, base + place[p + 24]), load(source, base + place[p + 30]))
-        put(turn, j * L, r[0])
-        put(turn, (6 + j) * L, r[1])
-        put(turn, (12 + j) * L, r[2])
-        put(turn, (18 + j) * L, r[3])
-        put(turn, (24 + j) * L, r[4])
-        put(turn, (30 + j) * L, r[5])
-    for i in range(6):
-        t, u = i * 6 * L, at + i * 6 * step
-        r = turned(load(turn, t), load(turn, t + L), load(turn, t + 2 * L), load(turn, t + 3 * L), load(turn, t + 4 * L),
-                   load(turn, t + 5 * L))
-        put(out, u, r[0])
-        put(out, u + step, r[1])
-        put(out, u + 2 * step, r[2])
-        put(out, u + 3 * step, r[3])
-        put(out, u + 4 * step, r[4])
-        put(out, u + 5 * step, r[5])
+def turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, step):
+    """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of 36 of patch t goes to
+    out[k * step + (t - first) * row + c], a row being a whole number of vectors."""
+    L = lanes(x)
+    row = (C + L - 1) // L * L
+    down, across = (OH + 3) // 4, (OW + 3) // 4
+    room = (4 * SEGMENT + 2 + L) * L
+    lines, half = np.empty(6 * room, x.dtype), np.empty(6 * room, x.dtype)
+    channels = min(L, C - c)
+    t = first
+    while t < end:
+        n, top, left = t // (down * across), t // across % down * 4 - pad_h, t % across * 4 - pad_w
+        count = min(SEGMENT, min(across - t % across, end - t))
+        for i in range(6):
+            h = top + i
+            if 0 <= h < H:
+                at = ((n * C + c) * H + h) * W + left
+                for j in range(0, 4 * count + 2, L):
+                    turn(x, at + j, H * W, -left - j, W - left - j, channels, lines, i * room + j * L, L, L, L)
+            else:
+                for j in range(4 * count + 2):
+                    put(lines, i * room + j * L, none(x))
+        for j in range(4 * count + 2):
+            p = j * L
+            r = turned(load(lines, p), load(lines, room + p), load(lines, 2 * room + p), load(lines, 3 * room + p),
+                       load(lines, 4 * room + p), load(lines, 5 * room + p))
+            put(half, p, r[0])
+            put(half, room + p, r[1])
+            put(half, 2 * room + p, r[2])
+            put(half, 3 * room + p, r[3])
+            put(half, 4 * room + p, r[4])
+            put(half, 5 * room + p, r[5])
+        for j in range(count):
+            to = (t - first + j) * row + c
+            for i in range(6):
+                p = i * room + 4 * j * L
+                r = turned(load(half, p), load(half, p + L), load(half, p + 2 * L), load(half, p + 3 * L),
+                           load(half, p + 4 * L), load(half, p + 5 * L))
+                q = to + 6 * i * step
+                put(out, q, r[0])
+                put(out, q + step, r[1])
+                put(out, q + 2 * step, r[2])
+                put(out, q + 3 * step, r[3])
+                put(out, q + 4 * step, r[4])
+                put(out, q + 5 * step, r[5])
+        t += count
 
 
 @helper
-def fold_patches(products, at, step, turn, out):
-    """Aᵀ m A for a vector of patches: 36 vectors, ``step`` apart, to the 16 of a 4 x 4 patch."""
+def multiply(turned_, k, step, count, C, weights, at, place, out, to):
+    """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on."""
+    L = lanes(turned_)
+    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
+    for t in range(0, count, TALL_ROWS):
+        tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
+        for c in range(C):
+            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, place, weights, at + c * width)
+        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
+
+
+@helper
+def fold_patches(products, at, step, first, end, y, F, f, OH, OW):
+    """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their 36 products, of which
+    place k of patch t is at + k * step + (t - first) * width."""
     L = lanes(products)
-    for j in range(6):
-        m = at + j * step
-        r = folded(load(products, m), load(products, m + 6 * step), load(products, m + 12 * step),
-                   load(products, m + 18 * step), load(products, m + 24 * step), load(products, m + 30 * step))
-        put(turn, j * L, r[0])
-        put(turn, (6 + j) * L, r[1])
-        put(turn, (12 + j) * L, r[2])
-        put(turn, (18 + j) * L, r[3])
-    for i in range(4):
-        t = i * 6 * L
-        r = folded(load(turn, t), load(turn, t + L), load(turn, t + 2 * L), load(turn, t + 3 * L), load(turn, t + 4 * L),
-                   load(turn, t + 5 * L))
-        put(out, (4 * i) * L, r[0])
-        put(out, (4 * i + 1) * L, r[1])
-        put(out, (4 * i + 2) * L, r[2])
-        put(out, (4 * i + 3) * L, r[3])
+    width = TALL_COLUMNS * L
+    down, across = (OH + 3) // 4, (OW + 3) // 4
+    room = (4 * SEGMENT + L) * L
+    half, out = np.empty(24 * L, products.dtype), np.empty(4 * room, products.dtype)
+    filters = min(L, F - f)
+    t = first
+    while t < end:
+        n, top, left = t // (down * across), t // across % down * 4, t % across * 4
+        count = min(SEGMENT, min(across - t % across, end - t))
+        for p in range(count):
+            for j in range(6):
+                m = at + j * step + (t - first + p) * width
+                r = folded(load(products, m), load(products, m + 6 * step), load(products, m + 12 * step),
+                           load(products, m + 18 * step), load(products, m + 24 * step), load(products, m + 30 * step))
+                put(half, j * L, r[0])
+                put(half, (6 + j) * L, r[1])
+                put(half, (12 + j) * L, r[2])
+                put(half, (18 + j) * L, r[3])
+            for i in range(4):
+                m, q = 6 * i * L, i * room + 4 * p * L
+                r = folded(load(half, m), load(half, m + L), load(half, m + 2 * L), load(half, m + 3 * L),
+                           load(half, m + 4 * L), load(half, m + 5 * L))
+                put(out, q, r[0])
+                put(out, q + L, r[1])
+                put(out, q + 2 * L, r[2])
+                put(out, q + 3 * L, r[3])
+        right = min(4 * count, OW - left)
+        for i in range(min(4, OH - top)):
+            to = ((n * F + f) * OH + top + i) * OW + left
+            for j in range(0, right, L):
+                turn(out, i * room + j * L, L, 0, filters, L, y, to + j, OH * OW, filters, min(L, right - j))
+        t += count
 
 
 @compiled(parallel=True)
-def _convolve_patches(planes: In2, weights: In1, place: IntIn1, width: int, down: int, across: int, y: Out4):
-    """The patches of all images, three vectors of them at a time: turned, multiplied, folded."""
-    N, F, OH, OW = y.shape
-    size = planes.shape[1]
-    C = place.shape[0] // 36
-    source = planes.reshape(N * size)
-    L = lanes(source)
-    length = (down - 1) * width + across                # patches of an image, with a junk one after each row
-    each = (length + L - 1) // L                        # vectors of them
-    block = OUTER_COLUMNS * L
-    rows = (F + OUTER_ROWS - 1) // OUTER_ROWS * OUTER_ROWS
-    for item in prange((N * each + OUTER_COLUMNS - 1) // OUTER_COLUMNS):
-        patches = np.empty(36 * C * block, source.dtype)                # (36, C, block)
-        products = np.empty(36 * rows * block, source.dtype)            # (36, F, block)
-        turn, out = np.empty(36 * L, source.dtype), np.empty(16 * L, source.dtype)
-        for v in range(OUTER_COLUMNS):
-            vector = min(item * OUTER_COLUMNS + v, N * each - 1)        # the last block may repeat the last vector
-            base = vector // each * size + vector % each * L
-            for c in range(C):
-                turn_patches(source, base, place, c, turn, patches, c * block + v * L, C * block)
-        for k in range(36):
-            for f in range(0, rows, OUTER_ROWS):
-                tile = zeros(source, OUTER_ROWS, OUTER_COLUMNS)
-                for c in range(C):
-                    tile = outer(tile, OUTER_ROWS, OUTER_COLUMNS, weights, (k * rows + f) * C + c * OUTER_ROWS, 1,
-                                 patches, (k * C + c) * block)
-                store(tile, OUTER_ROWS, OUTER_COLUMNS, products, (k * rows + f) * block, block)
-        for v in range(min(OUTER_COLUMNS, N * each - item * OUTER_COLUMNS)):
-            vector = item * OUTER_COLUMNS + v
-            n, first = vector // each, vector % each * L
-            for f in range(F):
-                fold_patches(products, f * block + v * L, rows * block, turn, out)
-                for t in range(min(L, length - first)):
-                    top, left = (first + t) // width * 4, (first + t) % width * 4
-                    if left + 4 <= OW and top + 4 <= OH:
-                        for i in range(4):
-                            for j in range(4):
-                                y[n, f, top + i, left + j] = out[(4 * i + j) * L + t]
-                    else:
-                        for i in range(min(4, OH - top)):
-                            for j in range(min(4, OW - left)):
-                                y[n, f, top + i, left + j] = out[(4 * i + j) * L + t]
+def _convolve_blocks(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
+    OW: int, block: int,
+):
+    """A thread takes a block of patches through all three steps."""
+    L = lanes(x)
+    width = TALL_COLUMNS * L
+    patches, each = N * ((OH + 3) // 4) * ((OW + 3) // 4), (F + width - 1) // width
+    for item in prange((patches + block - 1) // block):
+        first, end = item * block, min(patches, item * block + block)
+        step, out_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
+        turned_, products = np.empty(36 * step, x.dtype), np.empty(36 * out_step, x.dtype)
+        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+        for c in range(0, C, L):
+            turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned_, step)
+        for panel in range(each):
+            for k in range(36):
+                multiply(turned_, k, step, rows, C, weights, (panel * 36 + k) * C * width, place, products, k * out_step)
+            for f in range(panel * width, min(F, panel * width + width), L):
+                fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW)
+
+
+@compiled(parallel=True)
+def _convolve_steps(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
+    OW: int, stage: int,
+):
+    """All threads take many patches through one step after the other."""
+    L = lanes(x)
+    width = TALL_COLUMNS * L
+    patches, each = N * ((OH + 3) // 4) * ((OW + 3) // 4), (F + width - 1) // width
+    step, out_step = stage * ((C + L - 1) // L * L) + SKEW, stage * width + SKEW
+    turned_, products = np.empty(36 * step, x.dtype), np.empty(each * 36 * out_step, x.dtype)
+    for first in range(0, patches, stage):
+        end = min(patches, first + stage)
+        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+        for chunk in prange((C + L - 1) // L):
+            turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first, end, turned_, step)
+        for item in prange(36 * each):
+            k, panel = item // each, item % each
+            multiply(turned_, k, step, rows, C, weights, (panel * 36 + k) * C * width, place, products,
+                     (panel * 36 + k) * out_step)
+        for chunk in prange((F + L - 1) // L):
+            panel, lane = chunk // TALL_COLUMNS, chunk % TALL_COLUMNS * L
+            fold_patches(products, panel * 36 * out_step + lane, out_step, first, end, y, F, chunk * L, OH, OW)

@@ -393,23 +393,28 @@ def store_to(typing, tile, rows, columns, c, ct, c_step, place, count, height):
 
 
 @word
-def turn(typing, a, at, a_step, b, bt, b_step, height, width):
-    """b[bt + k * b_step + i] = a[at + i * a_step + k] for k < ``width`` and i < ``height``, and 0 for other i below the
-    lanes of a vector; neither is more than that."""
+def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
+    """b[bt + k * b_step + i] = a[at + i * a_step + k] for k < ``width`` and i < ``fill``.
+
+    Zeros are taken where k is not in ``first`` ... ``end`` - 1 or i is not below ``height``; no memory is touched there.
+    No count is larger than the lanes of a vector.
+    """
     def write(context, builder, signature, args):
-        a, at, a_step, b, bt, b_step, height, width = args
+        a, at, a_step, first, end, height, b, bt, b_step, width, fill = args
         w = Writer(context, builder, signature.args[0])
-        pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
+        pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[6], b, bt)
+        wanted = builder.and_(w.first(end), builder.not_(w.first(first)))
         rows = []
         for i in range(w.lanes):
-            count = builder.select(builder.icmp_signed("<", ir.Constant(INT, i), height), width, ir.Constant(INT, 0))
-            rows.append(w.load_part(w.beyond(pa, i, a_step), count))
+            exists = builder.icmp_signed("<", ir.Constant(INT, i), height)
+            rows.append(w.load_mask(w.beyond(pa, i, a_step), builder.and_(wanted, w.spread(exists, wanted.type))))
+        mask = w.first(fill)
         for k, vector in enumerate(w.turned(rows)):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
-                w.store(vector, w.beyond(pb, k, b_step))
+                w.store_part(vector, w.beyond(pb, k, b_step), mask)
         return context.get_dummy_value()
 
-    return types.void(a, int_, int_, b, int_, int_, int_, int_), write
+    return types.void(a, int_, int_, int_, int_, int_, b, int_, int_, int_, int_), write
 
 
 @word
@@ -505,3 +510,13 @@ def add_times(typing, x, number, y):
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [factor, y, x])
 
     return x(x, number, y), write
+
+
+@word
+def times(typing, x, number, divisor):
+    """x * (number / divisor), for a vector and two whole numbers written as constants."""
+    def write(context, builder, signature, args):
+        factor = number.literal_value / divisor.literal_value
+        return builder.fmul(args[0], ir.Constant(args[0].type, [factor] * args[0].type.count))
+
+    return x(x, number, divisor), write
