@@ -32,6 +32,7 @@ from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, wi
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.planes import Deal, dealt
 from minivision_kernels.cpu.simd import (
+    OUTER_ROWS,
     TALL_COLUMNS,
     TALL_ROWS,
     lanes,
@@ -47,34 +48,61 @@ from minivision_kernels.cpu.simd import (
     zeros,
 )
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 NARROW_ROWS = TALL_ROWS * TALL_COLUMNS      # a tile of one vector of filters has room for twice as many rows
 TERMS = 1024                                # products added up in registers before they are added to the rest of the sum
 
 
-@rung("conv2d_forward", name="direct", device="cpu", accepts=vectors)
+def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
+    """Whether filters in the lanes promise to be faster than pixels in the lanes (``conv_tiles.py``).
+
+    Both in cycles for each pixel of a line: vectors, empty lanes included, times the products of a sum, plus what it costs
+    to store it, a tile that is turned over or one that is not.
+    """
+    if not filters * across:
+        return True
+    L, K = lanes_of(array), channels * taps
+    width = panel_width(array, filters)
+    mine = -(-filters // width) * width / L * (K + 21)
+    other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (1.06 * K + 8)
+    return stride != (1, 1) or mine < other
+
+
+def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+                   groups: int = 1) -> bool:
+    across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)[1]
+    return _better_than_tile(x, len(w) // groups, w.shape[1], w.shape[2] * w.shape[3], across, stride)
+
+
+def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                 dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    return _better_than_tile(g, w.shape[1], len(w) // groups, w.shape[2] * w.shape[3], shape[3], stride)
+
+
+@rung("conv2d_forward", name="direct", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Filters in the lanes, pixels from anywhere: full tiles for every size of image."""
     F, _, KH, KW = w.shape
     OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
-    y = np.empty((len(x), F, OH, OW), x.dtype)
+    y = empty((len(x), F, OH, OW), x.dtype)
     size = w.size // F if F else 0
     panels = turned_panels(w, groups, w.size // groups, F // groups, size, 1, 0, size)
     sum_taps(x, window((KH, KW), padding, dilation), stride, panels, None, y, (0, 0), (1, 1), OH, OW, groups)
     return y
 
 
-@rung("conv2d_input", name="direct", device="cpu", accepts=vectors)
+@rung("conv2d_input", name="direct", device="cpu", accepts=vectors, worth=_input_worth)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The same with channels in the lanes, summing over the taps of all filters, once for every phase of x."""
     C, (F, _, KH, KW) = shape[1], w.shape
     panels = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
-    dx = np.empty(shape, g.dtype)
+    dx = empty(shape, g.dtype)
     for phase in input_phases(w, shape, stride, padding, dilation, groups):
         row, column = phase.row, phase.column
         if phase.taps is None:
@@ -105,7 +133,7 @@ def conv2d_weight(
     narrow = panel < TALL_COLUMNS * lanes_of(x)
     tiles = -(-K // (NARROW_ROWS if narrow else TALL_ROWS)) * groups * -(-lanes_ // panel)
     parts = min(N, -(-16 // tiles))                     # of the images, summed by themselves if there are few tiles
-    dw = np.empty((parts, *shape), x.dtype)
+    dw = empty((parts, *shape), x.dtype)
     _sum_pixels(
         planes, N, C * height * width, place, upstream, groups, C // groups, height * width, KH, dilation[0] * width,
         KW, dilation[1], dw.reshape(-1), lanes_, narrow, parts, max(1, min(16, tiles * parts // 32)),
@@ -128,7 +156,7 @@ def turned_panels(
     Number k of term s of row r of group g lies in w at g * group_step + r * row_step + s * term_step + k.
     """
     width = width or panel_width(w, rows)
-    out = np.empty(groups * -(-rows // width) * terms * length * width, w.dtype)
+    out = empty((groups * -(-rows // width) * terms * length * width,), w.dtype)
     _turn_over(contiguous(w).reshape(-1), groups, group_step, rows, width, row_step, terms, term_step, length, out,
                work=out.size)
     return out

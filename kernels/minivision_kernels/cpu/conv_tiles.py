@@ -33,6 +33,7 @@ from minivision_kernels.cpu.simd import (
     zeros,
 )
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 STRETCH = 256       # weights of a row that are packed before the next row has its turn
@@ -56,7 +57,7 @@ def conv2d_forward(
     """
     F, _, KH, KW = w.shape
     OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
-    y = np.empty((len(x), F, OH, OW), x.dtype)
+    y = empty((len(x), F, OH, OW), x.dtype)
     sum_taps(x, window((KH, KW), padding, dilation), stride[0], forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
     return y
 
@@ -66,7 +67,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The forward's tile over bands of g, with the channels of x as rows, once for every phase of the image."""
-    dx = np.empty(shape, g.dtype)
+    dx = empty(shape, g.dtype)
     for phase in input_phases(w, shape, stride, padding, dilation, groups):
         row, column = phase.row, phase.column
         if phase.taps is None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import In4, IntIn1, Out2, compiled, contiguous, prange
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
 SLACK = 64          # numbers that may be read (never used) beyond the last plane, by a vector that starts within it
@@ -57,7 +58,7 @@ def dealt(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> np.ndarray:
     if stride == (1, 1) and padding == (0, 0) and (how.height, how.width) == (H, W):
         return contiguous(x).reshape(N, C * H * W)          # already one plane per channel, no copy
     size = C * len(how.rows) * len(how.columns) * how.height * how.width
-    planes = np.empty(N * size + SLACK, x.dtype)
+    planes = empty((N * size + SLACK,), x.dtype)
     planes[N * size:] = 0
     planes = planes[:N * size].reshape(N, size)
     _deal_out(contiguous(x), how.rows, how.columns, how.height, how.width, *stride, *padding, planes, work=planes.size)
