@@ -178,7 +178,7 @@ def array_module(array: Any) -> ModuleType:
     return np
 
 
-_exact = os.environ.get("MINIVISION_EXACT", "1") != "0"
+_exact = os.environ.get("MINIVISION_EXACT", "0") == "1"
 
 
 def set_exact(on: bool) -> None:

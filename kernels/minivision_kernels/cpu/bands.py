@@ -19,8 +19,8 @@ from minivision_kernels.cpu.planes import Phase, Weights, phases
 from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
 from minivision_kernels.shapes import Pair
 
-PF = 4
 BUFFER = 704 * 1024         # bytes of a band's buffer, so that it shares the second-level cache with weights
+FAR = 4                     # channels ahead of the copying for which memory is asked
 NEAR = 512 * 1024           # bytes of weights that do
 PIXELS = 256                # outputs of a band, about; enough to use weights many times once they are near
 
@@ -54,14 +54,17 @@ class Band(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def band(
     N: int, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, itemsize: int, tile: int, panels: int, weights: int,
-    workers: int,
+    workers: int, phases: int = 1,
 ) -> tuple[Band, np.ndarray]:
     """A division into bands, and the place of every tap of every channel in the buffer.
 
     ``tile`` outputs are computed together, for each of ``panels`` panels of filters, ``weights`` bytes in all. What is
     weighed: tiles left partly empty, lines copied for two bands, and how often weights are fetched from afar.
+
+    A line may be dealt out to ``phases``: its first, third, fifth, ... pixel and then its second, fourth, ... for two.
     """
-    width = (OW - 1) * stride[1] + max(taps.right) + 1
+    part = -(-((OW - 1) * stride[1] + max(taps.right) + 1) // phases)
+    width = part * phases
     far = weights > NEAR
     each = channels * len(taps.down) * len(taps.right) * tile * 2 * panels      # about the cycles of a tile for all panels
 
@@ -87,7 +90,8 @@ def band(
         splits = max(splits, int(0.05 * each * -(-images * lines * OW // tile) / copying(images, lines)))
     found = Band(images, lines, height, width, min(panels, splits), far)
     plane = np.arange(channels)[:, None, None] * height + np.array(taps.down, np.int64)[:, None]
-    place = (plane * width + np.array(taps.right, np.int64)).ravel()
+    right = np.array(taps.right, np.int64)
+    place = (plane * width + right % phases * part + right // phases).ravel()
     place.flags.writeable = False
     return found, place
 
@@ -132,7 +136,7 @@ def workers() -> int:
 
 
 @helper
-def copy_band(x, at, channels, H, W, first, height, left, width, buffer, to):
+def copy_band(x, at, channels, H, W, first, height, left, width, phases, buffer, to):
     """Lines ``first`` to first + height of ``channels`` planes (H, W) of x, with zeros where they leave the image.
 
     The last vector of a line may reach into the next line of the buffer, which is written after it.
@@ -140,10 +144,16 @@ def copy_band(x, at, channels, H, W, first, height, left, width, buffer, to):
     L = lanes(x)
     for c in range(channels):
         for h in range(first, first + height):
-            if 0 <= h < H:
+            if phases > 1:
+                line, part = at + (c * H + h) * W, width // phases
+                for phase in range(phases):
+                    for j in range(part):
+                        w = j * phases + phase - left
+                        buffer[to + phase * part + j] = x[line + w] if 0 <= h < H and 0 <= w < W else 0
+            elif 0 <= h < H:
                 line = at + (c * H + h) * W - left
                 for j in range(0, width, L):
-                    prefetch(x, line + j + PF * H * W)
+                    prefetch(x, line + j + FAR * H * W)
                     put(buffer, to + j, load_between(x, line + j, left - j, W + left - j))
             else:
                 for j in range(0, width, L):

@@ -260,7 +260,7 @@ def _sum_taps(
         buffer = np.empty(count * size + L, x.dtype)
         for m in range(count):
             copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height,
-                      left, width, buffer, m * size)
+                      left, width, 1, buffer, m * size)
         target = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
         if narrow:
             sum_band(buffer, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,

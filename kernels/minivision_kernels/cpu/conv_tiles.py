@@ -43,11 +43,7 @@ FILTERS = 16        # filters and
 TAPS = 12 * INNER_COLUMNS       # taps of the weight gradient that one thread computes at a time
 
 
-def _unit_stride(_: np.ndarray, __: np.ndarray, stride: Pair = (1, 1), *___: Any, **____: Any) -> bool:
-    return stride[1] == 1
-
-
-@rung("conv2d_forward", name="tile", device="cpu", accepts=lambda x, *args, **options: vectors(x) and _unit_stride(x, *args, **options))
+@rung("conv2d_forward", name="tile", device="cpu", accepts=vectors)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -58,7 +54,7 @@ def conv2d_forward(
     F, _, KH, KW = w.shape
     OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
     y = empty((len(x), F, OH, OW), x.dtype)
-    sum_taps(x, window((KH, KW), padding, dilation), stride[0], forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
+    sum_taps(x, window((KH, KW), padding, dilation), stride, forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
     return y
 
 
@@ -73,7 +69,7 @@ def conv2d_input(
         if phase.taps is None:
             dx[:, :, row.first::stride[0], column.first::stride[1]] = 0           # no window sees these pixels
         else:
-            sum_taps(g, phase.taps, 1, phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
+            sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
     return dx
 
 
@@ -130,7 +126,7 @@ def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, off
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: int, weights: Weights, y: np.ndarray, first: Pair, step: Pair, OH: int, OW: int,
+    x: np.ndarray, taps: Taps, stride: Pair, weights: Weights, y: np.ndarray, first: Pair, step: Pair, OH: int, OW: int,
 ) -> None:
     """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
     N, C, H, W = x.shape
@@ -142,17 +138,17 @@ def sum_taps(
         return
     L, each = lanes_of(x), -(-F // weights.groups // OUTER_ROWS)
     packed = panels(weights)
-    how, place = band(N, C // weights.groups, OH, OW, (stride, 1), taps, x.itemsize, OUTER_COLUMNS * L, each,
-                      packed.nbytes // weights.groups, workers())
+    how, place = band(N, C // weights.groups, OH, OW, stride, taps, x.itemsize, OUTER_COLUMNS * L, each,
+                      packed.nbytes // weights.groups, workers(), stride[1])
     _sum_taps(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, stride, place, packed, OH, OW, y.reshape(-1), F,
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, y.reshape(-1), F,
         out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size)
 
 
 @compiled(parallel=True)
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
-    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride: int,
+    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride_h: int, phases: int,
     place: IntIn1, weights: In1, OH: int, OW: int,
     y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
 ):
@@ -173,8 +169,8 @@ def _sum_taps(
         size = channels * height * width
         buffer = np.empty(count * size + OUTER_COLUMNS * L, x.dtype)
         for m in range(count):
-            copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride - top, height, left,
-                      width, buffer, m * size)
+            copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height, left,
+                      width, phases, buffer, m * size)
         # The vectors of outputs of this band: where each finds its pixels, where it goes, and how many lanes of it count.
         tiles = (count * high * across + OUTER_COLUMNS - 1) // OUTER_COLUMNS
         seen = np.empty(tiles * OUTER_COLUMNS, np.int64)
@@ -183,7 +179,7 @@ def _sum_taps(
         for m in range(count):
             for h in range(high):
                 for j in range(0, OW, L):
-                    seen[v] = m * size + h * stride * width + j
+                    seen[v] = m * size + h * stride_h * width + j
                     target[v] = (m * F * out_h + h * step_h) * out_w + j * step_w
                     number[v] = min(L, OW - j)
                     v += 1
