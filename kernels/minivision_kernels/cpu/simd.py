@@ -50,7 +50,7 @@ BYTES = register_bytes()
 MANY = BYTES == 64 or "neon" in binding.get_host_cpu_features()
 OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
-AHEAD = int(__import__('os').environ.get('AHEAD', '32'))
+AHEAD = 32          # steps of a sum ahead of which its weights are asked for
 TALL_ROWS, TALL_COLUMNS = (14, 2) if MANY else (6, 2)
 
 
@@ -148,7 +148,7 @@ class Writer:
         return rows
 
     def prefetch(self, pointer: Any) -> None:
-        """Ask for the numbers there to be brought to the first-level cache; nothing happens if there are none."""
+        """Ask for the memory there to be brought to the first-level cache; nothing happens if there is none."""
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 3, 1))])
