@@ -12,8 +12,9 @@ these shapes, as their own rule says: the fastest repeatable one, and if none is
 that the result has the same bits whatever the number of threads. NumPy's matrix products need not have: the BLAS behind
 them may split sums by thread count.
 
-A rung that trades accuracy for speed says so (``exact=False``: Winograd's convolution), and is chosen only after
-``set_exact(False)``, or with the environment variable MINIVISION_EXACT=0.
+A rung that trades accuracy for speed says so (``exact=False``: Winograd's convolution, off by up to 1e-4 of the spread of
+its results in float32, where direct summation is off by 1e-5). After ``set_exact(True)``, or with the environment variable
+MINIVISION_EXACT=1, none of those is chosen.
 
 The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads
 and never on a measurement: the same program gives the same bits on every run.
@@ -182,7 +183,7 @@ _exact = os.environ.get("MINIVISION_EXACT", "0") == "1"
 
 
 def set_exact(on: bool) -> None:
-    """Choose only rungs as accurate as direct summation (True, as at first), or also faster, less accurate ones (False)."""
+    """Choose only rungs as accurate as direct summation (True), or also faster, less accurate ones (False, as at first)."""
     global _exact
     _exact = bool(on)
 
