@@ -24,13 +24,12 @@ before it is stored. That costs as much as 20 more taps: nothing for 64 channels
 
 from __future__ import annotations
 
-from typing import Any
+import functools
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
-from minivision_kernels.cpu.planes import Deal, dealt
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
@@ -119,26 +118,47 @@ def conv2d_weight(
 ) -> np.ndarray:
     """The same with taps as rows, summing over the pixels of all images; g is what is turned over."""
     N, C, H, W = x.shape
-    F, _, KH, KW = shape
+    F, channels, KH, KW = shape
     OH, OW = g.shape[2:]
-    height, width = H + 2 * padding[0], W + 2 * padding[1]
-    zero = np.zeros(1, np.int64)
-    planes = dealt(x, Deal(zero, zero, height, width, zero), (1, 1), padding).reshape(-1)
-    place = ((np.arange(OH) * (stride[0] * width))[:, None] + np.arange(OW) * stride[1]).ravel()
-    K, P, lanes_ = C // groups * KH * KW, OH * OW, F // groups
-    if not N * P * K * F:
+    K, filters = channels * KH * KW, F // groups
+    if not N * OH * OW * K * F:
         return np.zeros(shape, x.dtype)
-    upstream = turned_panels(g, groups, lanes_ * P, lanes_, P, N, F * P, P)
-    panel = panel_width(x, lanes_)
+    panel = panel_width(x, filters)
     narrow = panel < TALL_COLUMNS * lanes_of(x)
-    tiles = -(-K // (NARROW_ROWS if narrow else TALL_ROWS)) * groups * -(-lanes_ // panel)
-    parts = min(N, -(-16 // tiles))                     # of the images, summed by themselves if there are few tiles
+    rows = NARROW_ROWS if narrow else TALL_ROWS
+    tiles, others = -(-K // rows), groups * -(-filters // panel)
+    # A chunk of tiles shares what is near: some pixels of g, turned over, and the piece of x that the taps see there. If
+    # there are few chunks, the images are summed in parts, each by itself.
+    parts = min(N, -(-16 // (-(-tiles // 16) * others)))
+    chunks = min(tiles, max(-(-tiles // 16), -(-8 // (others * parts))))
+    chunk = -(-tiles // chunks)
+    width = (OW - 1) * stride[1] + (KW - 1) * dilation[1] + 1
+    seen, reach = min(channels, chunk * rows // (KH * KW) + 2), (KH - 1) * dilation[0] + 1
+    most = BUFFER // (2 * x.itemsize * seen * width)
+    lines = max(1, min(OH, TERMS // OW, (most - reach) // stride[0] + 1))
+    height = (lines - 1) * stride[0] + reach
+    images = max(1, min(-(-N // parts), TERMS // 2 // (OH * OW), most // height)) if lines == OH else 1
+    in_place = padding == (0, 0)                        # nothing to copy: taps find their pixels in x
+    if in_place:
+        height, width, image_step = H, W, C * H * W
+    else:
+        image_step = seen * height * width
+    place = places(images, lines, OW, image_step, stride[0] * width, stride[1])
     dw = empty((parts, *shape), x.dtype)
     _sum_pixels(
-        planes, N, C * height * width, place, upstream, groups, C // groups, height * width, KH, dilation[0] * width,
-        KW, dilation[1], dw.reshape(-1), lanes_, narrow, parts, max(1, min(16, tiles * parts // 32)),
-        work=K * F * N * P)
+        contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
+        contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1), narrow, parts,
+        chunk, work=K * F * N * OH * OW)
     return dw[0] if parts == 1 else dw.sum(axis=0)
+
+
+@functools.lru_cache(maxsize=1024)
+def places(images: int, height: int, width: int, image_step: int, line_step: int, column_step: int) -> np.ndarray:
+    """Where the points of a grid lie."""
+    lines = np.arange(images)[:, None, None] * image_step + np.arange(height)[:, None] * line_step
+    place = (lines + np.arange(width) * column_step).ravel()
+    place.flags.writeable = False
+    return place
 
 
 def panel_width(array: np.ndarray, rows: int) -> int:
@@ -215,11 +235,12 @@ def sum_taps(
         work=N * F * OH * OW * place.size)
 
 
-def _in_order(count: int, _kept: dict[int, np.ndarray] = {}) -> np.ndarray:
+@functools.lru_cache(maxsize=256)
+def _in_order(count: int) -> np.ndarray:
     """0, 1, 2, ...: kept, since every call needs it."""
-    if count not in _kept:
-        _kept[count] = np.arange(count)
-    return _kept[count]
+    order = np.arange(count)
+    order.flags.writeable = False
+    return order
 
 
 @helper
@@ -330,55 +351,75 @@ def sum_band(
 
 @compiled(parallel=True)
 def _sum_pixels(
-    planes: In1, N: int, image_step: int, place: IntIn1, upstream: In1, groups: int, channels: int, plane: int,
-    KH: int, down: int, KW: int, right: int, dw: Out1, filters: int, narrow: bool, parts: int, chunk: int,
+    x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
+    images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
+    g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
+    image_step: int, in_place: bool, dw: Out1, narrow: bool, parts: int, chunk: int,
 ):
     """dw[part, f, c, i, j] = the sum over the part's images and pixels of g times what tap (i, j) of channel c sees there."""
-    L = lanes(planes)
-    rows, width = (NARROW_ROWS, L) if narrow else (TALL_ROWS, TALL_COLUMNS * L)
-    tiles, each = (channels * KH * KW + rows - 1) // rows, (filters + width - 1) // width
+    L = lanes(x)
+    rows, panel = (NARROW_ROWS, L) if narrow else (TALL_ROWS, TALL_COLUMNS * L)
+    channels, filters = C // groups, F // groups
+    K = channels * KH * KW
+    tiles, each = (K + rows - 1) // rows, (filters + panel - 1) // panel
     chunks = (tiles + chunk - 1) // chunk
+    image, band_ = (C, H, W, top, left), (images, lines, height, width, stride_h, image_step, in_place)
+    outputs, taps = (F, OH, OW), (KH, down, KW, right)
     for item in prange(parts * groups * each * chunks):
-        first, panel = item % chunks * chunk, item // chunks % (groups * each)
-        part = item // (chunks * groups * each)
-        group, lane = panel // each, panel % each * width
-        at = group * channels * plane
-        to = ((part * groups + group) * filters + lane) * channels * KH * KW
+        first, other = item % chunks * chunk, item // chunks
+        lane, group, part = other % each * panel, other // each % groups, other // (each * groups)
         end = min(tiles, first + chunk)
+        begin = first * rows // (KH * KW)               # the first channel that these rows see
+        seen_here = min(channels, (min(K, end * rows) - 1) // (KH * KW) + 1) - begin
+        mine = group * channels + begin, seen_here, group * filters + lane, min(filters - lane, panel)
+        skip, total = first * rows - begin * KH * KW, min(K, end * rows) - first * rows
+        to = (part * F + group * filters + lane) * K + first * rows, skip, K, total
+        between = N * part // parts, N * (part + 1) // parts
         if narrow:
-            sum_part(planes, at, N * part // parts, N * (part + 1) // parts, image_step, place, upstream, panel * N * place.shape[0],
-                     first, end, channels, plane, KH, down, KW, right, dw, to, filters - lane, NARROW_ROWS, 1)
+            sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, NARROW_ROWS, 1)
         else:
-            sum_part(planes, at, N * part // parts, N * (part + 1) // parts, image_step, place, upstream, panel * N * place.shape[0],
-                     first, end, channels, plane, KH, down, KW, right, dw, to, filters - lane, TALL_ROWS, TALL_COLUMNS)
+            sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, TALL_ROWS, TALL_COLUMNS)
 
 
 @inlined
-def sum_part(
-    planes, at, n_first, n_end, image_step, place, upstream, panel, first, end, channels, plane, KH, down, KW, right, dw, to,
-    count, rows, columns,
-):
-    """The tiles ``first`` to ``end`` of taps for one panel of filters, summed over the images ``n_first`` to ``n_end``."""
-    width = columns * lanes(planes)
-    P, total = place.shape[0], channels * KH * KW
-    row = np.empty((end - first) * rows, np.int64)
-    find_rows(row, first * rows, channels, KH, KW, plane, down, right)
-    sums = np.empty((end - first) * rows * width, planes.dtype)
-    n_block, p_block = max(1, TERMS // P), min(TERMS, P)        # near: this much of upstream, while all tiles are summed
-    for n_begin in range(n_first, n_end, n_block):
-        for p_begin in range(0, P, p_block):
-            begun = n_begin > n_first or p_begin > 0
-            done = n_begin + n_block >= n_end and p_begin + p_block >= P
-            for t in range(first, end):
-                mine, keep = row[(t - first) * rows:], (t - first) * rows * width
-                tile = zeros(planes, rows, columns)
-                for n in range(n_begin, min(n_end, n_begin + n_block)):
-                    image, weights = at + n * image_step, (panel + n * P) * width
-                    for p in range(p_begin, min(P, p_begin + p_block)):
-                        tile = outer_at(tile, rows, columns, planes, image + place[p], mine, upstream, weights + p * width)
-                if begun:
-                    tile = plus(tile, rows, columns, sums, keep)
-                if done:
-                    store_turned(tile, rows, columns, dw, to + t * rows, total, min(rows, total - t * rows), count)
-                else:
-                    store(tile, rows, columns, sums, keep, width)
+def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, rows, columns):
+    """Some rows of taps for one panel of filters, over the images of a part."""
+    L = lanes(x)
+    C, H, W, top, left = image
+    images, lines, height, width, stride_h, image_step, in_place = band_
+    F, OH, OW = outputs
+    KH, down, KW, right = taps
+    n_first, n_end = between
+    channel, channels, filter_, filters = mine          # the first and how many
+    target, skip, K, total = to                         # of rows: where they go, and how many
+    tiles, panel = (total + rows - 1) // rows, columns * L
+    row = np.empty(tiles * rows, np.int64)
+    find_rows(row, skip, channels, KH, KW, height * width, down * width, right)
+    sums = np.zeros(tiles * rows * panel, x.dtype)
+    buffer = np.empty(0 if in_place else images * image_step + L, x.dtype)
+    source, at = (x if in_place else buffer), 0
+    upstream = np.empty(place.shape[0] * panel, x.dtype)
+    for n in range(n_first, n_end, images):
+        count = min(images, n_end - n)
+        for line in range(0, OH, lines):
+            pixels = min(lines, OH - line) * OW         # of each image
+            if in_place:
+                at = (n * C + channel) * H * W + line * stride_h * W
+            for m in range(count):
+                if not in_place:
+                    copy_band(x, ((n + m) * C + channel) * H * W, channels, H, W, line * stride_h - top, height, left, width,
+                              1, buffer, m * image_step)
+                for lane in range(0, panel, L):
+                    for p in range(0, pixels, L):
+                        here = min(L, pixels - p)
+                        turn(g, (((n + m) * F + filter_ + lane) * OH + line) * OW + p, OH * OW, 0, here,
+                             max(0, filters - lane), upstream, (m * pixels + p) * panel + lane, panel, here, L)
+            for t in range(tiles):
+                mine, keep = row[t * rows:], t * rows * panel
+                tile = zeros(x, rows, columns)
+                for p in range(count * pixels):
+                    tile = outer_at(tile, rows, columns, source, at + place[p], mine, upstream, p * panel)
+                store(plus(tile, rows, columns, sums, keep), rows, columns, sums, keep, panel)
+    for t in range(tiles):
+        tile = plus(zeros(x, rows, columns), rows, columns, sums, t * rows * panel)
+        store_turned(tile, rows, columns, dw, target + t * rows, K, min(rows, total - t * rows), filters)

@@ -8,12 +8,10 @@ that nobody ever writes down: its rows are the lines of a small padded piece of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, compiled, contiguous, prange
 from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, compiled, contiguous, prange
 from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, widened
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,

@@ -18,8 +18,8 @@ patches through all three steps, in its own second-level cache. If they are larg
 block would cost more than the products, so all threads take many patches through one step after the other.
 
 The price is accuracy. The transforms add and subtract numbers of different size, and a float32 result is off by 2e-5 to
-9e-5 of its spread (64 to 512 channels), where direct summation is off by 3e-6 to 7e-6. It needs 3 x 3 filters, stride 1, no dilation
-and no groups.
+9e-5 of its spread (64 to 512 channels), where direct summation is off by 3e-6 to 7e-6. It needs 3 x 3
+filters, stride 1, no dilation and no groups.
 """
 
 from __future__ import annotations
@@ -203,9 +203,14 @@ def _steps(row: int) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)
 def block_size(patches: int, row: int, workers: int) -> int:
     """Patches of a block, a whole number of tiles: as large as the cache allows, and all threads busy to the end."""
-    most = max(1, min(NEAR // (36 * (row + 128) * TALL_ROWS), -(-patches // TALL_ROWS)))
-    return TALL_ROWS * min(range(max(1, most // 2), most + 1), key=lambda n: (
-        -(--(-patches // (n * TALL_ROWS)) // workers) * n * (1 + 0.2 / n), -n))
+    tiles = -(-patches // TALL_ROWS)
+    most = max(1, min(NEAR // (36 * (row + 128) * TALL_ROWS), tiles))
+
+    def time(size: int) -> float:
+        blocks = -(-tiles // size)
+        return -(-blocks // workers) * (size + 0.2)             # until the last thread is done with its last block
+
+    return TALL_ROWS * min(range(max(1, most // 2), most + 1), key=lambda size: (time(size), -size))
 
 
 def stage_size(patches: int, row: int, weights: int) -> int:
