@@ -20,6 +20,7 @@ from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
 from minivision_kernels.shapes import Pair
 
 BUFFER = 704 * 1024         # bytes of a band's buffer, so that it shares the second-level cache with weights
+IN_PLACE = 16               # panels of filters at most for which pixels are taken from where they lie
 FAR = 4                     # channels ahead of the copying for which memory is asked
 NEAR = 512 * 1024           # bytes of weights that do
 PIXELS = 256                # outputs of a band, about; enough to use weights many times once they are near
@@ -47,6 +48,7 @@ class Band(NamedTuple):
     lines: int              # of outputs
     height: int             # of the buffer
     width: int
+    in_place: bool          # there is no buffer, and height and width are those of the image
     splits: int             # parts into which the filters are split,
     by_filters: bool        # and whether a thread takes all bands of one part, or all parts of one band, in turn
 
@@ -54,14 +56,15 @@ class Band(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def band(
     N: int, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, itemsize: int, tile: int, panels: int, weights: int,
-    workers: int, phases: int = 1,
+    workers: int, phases: int = 1, image: Pair | None = None,
 ) -> tuple[Band, np.ndarray]:
     """A division into bands, and the place of every tap of every channel in the buffer.
 
     ``tile`` outputs are computed together, for each of ``panels`` panels of filters, ``weights`` bytes in all. What is
     weighed: tiles left partly empty, lines copied for two bands, and how often weights are fetched from afar.
 
-    A line may be dealt out to ``phases``: its first, third, fifth, ... pixel and then its second, fourth, ... for two.
+    If ``image``, its height and width, is given, and every window lies within it, and there are few panels, nothing is
+    copied. A line may be dealt out to ``phases``: its first, third, fifth, ... pixel and then its second, fourth, ... for two.
     """
     part = -(-((OW - 1) * stride[1] + max(taps.right) + 1) // phases)
     width = part * phases
@@ -88,7 +91,11 @@ def band(
     splits = -(-4 * workers // max(1, bands))
     if far:                                 # as many parts as the copies that each of them makes allow
         splits = max(splits, int(0.05 * each * -(-images * lines * OW // tile) / copying(images, lines)))
-    found = Band(images, lines, height, width, min(panels, splits), far)
+    in_place = image is not None and taps.top == taps.left == 0 and panels <= IN_PLACE and (
+        (OH - 1) * stride[0] + max(taps.down) < image[0] and width <= image[1])
+    if in_place and image:
+        height, width = image
+    found = Band(images, lines, height, width, in_place, min(panels, splits), far)
     plane = np.arange(channels)[:, None, None] * height + np.array(taps.down, np.int64)[:, None]
     right = np.array(taps.right, np.int64)
     place = (plane * width + right % phases * part + right // phases).ravel()

@@ -101,12 +101,13 @@ def conv2d_input(
     """The same with channels in the lanes, summing over the taps of all filters, once for every phase of x."""
     C, (F, _, KH, KW) = shape[1], w.shape
     panels = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
+    parts = input_phases(w, shape, stride, padding, dilation, groups)
     dx = empty(shape, g.dtype)
-    for phase in input_phases(w, shape, stride, padding, dilation, groups):
+    if any(part.taps is None for part in parts):
+        dx.fill(0)                                      # no window sees these pixels
+    for phase in parts:
         row, column = phase.row, phase.column
-        if phase.taps is None:
-            dx[:, :, row.first::stride[0], column.first::stride[1]] = 0           # no window sees these pixels
-        else:
+        if phase.taps:
             sum_taps(g, phase.taps, (1, 1), panels, phase.number, dx, (row.first, column.first), stride, row.length,
                      column.length, groups)
     return dx
@@ -189,10 +190,10 @@ def _turn_over(
 ):
     L = lanes(w)
     each = (rows + width - 1) // width
-    stretch = 1 + 256 // max(1, length)                 # terms that are turned over together
+    stretch = 1 + 16 // max(1, length)                  # terms that are turned over for one panel after the other
     stretches = (terms + stretch - 1) // stretch
     for item in prange(groups * each * stretches):
-        panel, begin = item // stretches, item % stretches * stretch
+        panel, begin = item // (each * stretches) * each + item % each, item // each % stretches * stretch
         group, first = panel // each, panel % each * width
         for term in range(begin, min(terms, begin + stretch)):
             for lane in range(0, width, L):
@@ -226,7 +227,7 @@ def sum_taps(
     narrow = width < TALL_COLUMNS * lanes_of(x)
     each = -(-F // groups // width)
     how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, NARROW_ROWS if narrow else TALL_ROWS,
-                      each, panels.nbytes // groups, workers())
+                      each, panels.nbytes // groups, workers(), 1, (H, W))
     if number is None:
         number = _in_order(place.size)
     _sum_taps(
@@ -260,7 +261,7 @@ def find_rows(row, first, images, OH, OW, image_step, line_step, column_step):
 @compiled(parallel=True)
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
-    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride_h: int, stride_w: int,
+    images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, stride_w: int,
     place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
     y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, narrow: bool,
 ):
@@ -277,27 +278,31 @@ def _sum_taps(
         split, group = part % splits, part // splits
         top_line, n = b % bands * lines, b // bands * images
         count, high = min(images, N - n), min(lines, OH - top_line)
-        size = channels * height * width
-        buffer = np.empty(count * size + L, x.dtype)
-        for m in range(count):
-            copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height,
-                      left, width, 1, buffer, m * size)
+        size, at = channels * height * width, 0
+        buffer = np.empty(0 if in_place else count * size + L, x.dtype)
+        if in_place:
+            size, at = C * H * W, (n * C + group * channels) * H * W + top_line * stride_h * W
+        else:
+            for m in range(count):
+                copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height,
+                          left, width, 1, buffer, m * size)
+        source = x if in_place else buffer
         target = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
         if narrow:
-            sum_band(buffer, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
+            sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
                      split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, NARROW_ROWS, 1)
         else:
-            sum_band(buffer, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
+            sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
                      split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, TALL_ROWS, TALL_COLUMNS)
 
 
 @inlined
 def sum_band(
-    buffer, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
+    source, at, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
     filters, y, target, n_target, h_target, w_target, plane, rows, columns,
 ):
     """All outputs of a band for the panels of one split."""
-    width = columns * lanes(buffer)
+    width = columns * lanes(source)
     K, total = place.shape[0], images * OH * OW
     each = (filters + width - 1) // width
     run = 1                                             # how many outputs follow each other in memory
@@ -306,7 +311,7 @@ def sum_band(
     tiles = (total + rows - 1) // rows
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
-    sums = np.empty(tiles * rows * width, buffer.dtype)
+    sums = np.empty(tiles * rows * width, source.dtype)
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
         to, count = target + panel * width * plane, min(width, filters - panel * width)
@@ -315,9 +320,9 @@ def sum_band(
             n, h, w = 0, 0, 0                           # the output in the first row of the tile
             for t in range(tiles):
                 mine, keep = row[t * rows:], t * rows * width
-                tile = zeros(buffer, rows, columns)
+                tile = zeros(source, rows, columns)
                 for k in range(begin, end):
-                    tile = outer_at(tile, rows, columns, buffer, place[k], mine, weights, number[k] * width)
+                    tile = outer_at(tile, rows, columns, source, at + place[k], mine, weights, number[k] * width)
                 if begin > 0:
                     tile = plus(tile, rows, columns, sums, keep)
                 if end < K:
@@ -325,8 +330,8 @@ def sum_band(
                     continue
                 high = min(rows, total - t * rows)
                 if (h * OW + w) % run + high <= run:
-                    at = to + n * n_target + h * h_target + w * w_target
-                    store_turned(tile, rows, columns, y, at, plane, high, count)
+                    here = to + n * n_target + h * h_target + w * w_target
+                    store_turned(tile, rows, columns, y, here, plane, high, count)
                     w += high
                     while w >= OW:
                         w -= OW
@@ -337,9 +342,9 @@ def sum_band(
                 else:                                   # the rows of this tile do not follow each other in y
                     store(tile, rows, columns, sums, keep, width)
                     for i in range(high):
-                        at = to + n * n_target + h * h_target + w * w_target
+                        here = to + n * n_target + h * h_target + w * w_target
                         for f in range(count):
-                            y[at + f * plane] = sums[keep + i * width + f]
+                            y[here + f * plane] = sums[keep + i * width + f]
                         w += 1
                         if w == OW:
                             w = 0

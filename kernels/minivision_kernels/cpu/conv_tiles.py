@@ -61,12 +61,13 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The forward's tile over bands of g, with the channels of x as rows, once for every phase of the image."""
+    parts = input_phases(w, shape, stride, padding, dilation, groups)
     dx = empty(shape, g.dtype)
-    for phase in input_phases(w, shape, stride, padding, dilation, groups):
+    if any(part.taps is None for part in parts):
+        dx.fill(0)                                      # no window sees these pixels
+    for phase in parts:
         row, column = phase.row, phase.column
-        if phase.taps is None:
-            dx[:, :, row.first::stride[0], column.first::stride[1]] = 0           # no window sees these pixels
-        else:
+        if phase.taps:
             sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
     return dx
 
@@ -146,7 +147,7 @@ def sum_taps(
 @compiled(parallel=True)
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
-    images: int, lines: int, height: int, width: int, splits: int, by_filters: bool, stride_h: int, phases: int,
+    images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, phases: int,
     place: IntIn1, weights: In1, OH: int, OW: int,
     y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
 ):

@@ -401,7 +401,8 @@ def _convolve_blocks(
             turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned_, 0, step)
         for panel in range(each):
             for k in range(36):
-                multiply(turned_, k, step, rows, C, weights, (panel * 36 + k) * (C * width + SKEW), place, products, k * out_step)
+                multiply(turned_, k, step, rows, C, weights, (panel * 36 + k) * (C * width + SKEW), place, products,
+                         k * out_step)
             for f in range(panel * width, min(F, panel * width + width), L):
                 fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW)
 
