@@ -20,6 +20,8 @@ from contextlib import ContextDecorator
 from itertools import zip_longest
 from typing import Any
 
+from minivision_kernels.memory import only_view
+
 from .saved import hold, holder, let_go, memory_owner
 from .tensor import Tensor, as_operands
 
@@ -318,10 +320,10 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
 def _own(grad: Tensor, owned: set[int]) -> Tensor:
     """``grad`` in memory that no other gradient (and no saved array) shares."""
     array = grad._data
-    fresh = array.base is None and array.flags.c_contiguous and id(array) not in owned and holder(array) is None
+    fresh = only_view(array) and array.flags.c_contiguous and id(memory_owner(array)) not in owned and holder(array) is None
     if not fresh:
         grad = grad.clone()
-    owned.add(id(grad._data))
+    owned.add(id(memory_owner(grad._data)))
     return grad
 
 

@@ -42,11 +42,13 @@ __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", 
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_winograd"),
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_depthwise",
+         "cpu.conv_winograd"),
     ),
     "conv weight": (
         ("conv2d_weight",),
-        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_winograd"),
+        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_depthwise",
+         "cpu.conv_winograd"),
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),

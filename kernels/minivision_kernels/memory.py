@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 from collections import deque
+from itertools import islice
 from sys import getrefcount
 from typing import NamedTuple
 
@@ -69,10 +70,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     if size < LEAST or not _on or not _lock.acquire(False):
         return np.empty(shape, dtype)
     try:
-        buffer = _buffer(_rounded(size + LINE))
+        buffer = _buffer(size + LINE)
+        return np.ndarray(shape, dtype, buffer.owner, buffer.start)     # refers to the buffer before the lock is given up
     finally:
         _lock.release()
-    return np.ndarray(shape, dtype, buffer.owner, buffer.start)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -84,11 +85,10 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
 
 def only_view(array: np.ndarray) -> bool:
     """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of a buffer kept here."""
-    base = array.base
-    if not isinstance(base, np.ndarray) or base.dtype != np.uint8:
-        return base is None
-    kept = any(base is buffer.owner for buffer in tuple(_kept.get(base.size, ())))
-    return kept and getrefcount(base) == _ALONE + 2         # ours, the array's, and the name `base`
+    if array.base is None:
+        return True
+    queue = tuple(_kept.get(getattr(array.base, "size", 0), ()))
+    return any(buffer.owner is array.base for buffer in queue) and getrefcount(array.base) == _ALONE + 1
 
 
 def set_reuse(on: bool) -> None:
@@ -112,40 +112,35 @@ def clear() -> None:
         _total = 0
 
 
-def _rounded(size: int) -> int:
-    """The next length in use: lengths lie a sixteenth to an eighth apart, so that similar results share buffers."""
-    step = 1 << max(12, size.bit_length() - 4)
-    return -(-size // step) * step
-
-
 def _buffer(size: int) -> Buffer:
-    """A buffer that nobody uses, moved to the right end of its queue; or a new one."""
+    """A buffer of at least ``size`` bytes that nobody uses: one used before, or a new one."""
     global _asked, _reused, _total
     _asked += 1
+    step = 1 << max(12, size.bit_length() - 4)              # lengths lie a sixteenth to an eighth apart, so that similar
+    size = -(-size // step) * step                          # results share buffers
     buffers = _kept.pop(size, None) or deque()
     _kept[size] = buffers                                   # last in the dict, since asked for last
-    for place in range(len(buffers) - 1, max(0, len(buffers) - RECENT) - 1, -1):    # these may still lie in a cache
-        if getrefcount(buffers[place].owner) == _ALONE:
-            buffers.append(buffers[place])
-            del buffers[place]
+    for buffer in islice(reversed(buffers), RECENT):        # these may still lie in a cache
+        if getrefcount(buffer.owner) == _ALONE:
             break
     else:
         for _ in range(min(OLD, len(buffers))):
+            buffer = buffers[0]
             buffers.rotate(-1)
-            if getrefcount(buffers[-1].owner) == _ALONE:
+            if getrefcount(buffer.owner) == _ALONE:
                 break
         else:
             owner = np.empty(size, np.uint8)
-            new = Buffer(owner, -owner.ctypes.data % LINE)
+            buffer = Buffer(owner, -owner.ctypes.data % LINE)
             _make_room(size)
             if _total + size <= LIMIT:
-                buffers.append(new)
+                buffers.append(buffer)
                 _total += size
-            return new
+            return buffer
     _reused += 1
-    found = buffers[-1]
-    found.owner.flags.writeable = True                      # whoever had it may have forbidden writing
-    return found
+    if not buffer.owner.flags.writeable:                    # whoever had it may have forbidden writing
+        buffer.owner.flags.writeable = True
+    return buffer
 
 
 def _make_room(size: int) -> None:

@@ -59,8 +59,11 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1):
     oracle.assert_close(rung(*walled, *geometry), expect(*args, *geometry), slack * expect(*sizes, *geometry), dtype)
 
 
-RUNGS = [rung for rung in oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight") if rung.name != "winograd"]
-WINOGRAD = [rung for rung in oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight") if rung.name == "winograd"]
+ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
+SPECIAL = ("depthwise", "winograd")             # rungs for some geometries only
+RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
+DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
+WINOGRAD = [rung for rung in ALL if rung.name == "winograd"]
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -75,6 +78,32 @@ def test_matches_the_formula(rung, dtype, case):
 @pytest.mark.parametrize("rung", RUNGS, ids=str)
 def test_edge_cases(rung, case, dtype):
     check(rung, dtype, *EDGE_CASES[case])
+
+
+@st.composite
+def depthwise_convolutions(draw):
+    """Windows that have kernels of words and others; lines that fill a few vectors or none."""
+    C, share, N = draw(st.integers(2, 4)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    side, stride = draw(st.sampled_from([3, 3, 5, 2])), draw(st.sampled_from([1, 1, 2, 3]))
+    window = draw(st.sampled_from([(side, side), (side, 1)]))
+    padding, dilation = draw(pair(0, 3)), draw(st.sampled_from([(1, 1), (1, 1), (2, 1)]))
+    size = draw(st.tuples(st.integers(1, 13), st.integers(1, 37)))
+    return (N, C, *size), (C * share, 1, *window), ((stride, stride), padding, dilation, C)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
+@given(case=depthwise_convolutions())
+def test_depthwise_matches_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
+def test_depthwise_refuses_other_groups(rung):
+    x, w, g = np.zeros((1, 4, 9, 9)), np.zeros((4, 2, 3, 3)), np.zeros((1, 4, 7, 7))
+    first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}[rung.op]
+    with pytest.raises(ValueError, match="as many groups as channels"):
+        rung(*first, (1, 1), (0, 0), (1, 1), 2)
 
 
 @st.composite
@@ -108,7 +137,7 @@ def test_winograd_refuses_what_it_cannot_do(rung):
         rung(*first, (2, 2), (0, 0), (1, 1), 1)
 
 
-@pytest.mark.parametrize("name", [rung.name for rung in ladder("conv2d_weight") if rung.name != "winograd"])
+@pytest.mark.parametrize("name", [rung.name for rung in ladder("conv2d_weight") if rung.name not in SPECIAL])
 @given(case=convolutions())
 def test_the_three_forms_are_adjoint(name, case):
     """<conv(x, w), g> = <x, conv_input(g, w)> = <w, conv_weight(x, g)>"""

@@ -1,0 +1,372 @@
+"""Depthwise convolution: every channel has filters of its own (groups = C).
+
+The other rungs live on sums over channels: a vector of pixels, once loaded, serves many filters. Here a pixel meets the
+few taps of one filter, nine multiply-adds for 3 x 3. What counts is to move little: to read each pixel from memory once,
+lay nothing out anew, and load a vector once for all the taps and rows of results that want it. So a plane of the image
+is read where it lies, and the words of ``sliding.py`` compute four rows of results at a time:
+
+                            loads for 36 multiply-adds (3 x 3, stride 1)
+    a sum of shifted rows   36, and 36 loads and stores of sums
+    four rows at a time     18, sums and weights in registers
+
+Windows of 3 x 3 and 5 x 5 with stride 1 and 2 have such kernels. All others, and machines for which there is no compiler
+of vectors, have plain loops over rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, floats, helper, inlined, prange
+from minivision_kernels.cpu.rows import add_product, add_row, fold
+from minivision_kernels.cpu.simd import MANY, add_totals, lanes, vectors, zeros
+from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
+from minivision_kernels.ladder import rung
+from minivision_kernels.shapes import Pair, conv_output_size
+
+ROWS = 4            # rows of results at a time
+TAP_ROWS = 5 if MANY else 1     # of 5 x 5 filters, whose gradients are summed together: all if there are registers for 25
+SUM = 8192          # results that go into a vector of sums before its lanes are added up
+
+
+def _is_depthwise(C: int, F: int, groups: int) -> bool:
+    return groups == C > 1 and F % C == 0
+
+
+def _insist(possible: bool) -> None:
+    if not possible:
+        raise ValueError("depthwise convolution takes as many groups as channels, and at least 2; call the rung 'direct'")
+
+
+def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+                     groups: int = 1) -> bool:
+    return _is_depthwise(x.shape[1], len(w), groups) and floats(x)
+
+
+def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                   dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    return _is_depthwise(shape[1], len(w), groups) and floats(g)
+
+
+def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                    dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    return _is_depthwise(x.shape[1], shape[0], groups) and floats(x)
+
+
+def _words_fit(array: np.ndarray, window: Pair, stride: Pair, dilation: Pair) -> bool:
+    """Whether there is a kernel made of words for this geometry."""
+    return window in ((3, 3), (5, 5)) and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and vectors(array)
+
+
+@rung("conv2d_forward", name="depthwise", device="cpu", accepts=_forward_accepts)
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """Each plane by itself, four rows at a time."""
+    N, C, H, W = x.shape
+    F, _, KH, KW = w.shape
+    _insist(_is_depthwise(C, F, groups))
+    OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
+    y = np.empty((N, F, OH, OW), x.dtype)
+    if not y.size:
+        return y
+    x, w, work = contiguous(x).reshape(-1), contiguous(w).reshape(-1), y.size * KH * KW
+    if _words_fit(x, (KH, KW), stride, dilation):
+        SLIDE[KH, stride[0]](x, H, W, *padding, w, 1, F, 1, F // C, y.reshape(-1), OH, OW, work=work)
+    else:
+        _forward(x, H, W, w, KH, KW, *stride, *padding, *dilation, F // C, y.reshape(-1), OH, OW, work=work)
+    return y
+
+
+@rung("conv2d_input", name="depthwise", device="cpu", accepts=_input_accepts)
+def conv2d_input(
+    g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """At stride 1 the forward with the filters turned round; at stride 2 the four phases of the image at once."""
+    N, C, H, W = shape
+    F, _, KH, KW = w.shape
+    _insist(_is_depthwise(C, F, groups))
+    OH, OW = g.shape[2:]
+    dx = np.empty(shape, g.dtype)
+    if not dx.size:
+        return dx
+    g, w, work = contiguous(g).reshape(-1), contiguous(w).reshape(-1), N * F * H * W * KH * KW // (stride[0] * stride[1])
+    if not _words_fit(g, (KH, KW), stride, dilation) or (stride == (2, 2) and F > C):
+        _input(g, OH, OW, w, KH, KW, *stride, *padding, *dilation, F // C, dx.reshape(-1), H, W, work=work)
+    elif stride == (1, 1):
+        SLIDE[KH, 1](g, OH, OW, KH - 1 - padding[0], KW - 1 - padding[1], w, -1, C, F // C, 1, dx.reshape(-1), H, W, work=work)
+    else:
+        FAN_OUT[KH](g, OH, OW, *padding, w, dx.reshape(-1), H, W, work=work)
+    return dx
+
+
+@rung("conv2d_weight", name="depthwise", device="cpu", accepts=_weight_accepts)
+def conv2d_weight(
+    x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """A vector of sums for each tap, all in registers; threads share the filters, the batch is summed in order."""
+    N, C, H, W = x.shape
+    F, _, KH, KW = shape
+    _insist(_is_depthwise(C, F, groups))
+    OH, OW = g.shape[2:]
+    dw = np.zeros(shape, x.dtype)
+    if not g.size:
+        return dw
+    x, g, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * KH * KW
+    if _words_fit(x, (KH, KW), stride, dilation):
+        CORRELATE[KH, stride[0]](x, H, W, *padding, g, N, C, F // C, OH, OW, dw.reshape(-1), work=work)
+    else:
+        _weight(x, H, W, g, N, KH, KW, *stride, *padding, *dilation, F // C, OH, OW, dw.reshape(-1), work=work)
+    return dw
+
+
+# ------------------------------------------------------------------------------------ windows of 3 x 3 and 5 x 5, in words
+
+@inlined
+def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, K, stride):
+    """Plane p of y (N * planes, OH, OW): the sum of ``terms`` planes of x, each under its filter."""
+    size, wide = K * K, stride * lanes(x) + K
+    for term in range(terms):
+        weights = spread_out(w, (p % planes * terms + term) * size + (0 if turn > 0 else size - 1), turn, K, K)
+        plane = (p * terms + term) // share * H
+        for oh in range(0, OH, ROWS):
+            row = oh * stride - top                     # what tap (0, 0) of the first result sees: this row and column
+            for ow in range(0, OW, lanes(x)):
+                column, to = ow * stride - left, (p * OH + oh) * OW + ow
+                tile = zeros(x, ROWS, 1)
+                if term > 0:
+                    tile = get_rows(tile, ROWS, y, to, OW, oh, OH, OW - ow)
+                at = (plane + row) * W + column
+                if column >= 0 and column + wide <= W:
+                    tile = slide(tile, ROWS, K, K, stride, 0, x, at, W, row, H, -column, W - column, weights)
+                else:
+                    tile = slide(tile, ROWS, K, K, stride, 1, x, at, W, row, H, -column, W - column, weights)
+                if ow + lanes(x) <= OW:
+                    put_rows(tile, ROWS, 0, y, to, OW, oh, OH, OW - ow)
+                else:
+                    put_rows(tile, ROWS, 1, y, to, OW, oh, OH, OW - ow)
+
+
+@compiled(parallel=True)
+def _slide_3_by_1(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
+                  y: Out1, OH: int, OW: int):
+    for p in prange(y.shape[0] // (OH * OW)):
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 3, 1)
+
+
+@compiled(parallel=True)
+def _slide_3_by_2(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
+                  y: Out1, OH: int, OW: int):
+    for p in prange(y.shape[0] // (OH * OW)):
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 3, 2)
+
+
+@compiled(parallel=True)
+def _slide_5_by_1(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
+                  y: Out1, OH: int, OW: int):
+    for p in prange(y.shape[0] // (OH * OW)):
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 5, 1)
+
+
+@compiled(parallel=True)
+def _slide_5_by_2(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
+                  y: Out1, OH: int, OW: int):
+    for p in prange(y.shape[0] // (OH * OW)):
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 5, 2)
+
+
+@inlined
+def fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, K):
+    """Plane p of dx (N * C, H, W): two rows of two vectors at a time, which are pixels (2 q - top, 2 r - left) and on."""
+    L = lanes(g)
+    weights = spread_out(w, p % (w.shape[0] // (K * K)) * K * K, 1, K, K)
+    for q in range(top // 2, (H + top + 1) // 2):
+        for r in range(left // 2, (W + left + 1) // 2, L):
+            tile, at = zeros(g, 4, 1), (p * OH + q) * OW + r
+            if r >= K // 2 and r + L <= OW:
+                tile = fan_out(tile, K, 0, g, at, OW, q, OH, -r, OW - r, weights)
+            else:
+                tile = fan_out(tile, K, 1, g, at, OW, q, OH, -r, OW - r, weights)
+            h, column = 2 * q - top, 2 * r - left
+            to = (p * H + h) * W + column
+            if column >= 0 and column + 2 * L <= W:
+                put_phases(tile, 0, dx, to, W, h, H, -column, W - column)
+            else:
+                put_phases(tile, 1, dx, to, W, h, H, -column, W - column)
+
+
+@compiled(parallel=True)
+def _fan_out_3(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int):
+    for p in prange(dx.shape[0] // (H * W)):
+        fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 3)
+
+
+@compiled(parallel=True)
+def _fan_out_5(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int):
+    for p in prange(dx.shape[0] // (H * W)):
+        fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 5)
+
+
+@inlined
+def correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, K, stride, tap_rows):
+    """The weights of filter f, ``tap_rows`` rows of them at a time, from all images."""
+    L = lanes(x)
+    F = C * share
+    images = max(1, SUM // (OH * OW))
+    for tap in range(0, K, tap_rows):
+        for begin in range(0, N, images):
+            tile = zeros(x, tap_rows, K)
+            for n in range(begin, min(N, begin + images)):
+                plane, upstream = (n * C + f // share) * H, (n * F + f) * OH
+                for ow in range(0, OW, L):
+                    column = ow * stride - left
+                    inside = column >= 0 and column + stride * L + K <= W and ow + L <= OW
+                    oh = 0
+                    while oh + ROWS <= OH:
+                        row = oh * stride - top + tap
+                        at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+                        if inside:
+                            tile = correlate(tile, ROWS, tap_rows, K, stride, 0, x, at, W, row, H, -column, W - column,
+                                             g, gt, OW, OW - ow)
+                        else:
+                            tile = correlate(tile, ROWS, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column,
+                                             g, gt, OW, OW - ow)
+                        oh += ROWS
+                    while oh < OH:
+                        row = oh * stride - top + tap
+                        at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+                        tile = correlate(tile, 1, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column,
+                                         g, gt, OW, OW - ow)
+                        oh += 1
+            add_totals(tile, tap_rows, K, dw, (f * K + tap) * K, K)
+
+
+@compiled(parallel=True)
+def _correlate_3_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+                      dw: Out1):
+    for f in prange(C * share):
+        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 1, 3)
+
+
+@compiled(parallel=True)
+def _correlate_3_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+                      dw: Out1):
+    for f in prange(C * share):
+        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 2, 3)
+
+
+@compiled(parallel=True)
+def _correlate_5_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+                      dw: Out1):
+    for f in prange(C * share):
+        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 1, TAP_ROWS)
+
+
+@compiled(parallel=True)
+def _correlate_5_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+                      dw: Out1):
+    for f in prange(C * share):
+        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 2, TAP_ROWS)
+
+
+# By size of the window, and stride: constants, since a word is laid out in full.
+SLIDE: dict[tuple[int, int], Any] = {(3, 1): _slide_3_by_1, (3, 2): _slide_3_by_2, (5, 1): _slide_5_by_1, (5, 2): _slide_5_by_2}
+FAN_OUT = {3: _fan_out_3, 5: _fan_out_5}
+CORRELATE: dict[tuple[int, int], Any] = {
+    (3, 1): _correlate_3_by_1, (3, 2): _correlate_3_by_2, (5, 1): _correlate_5_by_1, (5, 2): _correlate_5_by_2}
+
+
+# ------------------------------------------------------------------------------------------------ any window, plain loops
+
+@helper
+def seen(first, step, size, count):
+    """The run of k in 0 ... count with 0 <= first + k step < size: its start and its end."""
+    start = min(count, max(0, -(first // step)))
+    return start, min(count, max(start, (size - 1 - first) // step + 1))
+
+
+@compiled(parallel=True)
+def _forward(
+    x: In1, H: int, W: int, w: In1, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
+    dilation_h: int, dilation_w: int, share: int, y: Out1, OH: int, OW: int,
+):
+    F = w.shape[0] // (KH * KW)
+    for p in prange(y.shape[0] // (OH * OW)):
+        weights = w[p % F * KH * KW:]
+        for oh in range(OH):
+            total = y[(p * OH + oh) * OW:(p * OH + oh + 1) * OW]
+            total[:] = 0
+            for kh in range(KH):
+                h = oh * stride_h + kh * dilation_h - top
+                if h < 0 or h >= H:
+                    continue
+                line = x[(p // share * H + h) * W:(p // share * H + h + 1) * W]
+                for kw in range(KW):
+                    begin = kw * dilation_w - left
+                    first, end = seen(begin, stride_w, W, OW)
+                    if first == end:
+                        continue
+                    if stride_w == 1:
+                        add_row(total[first:end], weights[kh * KW + kw], line[first + begin:])
+                    else:
+                        add_row(total[first:end], weights[kh * KW + kw], line[first * stride_w + begin::stride_w])
+
+
+@compiled(parallel=True)
+def _input(
+    g: In1, OH: int, OW: int, w: In1, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
+    dilation_h: int, dilation_w: int, terms: int, dx: Out1, H: int, W: int,
+):
+    C = w.shape[0] // (KH * KW * terms)
+    for p in prange(dx.shape[0] // (H * W)):
+        weights = w[p % C * terms * KH * KW:]
+        for h in range(H):
+            total = dx[(p * H + h) * W:(p * H + h + 1) * W]
+            total[:] = 0
+            for k in range(terms * KH):
+                term, kh = k // KH, k % KH
+                oh = (h + top - kh * dilation_h) // stride_h
+                if oh < 0 or oh >= OH or oh * stride_h + kh * dilation_h - top != h:
+                    continue
+                at = ((p * terms + term) * OH + oh) * OW
+                line = g[at:at + OW]
+                for kw in range(KW):
+                    begin = kw * dilation_w - left      # the pixel that the first result sees
+                    first, end = seen(begin, stride_w, W, OW)
+                    if first == end:
+                        continue
+                    if stride_w == 1:
+                        add_row(total[first + begin:end + begin], weights[k * KW + kw], line[first:])
+                    else:
+                        last = (end - 1) * stride_w + begin + 1
+                        add_row(total[first * stride_w + begin:last:stride_w], weights[k * KW + kw], line[first:])
+
+
+@compiled(parallel=True)
+def _weight(
+    x: In1, H: int, W: int, g: In1, N: int, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
+    dilation_h: int, dilation_w: int, share: int, OH: int, OW: int, dw: Out1,
+):
+    F = dw.shape[0] // (KH * KW)
+    for f in prange(F):
+        total = np.empty(OW, x.dtype)
+        for k in range(KH * KW):
+            down, begin = k // KW * dilation_h - top, k % KW * dilation_w - left
+            first, end = seen(begin, stride_w, W, OW)
+            total[:] = 0
+            if first == end:
+                continue
+            for n in range(N):
+                for oh in range(OH):
+                    h = oh * stride_h + down
+                    if h < 0 or h >= H:
+                        continue
+                    at, to = ((n * F + f) // share * H + h) * W, ((n * F + f) * OH + oh) * OW
+                    line = x[at:at + W]
+                    if stride_w == 1:
+                        add_product(total[:end - first], g[to + first:], line[first + begin:])
+                    else:
+                        add_product(total[:end - first], g[to + first:], line[first * stride_w + begin::stride_w])
+            dw[f * KH * KW + k] = fold(total)
