@@ -4,7 +4,7 @@
     sources.py      a data set by its name, or a folder of pictures
     trained.py      a model and all that belongs to it, out of a checkpoint
     output.py       progress bars, bars of blocks, tables
-    train.py  evaluate.py  predict.py  gradcheck.py  data.py  doctor.py      the jobs
+    train.py  evaluate.py  predict.py  gradcheck.py  bench.py  data.py  doctor.py      the jobs
 
 A job is a module with ``HELP``, ``EXAMPLE``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``; to add one,
 write the module and name it in ``JOBS``. Jobs import what they need when they run, so that ``--help`` is quick.
@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-JOBS = ("train", "evaluate", "predict", "gradcheck", "data", "doctor")
+JOBS = ("train", "evaluate", "predict", "gradcheck", "bench", "data", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         _check_job(arguments)
-        parsed = build_parser().parse_args(arguments)
+        parsed = build_parser().parse_args(arguments, argparse.Namespace(words=arguments))     # a job may start itself anew
     except SystemExit as leaving:                       # --help and --version leave with 0, argparse's errors with 2
         return leaving.code if isinstance(leaving.code, int) else 0
     return parsed.run(parsed)

@@ -1,0 +1,114 @@
+"""The arrays of a problem, and what a part of its result is in float64.
+
+The reference is the NumPy rung in float64. It would take minutes over a whole batch, so only a part of the result is
+computed: an image or two, a few filters and channels, each of its numbers with its whole sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivision_kernels import Rung, ladder, run
+
+from .suites import Problem
+
+PART = 16                       # filters, channels or outputs that are compared; rows: four times as many
+INTO_OPERATION = "param", "velocity"        # arguments that an operation writes into
+
+
+class Error(NamedTuple):
+    """The largest difference from float64, as a share of the spread and of the largest of the results."""
+
+    spread: float
+    largest: float
+
+
+def arguments(problem: Problem) -> dict[str, Any]:
+    """The arguments of the problem by name, its arrays filled with normal numbers; the same ones each time."""
+    rng = np.random.default_rng(0)
+    made: dict[str, Any] = {}
+    for name, shape in problem.shapes.items():
+        if name == "labels":
+            made[name] = rng.integers(0, problem.shapes["logits"][1], shape)
+        elif name != "index":
+            made[name] = rng.standard_normal(shape, np.float32)
+    if "w" in made:                                         # results of a size near 1
+        made["w"] /= np.float32(math.sqrt(math.prod(problem.shapes["w"][1:])))
+    if "index" in problem.shapes:
+        x = rng.standard_normal(problem.options["shape"], np.float32)
+        made["index"] = run("max_pool2d_forward", x, ceil_mode=False,
+                            **{k: v for k, v in problem.options.items() if k != "shape"})[1]
+    return {**made, **problem.options}
+
+
+def call_of(problem: Problem, given: dict[str, Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The arrays by position and the rest by name, as the ladder takes them."""
+    return [given[name] for name in problem.shapes], {k: v for k, v in given.items() if k not in problem.shapes}
+
+
+def own(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for one contestant: arrays that the operation changes are copied."""
+    return {name: value.copy() if name in INTO_OPERATION else value for name, value in given.items()}
+
+
+class Reference:
+    """A part of the right result, and how far others are from it."""
+
+    def __init__(self, problem: Problem, given: dict[str, Any]):
+        self.part, self.expected = _expected(problem.op, given)
+
+    def error(self, result: np.ndarray) -> Error:
+        got = np.asarray(result)[self.part].astype(np.float64)
+        worst = float(np.abs(got - self.expected).max())
+        if not math.isfinite(worst):
+            return Error(math.inf, math.inf)
+        return Error(worst / (float(self.expected.std()) or 1.0), worst / (float(np.abs(self.expected).max()) or 1.0))
+
+
+def _expected(op: str, given: dict[str, Any]) -> tuple[Any, np.ndarray]:
+    """Which part of the result is compared, and what it should be."""
+    few, rows = slice(0, PART), slice(0, 4 * PART)
+    one = slice(0, 1)
+    part: Any
+    if op.startswith("conv2d") and given["groups"] == 1:
+        shape = given.get("shape", ())
+        if op == "conv2d_forward":
+            part, cut = (one, few), {"x": given["x"][one], "w": given["w"][few]}
+        elif op == "conv2d_input":
+            part = one, few
+            cut = {"g": given["g"][one], "w": given["w"][:, few], "shape": (1, min(PART, shape[1]), *shape[2:])}
+        else:
+            part = few, few
+            cut = {"x": given["x"][:, few], "g": given["g"][:, few], "shape": (*(min(PART, n) for n in shape[:2]), *shape[2:])}
+    elif op == "linear_forward":
+        part, cut = (rows, rows), {"x": given["x"][rows], "w": given["w"][rows]}
+    elif op == "linear_input":
+        part, cut = (rows, rows), {"g": given["g"][rows], "w": given["w"][:, rows]}
+    elif op == "linear_weight":
+        part, cut = (rows, rows), {"g": given["g"][:, rows], "x": given["x"][:, rows]}
+    elif op == "conv2d_weight":
+        part, cut = (), {}                                  # depthwise: all of it, since every image counts
+    else:                                                   # each image, row or number by itself
+        count = 4096 if op == "sgd_update" else 4 * PART if op.startswith("cross_entropy") else 1
+        part = slice(0, count)
+        cut = {name: value[part] for name, value in given.items() if isinstance(value, np.ndarray) and name != "w"}
+        if "shape" in given:
+            cut["shape"] = (1, *given["shape"][1:])
+    wide = {name: value.astype(np.float64) if getattr(value, "dtype", None) == np.float32 else value
+            for name, value in {**given, **cut}.items()}
+    mine = own(wide)
+    return part, output(op, numpy_rung(op).function(**mine), mine)
+
+
+def numpy_rung(op: str) -> Rung:
+    return next(rung for rung in ladder(op) if rung.name == "numpy")
+
+
+def output(op: str, result: Any, given: dict[str, Any]) -> np.ndarray:
+    """The array that is compared: the result, the first of several, or what was changed."""
+    if op == "sgd_update":
+        return given["param"]
+    return result[0] if isinstance(result, tuple) else result

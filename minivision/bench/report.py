@@ -1,0 +1,98 @@
+"""What a run says: a table as it goes, a summary at the end, and a JSON file with all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..checkpoint import write_whole
+from .measure import geometric_mean
+from .peers import OURS, TORCH
+
+HEAD = (f"{'layer':<24}{'batch':>5}  {'operation':<24}{'rung':<10}{'ms':>9}{'PyTorch':>9}{'ONNX':>7}{'NumPy':>7}"
+        f"{'GFLOP/s':>9}{'peak':>6}{'GB/s':>7}{'mem':>6}{'err/σ':>9}{'err/max':>9}")
+LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof. err: "
+          "largest difference from float64, by the spread and by the largest of the results.")
+GROUPS = {"conv2d": "conv2d", "linear": "linear"}
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table, and below it one for each rung if they were measured."""
+    def ratio(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.0f} %"
+
+    ratios = row["ratios"]
+    text = [f"{row['layer']:<24}{row['batch']:>5}  {row['op']:<24}{row['rung']:<10}{row['ms'][OURS]:>9.3f}"
+            f"{ratio(row['ratio']):>9}{ratio(ratios.get('onnxruntime')):>7}{ratio(ratios.get('numpy')):>7}"
+            f"{'' if row['gflops'] is None else format(row['gflops'], '.1f'):>9}{share(row['of_peak']):>6}"
+            f"{row['gbs']:>7.1f}{share(row['of_bandwidth']):>6}"
+            f"{row['error_by_spread'][OURS]:>9.0e}{row['error_by_largest'][OURS]:>9.0e}"]
+    for name, ms in row["ms"].items():
+        if name.startswith(OURS + " "):
+            rate = "" if row["gflops"] is None else f"{row['gflop'] / ms * 1e3:.1f}"
+            theirs = min((row["ms"][peer] for peer in TORCH if peer in row["ms"]), default=None)
+            text.append(f"{'':<55}{name.removeprefix(OURS + ' '):<10}{ms:>9.3f}{ratio(theirs and theirs / ms):>9}{'':>14}"
+                        f"{rate:>9}{'':>19}{row['error_by_spread'][name]:>9.0e}{row['error_by_largest'][name]:>9.0e}")
+    return "\n".join(text)
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Geometric means of our speed over that of each peer, for each operation and for each family, with the worst case."""
+    result = []
+    for peer, of in (("pytorch", lambda row: row["ratio"]), ("onnxruntime", lambda row: row["ratios"].get("onnxruntime")),
+                     ("numpy", lambda row: row["ratios"].get("numpy"))):
+        told = [row for row in rows if of(row) is not None]
+        for what, members in _groups(told):
+            worst = min(members, key=of)
+            result.append({"peer": peer, "what": what, "count": len(members), "mean": geometric_mean([*map(of, members)]),
+                           "worst": of(worst), "worst_case": f"{worst['layer']}, batch {worst['batch']}, {worst['op']}",
+                           "below_1": sum(of(row) < 1 for row in members)})
+    return result
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    """All rows, those of a family of operations, and those of each operation; no group twice."""
+    if not rows:
+        return
+    yield "all", list(rows)
+    ops = list(dict.fromkeys(row["op"] for row in rows))
+    families = {op: next((name for prefix, name in GROUPS.items() if op.startswith(prefix)), op) for op in ops}
+    for family in dict.fromkeys(families.values()):
+        members = [row for row in rows if families[row["op"]] == family]
+        several = len({row["op"] for row in members}) > 1
+        if several and len(members) < len(rows):
+            yield family, members
+        for op in ops:
+            if families[op] == family and (several or len(members) < len(rows)):
+                yield op, [row for row in rows if row["op"] == op]
+
+
+def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    names = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
+    text = []
+    for entry in summary(rows):
+        worst = f"{entry['worst']:.2f} ({entry['worst_case']})"
+        text.append(f"{names[entry['peer']]:<14}{entry['what']:<24}{entry['count']:>4} rows   geometric mean "
+                    f"{entry['mean']:.2f}   below 1.0: {entry['below_1']:<4} worst {worst}")
+    return text
+
+
+def conditions_line(about: dict[str, Any]) -> str:
+    """The machine, the versions and the roofs in a sentence."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    roofs = about["roofs"]
+    how = [", Winograd left out"] * about["exact"] + [", malloc keeps memory"] * about["keep_memory"]
+    return (f"{about['machine']} ({about['features']}), {about['threads']} threads, float32{''.join(how)}. {versions}. "
+            f"{about['date']}. Roofs: {roofs['gflops']:.0f} GFLOP/s, copy {roofs['copy_gbs']:.1f} GB/s, "
+            f"triad {roofs['triad_gbs']:.1f} GB/s.")
+
+
+def save(path: str | os.PathLike, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Write the JSON file, whole or not at all."""
+    text = json.dumps({**about, "summary": summary(rows), "rows": list(rows)}, indent=1) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,103 @@
+"""The machine's own limits, measured: multiply-adds per second, and bytes moved per second.
+
+No data sheet: clocks change with load and memory is shared. The arithmetic roof is a loop that does nothing but
+multiply-adds in registers, written in the same vocabulary of vectors as the kernels. The memory roofs are a copy and a
+triad (STREAM, McCalpin 1995) over arrays several times larger than the last cache; every byte is counted once, though a
+processor may first read the memory it is about to write. The faster of the two is the roof that shares are taken of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minivision_kernels import get_num_threads
+from minivision_kernels.cpu.compile import In1, Out1, compiled, prange
+from minivision_kernels.cpu.simd import add, add_times, lanes, lanes_of, load, put
+
+CHAINS = 12                     # independent sums: more than a core's units times their latency
+LEAST_BYTES = 128 * 2**20       # of each array of the memory roofs
+ROUNDS = 50_000                 # of CHAINS multiply-adds each; under a millisecond
+BIG = 10**9                     # multiply-adds, as kernels count their work
+
+
+@dataclass(frozen=True)
+class Roofs:
+    gflops: float               # float32, all used threads
+    copy: float                 # GB/s, read and written
+    triad: float
+
+    @property
+    def bandwidth(self) -> float:
+        return max(self.copy, self.triad)
+
+
+def measure_roofs(seconds: float = 1.0) -> Roofs:
+    """The roofs for the threads in use, about ``seconds`` for each of the three."""
+    threads = get_num_threads()
+    x = np.ones(64, np.float32)
+    sums = np.empty(64 * threads, np.float32)
+    per_call = 2 * CHAINS * ROUNDS * lanes_of(x) * threads
+    gflops = per_call / _fastest(lambda: _multiply_adds(x, ROUNDS, sums, work=BIG), seconds) / 1e9
+    size = max(LEAST_BYTES, 4 * last_cache()) // 4
+    a, b = np.ones(size, np.float32), np.ones(size, np.float32)
+    c = np.zeros(size, np.float32)
+    copy = 8 * size / _fastest(lambda: _copy(a, threads, c, work=BIG), seconds) / 1e9
+    triad = 12 * size / _fastest(lambda: _triad(a, b, threads, c, work=BIG), seconds) / 1e9
+    return Roofs(gflops, copy, triad)
+
+
+def last_cache() -> int:
+    """Bytes of the largest cache, as far as the system tells; else 32 MiB."""
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return max((int(size[:-1]) << {"K": 10, "M": 20}[size[-1]] for size in sizes), default=32 << 20)
+
+
+def _fastest(call: Callable[[], None], seconds: float) -> float:
+    """The least seconds of a call: of a limit the best is asked, not the usual."""
+    call()                                                  # compiles
+    best, end = float("inf"), time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now > end:
+            return best
+
+
+@compiled(parallel=True)
+def _multiply_adds(x: In1, rounds: int, y: Out1):
+    """Each thread: twelve sums in registers, each a chain of ``rounds`` multiply-adds."""
+    for thread in prange(y.shape[0] // 64):
+        v = load(x, 0)
+        a, b, c, d, e, f = load(x, 1), load(x, 2), load(x, 3), load(x, 4), load(x, 5), load(x, 6)
+        g, h, i, j, k, l = load(x, 7), load(x, 8), load(x, 9), load(x, 10), load(x, 11), load(x, 12)
+        for _ in range(rounds):
+            a, b, c, d = add_times(a, 3, v), add_times(b, 3, v), add_times(c, 3, v), add_times(d, 3, v)
+            e, f, g, h = add_times(e, 3, v), add_times(f, 3, v), add_times(g, 3, v), add_times(h, 3, v)
+            i, j, k, l = add_times(i, 3, v), add_times(j, 3, v), add_times(k, 3, v), add_times(l, 3, v)
+        total = add(add(add(add(add(a, b), c), d), e), f)
+        put(y, 64 * thread, add(add(add(add(add(add(total, g), h), i), j), k), l))
+
+
+@compiled(parallel=True)
+def _copy(a: In1, threads: int, c: Out1):
+    share = (a.shape[0] + threads - 1) // threads
+    for thread in prange(threads):
+        begin, end = thread * share, min(a.shape[0], (thread + 1) * share)
+        c[begin:end] = a[begin:end]
+
+
+@compiled(parallel=True)
+def _triad(a: In1, b: In1, threads: int, c: Out1):
+    share = (a.shape[0] + threads - 1) // threads
+    for thread in prange(threads):
+        at, end = thread * share, min(a.shape[0], (thread + 1) * share)
+        while at + lanes(a) <= end:
+            put(c, at, add_times(load(a, at), 3, load(b, at)))
+            at += lanes(a)
