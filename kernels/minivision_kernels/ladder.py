@@ -16,8 +16,10 @@ A rung that trades accuracy for speed says so (``exact=False``: Winograd's convo
 its results in float32, where direct summation is off by 1e-5). After ``set_exact(True)``, or with the environment variable
 MINIVISION_EXACT=1, none of those is chosen.
 
-The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads
-and never on a measurement: the same program gives the same bits on every run.
+The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads,
+and on a measurement only where the user asked for one: `minivision bench --tune` writes down which repeatable rung was the
+fastest for a call on this machine (``tuned.py``), and that one is chosen from then on, with or without the exact switch as
+the case may be. So the same program gives the same bits on every run, on one machine from one tuning to the next.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from minivision_kernels import tuned
 from minivision_kernels.checks import check, is_array
 
 __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_exact"]
@@ -153,6 +156,10 @@ def best(op: str, *arrays: Any, **options: Any) -> Rung:
     device = "cpu" if type(first) is np.ndarray else _device(op, first)
     choices = _choices.get((op, device)) or _choose_from(op, device)
     try:
+        if (tuned.table is None or tuned.table) and device == "cpu":    # it is empty unless somebody has measured
+            measured = _measured(choices, op, arrays, options)
+            if measured is not None:
+                return measured
         for candidate in choices:
             if (candidate.accepts is None or candidate.accepts(*arrays, **options)) and (
                     candidate.worth is None or candidate.worth(*arrays, **options)) and (candidate.exact or not _exact):
@@ -200,6 +207,16 @@ def _device(op: str, first: Any) -> str:
         got = "none" if first is None else f"one of type {type(first).__name__}"
         raise TypeError(f"{op} takes NumPy or CuPy arrays, the first of them by position; got {got}")
     return "cpu"
+
+
+def _measured(choices: tuple[Rung, ...], op: str, arrays: tuple[Any, ...], options: dict[str, Any]) -> Rung | None:
+    """The rung that was fastest here for this very call, if that is known and the rung may be chosen."""
+    name = tuned.chosen(choices[0].function, op, arrays, options, _exact)
+    for candidate in choices:
+        if candidate.name == name and candidate.repeatable and (candidate.exact or not _exact) and (
+                candidate.accepts is None or candidate.accepts(*arrays, **options)):
+            return candidate
+    return None
 
 
 def _choose_from(op: str, device: str) -> tuple[Rung, ...]:

@@ -38,16 +38,20 @@ def cache_info() -> CacheInfo:
     """The folder of this version's compiled kernels, made if it can be; the answer is kept for the process."""
     import tempfile
 
-    root = _root()
-    folder = root / source_hash()
+    ours = folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        (folder / STAMP).touch()
+        ours.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=ours).close()
+        (ours / STAMP).touch()
     except OSError as error:
-        return CacheInfo(folder, writable=False, problem=str(error))
-    _prune(root, keep=folder)
-    return CacheInfo(folder, writable=True, problem="")
+        return CacheInfo(ours, writable=False, problem=str(error))
+    _prune(ours.parent, keep=ours)
+    return CacheInfo(ours, writable=True, problem="")
+
+
+def folder() -> Path:
+    """The folder of this state of the sources, whether it is there or not."""
+    return _root() / source_hash()
 
 
 @functools.cache
