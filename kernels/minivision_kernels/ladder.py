@@ -45,7 +45,7 @@ __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", 
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_depthwise",
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit", "cpu.conv_depthwise",
          "cpu.conv_winograd"),
     ),
     "conv weight": (
@@ -59,11 +59,19 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "relu": (
         ("relu_forward", "relu_backward"),
-        ("reference.relu", "cpu.relu_loops", "cpu.relu_parallel"),
+        ("reference.relu", "cpu.relu_loops", "cpu.relu_parallel", "cpu.relu_vectors"),
+    ),
+    "add": (
+        ("add",),
+        ("reference.add", "cpu.add_vectors"),
+    ),
+    "channels": (
+        ("bias_add", "channel_sum"),
+        ("reference.channels", "cpu.channels_vectors"),
     ),
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
-        ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear", "cpu.linear_tiles"),
+        ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear", "cpu.linear_tiles", "cpu.linear_packed"),
     ),
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),

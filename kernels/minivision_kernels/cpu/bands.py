@@ -19,7 +19,7 @@ from minivision_kernels.cpu.planes import Phase, Weights, phases
 from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
 from minivision_kernels.shapes import Pair
 
-BUFFER = 704 * 1024         # bytes of a band's buffer, so that it shares the second-level cache with weights
+BUFFER = 320 * 1024         # bytes of a band's buffer, so that it shares a second-level cache of 512 KiB with weights
 IN_PLACE = 16               # panels of filters at most for which pixels are taken from where they lie
 FAR = 4                     # channels ahead of the copying for which memory is asked
 NEAR = 512 * 1024           # bytes of weights that do
@@ -121,14 +121,24 @@ def input_phases(
     Every stride-th pixel sees g through the same taps; at stride 1 there is one phase, and its taps are those of w turned
     round.
     """
-    F, channels, KH, KW = w.shape
-    flat, filters = contiguous(w).reshape(-1), np.arange(F // groups)[:, None]
+    flat = contiguous(w).reshape(-1)
+    return [part._replace(weights=part.weights._replace(flat=flat)) for part in
+            _input_phases(w.shape, shape[2:], stride, padding, dilation, groups)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _input_phases(
+    w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> list[Part]:
+    """The same for filters that are not there yet."""
+    F, channels, KH, KW = w_shape
+    nothing, filters = np.empty(0), np.arange(F // groups)[:, None]
     parts = []
-    for row in phases(shape[2], KH, stride[0], padding[0], dilation[0]):
-        for column in phases(shape[3], KW, stride[1], padding[1], dilation[1]):
+    for row in phases(size[0], KH, stride[0], padding[0], dilation[0]):
+        for column in phases(size[1], KW, stride[1], padding[1], dilation[1]):
             used = (row.taps[:, None] * KW + column.taps).ravel()
-            weights = Weights(flat, channels, groups, KH * KW, F // groups * channels * KH * KW,
-                              (filters * (channels * KH * KW) + used).ravel())
+            weights = Weights(nothing, channels, groups, KH * KW, F // groups * channels * KH * KW,
+                              (filters * (channels * KH * KW) + used).ravel(), channels * KH * KW if used.size == 1 else 0)
             taps = None
             if used.size:
                 top, left = -int(row.shifts.min()), -int(column.shifts.min())

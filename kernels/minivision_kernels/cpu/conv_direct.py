@@ -30,10 +30,13 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
+from minivision_kernels.cpu.planes import in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
     TALL_ROWS,
+    entries,
+    entry,
     lanes,
     lanes_of,
     load,
@@ -51,7 +54,7 @@ from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 NARROW_ROWS = TALL_ROWS * TALL_COLUMNS      # a tile of one vector of filters has room for twice as many rows
-TERMS = 1024                                # products added up in registers before they are added to the rest of the sum
+TERMS = 256                                 # products added up in registers before they are added to the rest of the sum
 
 
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
@@ -229,19 +232,11 @@ def sum_taps(
     how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, NARROW_ROWS if narrow else TALL_ROWS,
                       each, panels.nbytes // groups, workers(), 1, (H, W))
     if number is None:
-        number = _in_order(place.size)
+        number = in_order(place.size)
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
         panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups, narrow,
         work=N * F * OH * OW * place.size)
-
-
-@functools.lru_cache(maxsize=256)
-def _in_order(count: int) -> np.ndarray:
-    """0, 1, 2, ...: kept, since every call needs it."""
-    order = np.arange(count)
-    order.flags.writeable = False
-    return order
 
 
 @helper
@@ -319,10 +314,10 @@ def sum_band(
             end = min(K, begin + TERMS)
             n, h, w = 0, 0, 0                           # the output in the first row of the tile
             for t in range(tiles):
-                mine, keep = row[t * rows:], t * rows * width
+                mine, keep = entries(row, t * rows, rows), t * rows * width
                 tile = zeros(source, rows, columns)
                 for k in range(begin, end):
-                    tile = outer_at(tile, rows, columns, source, at + place[k], mine, weights, number[k] * width)
+                    tile = outer_at(tile, rows, columns, source, at + entry(place, k), mine, weights, entry(number, k) * width)
                 if begin > 0:
                     tile = plus(tile, rows, columns, sums, keep)
                 if end < K:
@@ -420,10 +415,10 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, ro
                         turn(g, (((n + m) * F + filter_ + lane) * OH + line) * OW + p, OH * OW, 0, here,
                              max(0, filters - lane), upstream, (m * pixels + p) * panel + lane, panel, here, L)
             for t in range(tiles):
-                mine, keep = row[t * rows:], t * rows * panel
+                mine, keep = entries(row, t * rows, rows), t * rows * panel
                 tile = zeros(x, rows, columns)
                 for p in range(count * pixels):
-                    tile = outer_at(tile, rows, columns, source, at + place[p], mine, upstream, p * panel)
+                    tile = outer_at(tile, rows, columns, source, at + entry(place, p), mine, upstream, p * panel)
                 store(plus(tile, rows, columns, sums, keep), rows, columns, sums, keep, panel)
     for t in range(tiles):
         tile = plus(zeros(x, rows, columns), rows, columns, sums, t * rows * panel)

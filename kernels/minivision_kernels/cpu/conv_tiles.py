@@ -101,7 +101,7 @@ def panels(weights: Weights) -> np.ndarray:
     """
     K = weights.offset.size
     out = np.empty(weights.groups * -(-weights.rows // OUTER_ROWS) * K * OUTER_ROWS, weights.flat.dtype)
-    _pack(*weights, out, work=out.size)
+    _pack(*weights[:-1], out, work=out.size)
     return out
 
 

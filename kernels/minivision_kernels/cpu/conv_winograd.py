@@ -37,6 +37,7 @@ from minivision_kernels.cpu.simd import (
     TALL_ROWS,
     add,
     add_times,
+    entries,
     lanes,
     lanes_of,
     load,
@@ -337,10 +338,11 @@ def multiply(turned_, k, step, count, C, weights, at, place, out, to):
     """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on."""
     L = lanes(turned_)
     width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
+    steps = entries(place, 0, TALL_ROWS)
     for t in range(0, count, TALL_ROWS):
         tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
         for c in range(C):
-            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, place, weights, at + c * width)
+            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
         store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
 
 
@@ -522,11 +524,11 @@ def _correlate_steps(
         for item in prange(36 * each):
             k, panel = item // each, item % each
             at, to = (panel * 36 + k) * g_step, (panel * 36 + k) * (C * width + SKEW)
-            edge = np.empty(TALL_ROWS * width, x.dtype)
+            edge, steps = np.empty(TALL_ROWS * width, x.dtype), entries(place, 0, TALL_ROWS)
             for c in range(0, C, TALL_ROWS):
                 tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
                 for t in range(end - first):
-                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, place, upstream,
+                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, upstream,
                                     at + t * width)
                 if c + TALL_ROWS <= C:
                     if first > 0:

@@ -127,6 +127,7 @@ class Weights(NamedTuple):
     row_step: int
     group_step: int
     offset: np.ndarray          # (K,)
+    step: int                   # between the offsets, if they are even; else 0
 
     def matrix(self) -> np.ndarray:
         """The rows of all groups, (groups * rows, K)."""
@@ -137,7 +138,15 @@ class Weights(NamedTuple):
 def forward_weights(w: np.ndarray, groups: int) -> Weights:
     """A row for each filter of w (F, C // groups, KH, KW), its taps as they lie."""
     F, size = w.shape[0], int(np.prod(w.shape[1:]))
-    return Weights(contiguous(w).ravel(), F // groups, groups, size, F // groups * size, np.arange(size))
+    return Weights(contiguous(w).ravel(), F // groups, groups, size, F // groups * size, in_order(size), 1)
+
+
+@functools.lru_cache(maxsize=256)
+def in_order(count: int) -> np.ndarray:
+    """0, 1, 2, ...: kept, since every call needs it."""
+    order = np.arange(count)
+    order.flags.writeable = False
+    return order
 
 
 class Phase(NamedTuple):
@@ -196,7 +205,7 @@ def gradient_parts(
         for column in columns:
             # A row of weights for each channel of x: all filters of its group, with the taps that see this phase.
             offset = filters * (channels * KH * KW) + row.taps[:, None] * KW + column.taps
-            weights = Weights(flat, channels, groups, KH * KW, F // groups * channels * KH * KW, offset.ravel())
+            weights = Weights(flat, channels, groups, KH * KW, F // groups * channels * KH * KW, offset.ravel(), 0)
             shift = (row.shifts[:, None] + top) * width + column.shifts + left
             parts.append(Part(weights, (filters * (height * width) + shift).ravel(), row, column))
     return planes, width, parts

@@ -47,7 +47,8 @@ def register_bytes() -> int:
 BYTES = register_bytes()
 
 # The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
-MANY = BYTES == 64 or "neon" in binding.get_host_cpu_features()
+NEON = "neon" in binding.get_host_cpu_features()
+MANY = BYTES == 64 or NEON
 OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
 AHEAD = 32          # steps of a sum ahead of which its weights are asked for
@@ -125,25 +126,68 @@ class Writer:
 
     def first(self, count: Any) -> Any:
         """The mask of the first ``count`` lanes."""
-        lane = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lane, self.spread(count, lane.type))
+        number = ir.IntType(8 * self.bytes)             # as wide as the lanes, so that the mask needs no conversion
+        lane = ir.Constant(ir.VectorType(number, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lane, self.spread(self.builder.trunc(count, number) if number != INT else count,
+                                                               lane.type))
 
     def store_part(self, value: Any, pointer: Any, mask: Any) -> None:
         """Write the lanes of the mask; the memory of the others is not touched."""
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
         self.call("llvm.masked.store", [value, pointer, ir.Constant(INT32, self.bytes), mask], f"{self.name}.p0", ir.VoidType())
 
+    def store_first(self, value: Any, pointer: Any, count: Any, most: int) -> None:
+        """Write the first ``count`` lanes, or ``most`` if that is less; the memory of the others is not touched.
+
+        AVX-512 has a store with a mask that costs no more than one without. The one of AVX2 takes a dozen cycles on some
+        processors, and others have none. There a part is written in pieces of a half, a quarter, ... of a vector: all those
+        of ``most`` if there are as many, and otherwise those of which ``count`` is made in binary.
+        """
+        b = self.builder
+        if BYTES == 64:
+            least = b.select(b.icmp_signed("<", count, ir.Constant(INT, most)), count, ir.Constant(INT, most))
+            return self.store_part(value, pointer, self.first(least))
+        with b.if_else(b.icmp_signed(">=", count, ir.Constant(INT, most)), likely=True) as (all_, some):
+            with all_:
+                at = 0
+                for size in self.pieces(self.lanes):
+                    if most & size:
+                        self.store_piece(value, at, size, self.beyond(pointer, at))
+                        at += size
+            with some:
+                count = b.select(b.icmp_signed("<", count, ir.Constant(INT, 0)), ir.Constant(INT, 0), count)
+                for size in self.pieces(most - 1):
+                    here = b.icmp_signed("!=", b.and_(count, ir.Constant(INT, size)), ir.Constant(INT, 0))
+                    with b.if_then(here):
+                        self.store_piece(value, 0, size, pointer)
+                    rest = [*range(size, self.lanes), *range(size)]
+                    moved = b.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, self.lanes), rest))
+                    value = b.select(here, moved, value)
+                    pointer = b.select(here, self.beyond(pointer, size), pointer)
+        return None
+
+    @staticmethod
+    def pieces(most: int) -> list[int]:
+        """The powers of two up to ``most``, largest first."""
+        return [1 << k for k in reversed(range(most.bit_length()))]
+
+    def store_piece(self, value: Any, at: int, size: int, pointer: Any) -> None:
+        """Write the lanes from ``at`` to at + size."""
+        part = self.builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, size), list(range(at, at + size))))
+        self.builder.store(part, self.builder.bitcast(pointer, part.type.as_pointer()), align=self.bytes)
+
     def turned(self, rows: list[Any]) -> list[Any]:
-        """As many vectors as a vector has lanes, turned over: row i, lane j becomes row j, lane i.
+        """Rows of vectors, a power of two of them, as one sequence of numbers in which lane 0 of all rows comes first, then
+        lane 1, and so on. For as many rows as lanes this turns a square over: (i, j) goes to (j, i).
 
         Each round interleaves the first half of the rows with the second, like a perfect riffle of a deck of cards; after
-        log2(lanes) rounds every number has moved from (i, j) to (j, i).
+        log2(rows) rounds every number is where it should be.
         """
-        n = self.lanes
+        n, half_way = self.lanes, len(rows) // 2
         kind = ir.VectorType(INT32, n)
         low, high = (ir.Constant(kind, [x for i in half for x in (i, n + i)]) for half in (range(n // 2), range(n // 2, n)))
-        for _ in range(n.bit_length() - 1):
-            pairs = list(zip(rows[:n // 2], rows[n // 2:]))
+        for _ in range(len(rows).bit_length() - 1):
+            pairs = list(zip(rows[:half_way], rows[half_way:]))
             rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
         return rows
 
@@ -158,6 +202,11 @@ class Writer:
         memory. LLVM likes to load everything a loop body needs at its beginning; with 28 registers full of sums there is
         no room for that, and it would move sums to the stack and back."""
         self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+
+    def settled(self, vector: Any) -> Any:
+        """The same vector, which has to be in a register here: a fence that arithmetic does not cross either."""
+        register = "w" if NEON else "v"
+        return self.builder.asm(ir.FunctionType(self.kind, [self.kind]), "", f"={register},0,~{{memory}}", [vector], True)
 
     def spread(self, number: Any, kind: Any = None) -> Any:
         """One number in every lane."""
@@ -242,22 +291,46 @@ def outer_part(typing, tile, rows, columns, a, at, a_step, b, bt, count):
 
 
 @word
+def entry(typing, a, at):
+    """a[at], where ``at`` is not negative: Python's meaning of a[-1] costs a comparison at each step of a sum."""
+    def write(context, builder, signature, args):
+        start = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load(builder.gep(start, [args[1]]))
+
+    return a.dtype(a, int_), write
+
+
+@word
+def entries(typing, a, at, count):
+    """The tuple a[at], a[at + 1], ...: so many numbers, in registers as far as there are enough."""
+    kind = types.UniTuple(a.dtype, count.literal_value)
+
+    def write(context, builder, signature, args):
+        start = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+        return cgutils.pack_array(builder, [builder.load(builder.gep(start, [ir.Constant(INT, i)])) for i in range(kind.count)])
+
+    return kind(a, int_, count), write
+
+
+@word
 def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
     """tile[i][j] += a[at + place[i]] * (vector j of b from bt on): `outer` with rows from anywhere."""
     def write(context, builder, signature, args):
         tile, _, _, a, at, place, b, bt = args
-        _, rows, columns, a_type, _, p_type, b_type, _ = signature.args
+        _, rows, columns, a_type, _, _, b_type, _ = signature.args
         w = Writer(context, builder, b_type)
-        pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, ir.Constant(INT, 0))
+        pa, pb, place = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), cgutils.unpack_tuple(builder, place)
         row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
-        for j in range(columns.literal_value):
-            w.prefetch(w.beyond(pb, (AHEAD * columns.literal_value + j) * w.lanes))
+        for line in range(0, columns.literal_value * BYTES, 64):
+            w.prefetch(w.beyond(pb, (AHEAD * columns.literal_value * BYTES + line) // w.bytes))
         for i in range(rows.literal_value):
-            number = w.spread(builder.load(builder.gep(pa, [builder.load(w.beyond(pp, i))])))
+            number = w.spread(builder.load(builder.gep(pa, [place[i]])))
             for j, vector in enumerate(row):
                 k = i * len(row) + j
-                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
-            w.fence()
+                sum_ = w.multiply_add(number, vector, builder.extract_value(tile, k))
+                tile = builder.insert_value(tile, w.settled(sum_) if len(row) == 1 else sum_, k)
+            if len(row) > 1:
+                w.fence()
         return tile
 
     return tile(tile, rows, columns, a, int_, place, b, int_), write
@@ -359,13 +432,14 @@ def store_turned(typing, tile, rows, columns, c, ct, c_step, height, width):
         w = Writer(context, builder, c_type)
         pc = w.pointer(c_type, c, ct)
         for top in range(0, rows.literal_value, w.lanes):
-            mask = w.first(builder.sub(height, ir.Constant(INT, top)))
+            here = builder.sub(height, ir.Constant(INT, top))
             for j in range(columns.literal_value):
                 vectors = [builder.extract_value(tile, i * columns.literal_value + j) if i < rows.literal_value else
                            ir.Constant(w.kind, ir.Undefined) for i in range(top, top + w.lanes)]
                 for k, vector in enumerate(w.turned(vectors), j * w.lanes):
                     with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
-                        w.store_part(vector, w.beyond(w.beyond(pc, k, c_step), top), mask)
+                        w.store_first(vector, w.beyond(w.beyond(pc, k, c_step), top), here,
+                                      min(w.lanes, rows.literal_value - top))
         return context.get_dummy_value()
 
     return types.void(tile, rows, columns, c, int_, int_, int_, int_), write
@@ -381,12 +455,12 @@ def store_to(typing, tile, rows, columns, c, ct, c_step, place, count, height):
         pc, zero = w.pointer(c_type, c, ct), ir.Constant(INT, 0)
         pp, pn = w.pointer(p_type, place, zero), w.pointer(n_type, count, zero)
         targets = [builder.gep(pc, [builder.load(w.beyond(pp, j))]) for j in range(columns.literal_value)]
-        masks = [w.first(builder.load(w.beyond(pn, j))) for j in range(columns.literal_value)]
+        counts = [builder.load(w.beyond(pn, j)) for j in range(columns.literal_value)]
         for i in range(rows.literal_value):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, i), height), likely=True):
-                for j, (target, mask) in enumerate(zip(targets, masks)):
+                for j, (target, here) in enumerate(zip(targets, counts)):
                     value = builder.extract_value(tile, i * columns.literal_value + j)
-                    w.store_part(value, w.beyond(target, i, c_step), mask)
+                    w.store_first(value, w.beyond(target, i, c_step), here, w.lanes)
         return context.get_dummy_value()
 
     return types.void(tile, rows, columns, c, int_, int_, place, count, int_), write
@@ -408,13 +482,37 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
         for i in range(w.lanes):
             exists = builder.icmp_signed("<", ir.Constant(INT, i), height)
             rows.append(w.load_mask(w.beyond(pa, i, a_step), builder.and_(wanted, w.spread(exists, wanted.type))))
-        mask = w.first(fill)
         for k, vector in enumerate(w.turned(rows)):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
-                w.store_part(vector, w.beyond(pb, k, b_step), mask)
+                w.store_first(vector, w.beyond(pb, k, b_step), fill, w.lanes)
         return context.get_dummy_value()
 
     return types.void(a, int_, int_, int_, int_, int_, b, int_, int_, int_, int_), write
+
+
+@word
+def interleave(typing, a, at, a_step, rows, b, bt):
+    """b[bt + k * rows + i] = a[at + i * a_step + k], for a whole vector of numbers k of each row."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        pa, pb = w.pointer(signature.args[0], args[0], args[1]), w.pointer(signature.args[4], args[4], args[5])
+        for k, vector in enumerate(w.turned([w.load(w.beyond(pa, i, args[2])) for i in range(rows.literal_value)])):
+            w.store(vector, w.beyond(pb, k * w.lanes))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, int_, rows, b, int_), write
+
+
+@word
+def every_second(typing, a, at):
+    """The vector a[at], a[at + 2], ...; the number behind the last of them is read too."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        start = w.pointer(signature.args[0], args[0], args[1])
+        order = ir.Constant(ir.VectorType(INT32, w.lanes), list(range(0, 2 * w.lanes, 2)))
+        return builder.shuffle_vector(w.load(start), w.load(w.beyond(start, w.lanes)), order)
+
+    return Vector(a.dtype)(a, int_), write
 
 
 @word

@@ -59,6 +59,10 @@ class Window(Writer):
         pointer = self.beyond(line, at)
         self.store_part(value, pointer, self.mask(at)) if part else self.store(value, pointer)
 
+    def put_first(self, value: Any, line: Any, count: Any) -> None:
+        """Write the first ``count`` numbers of a vector to a line."""
+        self.store_first(value, line, count, self.lanes)
+
     def nowhere(self) -> Any:
         """A row to which rows are written that do not exist. With branches instead, LLVM would move each row's
         multiply-adds behind its branch, far from the loads."""
@@ -103,9 +107,7 @@ class Window(Writer):
 
     def settle(self, tile: list[Any]) -> None:
         """Have the sums so far in registers before the next row is loaded; LLVM would load all rows first, and run out."""
-        kind = ir.FunctionType(self.kind, [self.kind])
-        for k, value in enumerate(tile):
-            tile[k] = self.builder.asm(kind, "", "=v,0", [value], True)
+        tile[:] = map(self.settled, tile)
 
     def shuffle(self, a: Any, b: Any, order: Any) -> Any:
         """The numbers of two vectors in another order."""
@@ -221,9 +223,9 @@ def put_rows(typing, tile, rows, part, a, at, width, row, height, count):
     """a[at + i width + k] = tile[i][k], as far as there are rows; with ``part`` 1 for the first ``count`` numbers k."""
     def write(context, builder, signature, args):
         window = Window(context, builder, signature.args[3], *args[3:8])
-        window.columns(ir.Constant(INT, 0), args[8])
         for i, value in enumerate(cgutils.unpack_tuple(builder, args[0])):
-            window.put(value, window.line(i, window.nowhere()), 0, bool(part.literal_value))
+            line = window.line(i, window.nowhere())
+            window.put_first(value, line, args[8]) if part.literal_value else window.put(value, line, 0, False)
         return context.get_dummy_value()
 
     return types.void(tile, rows, part, a, int_, int_, int_, int_, int_), write

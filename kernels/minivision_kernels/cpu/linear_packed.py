@@ -1,0 +1,102 @@
+"""The three products of the linear layer over packed panels: the matrix product as the fast libraries arrange it.
+
+All three are one product with operands that lie differently: y = x wᵀ, dx = g w, dw = gᵀ x. Packing (``panels.py``) makes
+them alike, so one kernel serves them. Threads share the columns of the result, and its rows if there are few columns.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from minivision_kernels.cpu.bands import workers
+from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, pack_right, stretches
+from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
+from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
+
+LEAST = 32          # along each axis; smaller products are over before packing has paid
+
+
+def _worth(a: np.ndarray, b: np.ndarray) -> bool:
+    """Both operands have two axes worth packing; what is shared and what is not does not matter here."""
+    return min(*a.shape, *b.shape) >= LEAST
+
+
+@rung("linear_forward", name="packed", device="cpu", accepts=vectors, worth=_worth)
+def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Both operands copied to panels first: from then on every load is of the next number in memory.
+
+    On matrices of 1024 x 1024 it runs at about nine tenths of the speed of the bare tile; the rung below at half of it.
+    """
+    return _product(x, w, x.shape[0], w.shape[0], x.shape[1], (x.shape[1], 1), (1, w.shape[1]))
+
+
+@rung("linear_input", name="packed", device="cpu", accepts=vectors, worth=_worth)
+def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The same; w lies as its panels want it."""
+    return _product(g, w, g.shape[0], w.shape[1], g.shape[1], (g.shape[1], 1), (w.shape[1], 1))
+
+
+@rung("linear_weight", name="packed", device="cpu", accepts=vectors, worth=_worth)
+def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The same, with g read down its columns."""
+    return _product(g, x, g.shape[1], x.shape[1], g.shape[0], (1, g.shape[1]), (x.shape[1], 1))
+
+
+def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any, b_steps: Any) -> np.ndarray:
+    """y (M, N): y[m, n] = the sum over k of a[m * a_steps[0] + k * a_steps[1]] * b[k * b_steps[0] + n * b_steps[1]]."""
+    y = empty((M, N), a.dtype)
+    if not M * N * K:
+        y[...] = 0
+        return y
+    width = COLUMNS * lanes_of(a)
+    panels, stretch = -(-N // width), stretches(K)
+    blocks, parts = _division(panels, stretch, width, a.itemsize, M, workers())
+    left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
+    _multiply(contiguous(a).reshape(-1), *a_steps, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts,
+              workers(), left, y.reshape(-1), work=M * N * K)
+    return y
+
+
+_division = functools.lru_cache(maxsize=1024)(
+    lambda panels, stretch, width, itemsize, rows, workers: division(panels, stretch, width, itemsize, rows, 1, workers))
+
+
+@compiled(parallel=True)
+def _multiply(
+    a: In1, a_row: int, a_term: int, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int,
+    parts: int, workers_: int, left: Out1, y: Out1,
+):
+    L = lanes(a)
+    width = COLUMNS * L
+    all_panels, bands = (N + width - 1) // width, (M + ROWS - 1) // ROWS
+    for item in prange(bands):                          # a panel of a stretch lies behind that of the stretch before
+        for begin in range(0, K, stretch):
+            terms = min(stretch, K - begin)
+            pack_left(a, item * ROWS * a_row + begin * a_term, a_row, a_term, M - item * ROWS, terms, left,
+                      bands * begin * ROWS + item * terms * ROWS)
+    items = blocks * parts
+    most = (all_panels + blocks - 1) // blocks
+    for worker in prange(workers_):
+        right = np.empty(most * stretch * width, a.dtype)
+        sums = np.empty(((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width, a.dtype)
+        start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
+        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
+            block, part = item // parts, item % parts
+            first, top = all_panels * block // blocks, bands * part // parts
+            panels = all_panels * (block + 1) // blocks - first
+            rows = min(M, bands * (part + 1) // parts * ROWS) - top * ROWS
+            for v in range(panels * COLUMNS):
+                start[v], count[v] = v * L, max(0, min(L, N - (first * COLUMNS + v) * L))
+            for begin in range(0, K, stretch):
+                terms = min(stretch, K - begin)
+                for p in range(panels):
+                    column = (first + p) * width
+                    pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
+                               p * terms * width)
+                multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
+                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False)

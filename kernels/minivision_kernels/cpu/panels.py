@@ -1,0 +1,142 @@
+"""Panels: both sides of a matrix product laid out in the order in which tiles read them.
+
+A tile of sums, ROWS rows x COLUMNS vectors, takes ROWS numbers of the left matrix and COLUMNS vectors of the right one for
+every term of its sum. If they lie far apart, a processor spends its time finding them: each number is in another cache line,
+often on another page. So both matrices are copied first, the left one to panels of ROWS rows and the right one to panels of
+COLUMNS vectors, and within a panel term after term (Goto and van de Geijn 2008, section 4):
+
+    left      panel[k * ROWS + i]                     row i of the panel
+    right     panel[k * WIDTH + j]                    column j, WIDTH = COLUMNS * lanes
+
+A copy costs about as much as one multiply-add for each number, and every number is used for many. What makes the product
+fast is where the pieces are while they are used: the left panel of a stretch of terms, 6 KiB, in the first-level cache, and a
+block of right panels, `BLOCK` bytes, in the second-level cache, where it serves all rows. The sums of a stretch leave the
+registers only to be picked up again by the next one.
+
+Every sum is formed in the order of its terms, in stretches that depend on their number alone. So its bits do not depend on
+how the work is divided.
+"""
+
+from __future__ import annotations
+
+from minivision_kernels.cpu.compile import helper
+from minivision_kernels.cpu.simd import (
+    OUTER_COLUMNS,
+    OUTER_ROWS,
+    entry,
+    interleave,
+    lanes,
+    load,
+    outer,
+    plus,
+    put,
+    store,
+    store_to,
+    turn,
+    zeros,
+)
+
+ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
+TERMS = 384                 # of a stretch, at most
+BLOCK = 256 * 1024          # bytes of right panels that are used together
+
+
+def stretches(terms: int, whole: int = 1) -> int:
+    """How many terms a stretch has: about equal ones, and a multiple of ``whole``."""
+    count = -(-terms // max(TERMS, whole))
+    return -(-terms // (max(1, count) * whole)) * whole
+
+
+def division(panels: int, stretch: int, width: int, itemsize: int, rows: int, others: int, workers: int) -> tuple[int, int]:
+    """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products.
+
+    Blocks fit the cache, and all threads should have the same to do. Who shares a block packs it again, at about the price
+    of eight rows.
+    """
+    least = max(1, -(-panels * stretch * width * itemsize // BLOCK))
+    left = -(-rows // ROWS)
+
+    def time(choice: tuple[int, int]) -> float:
+        blocks, parts = choice
+        mine = -(-others * blocks * parts // workers)
+        return mine * -(-panels // blocks) * (-(-left // parts) * ROWS + 8) + 0.5 * mine
+
+    choices = [(b, p) for b in range(least, min(panels, least + 2 * workers) + 1) for p in range(1, min(left, workers) + 1)]
+    return min(choices, key=time, default=(least, 1))
+
+
+@helper
+def pack_left(a, at, row_step, term_step, rows, terms, out, to):
+    """One left panel: out[to + k * ROWS + i] = a[at + i * row_step + k * term_step], zeros from row ``rows`` on."""
+    L = lanes(a)
+    k = 0
+    if term_step == 1 and rows >= ROWS:
+        while k + L <= terms:
+            interleave(a, at + k, row_step, ROWS, out, to + k * ROWS)
+            k += L
+    elif row_step == 1 and rows >= ROWS:
+        last = terms - (L + ROWS - 1) // ROWS + 1       # from here on a vector would write beyond the panel
+        while k < last and at + k * term_step + ROWS + L <= a.shape[0]:
+            for i in range(0, ROWS, L):
+                put(out, to + k * ROWS + i, load(a, at + k * term_step + i))
+            k += 1
+    while k < terms:
+        for i in range(ROWS):
+            out[to + k * ROWS + i] = entry(a, at + i * row_step + k * term_step) if i < rows else 0
+        k += 1
+
+
+@helper
+def pack_right(b, at, term_step, column_step, columns, terms, out, to):
+    """One right panel: out[to + k * WIDTH + j] = b[at + k * term_step + j * column_step], zeros from column ``columns`` on."""
+    L = lanes(b)
+    width = COLUMNS * L
+    if column_step == 1 and columns >= width:
+        for k in range(terms):
+            for j in range(0, width, L):
+                put(out, to + k * width + j, load(b, at + k * term_step + j))
+    elif term_step == 1:
+        for j in range(0, width, L):
+            count = max(0, min(L, columns - j))
+            for k in range(0, terms, L):
+                here = min(L, terms - k)
+                turn(b, at + j * column_step + k, column_step, 0, here, count, out, to + k * width + j, width, here, L)
+    else:
+        for k in range(terms):
+            for j in range(width):
+                out[to + k * width + j] = entry(b, at + k * term_step + j * column_step) if j < columns else 0
+
+
+@helper
+def multiply_panels(left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose):
+    """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
+
+    Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]], its
+    first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
+    nowhere if that is negative.
+    """
+    L = lanes(right)
+    width = COLUMNS * L
+    size = ROWS * width
+    edge = sums[sums.shape[0] - size:]
+    for r in range(0, rows, ROWS):
+        high = min(ROWS, rows - r)
+        for p in range(panels):
+            bt, keep = p * terms * width, (r // ROWS * panels + p) * size
+            tile = zeros(right, ROWS, COLUMNS)
+            if begun:
+                tile = plus(tile, ROWS, COLUMNS, sums, keep)
+            for k in range(terms):
+                tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+            if not ended:
+                store(tile, ROWS, COLUMNS, sums, keep, width)
+                continue
+            store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, start[p * COLUMNS:], count[p * COLUMNS:], high)
+            if loose:
+                store(tile, ROWS, COLUMNS, edge, 0, width)
+                for j in range(width):
+                    place = target[p * width + j]
+                    if count[p * COLUMNS + j // L] == 0 and place >= 0:
+                        for i in range(high):
+                            y[to + (r + i) * y_step + place] = edge[i * width + j]
+        at += left_step
