@@ -392,14 +392,10 @@ def as_array(data: Any, dtype: Any = None) -> Any:
 
 def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Tensor, ...]:
     """The inputs of operation ``name`` as Tensors whose dtypes go together and whose arrays are on one device."""
-    if all(type(x) is Tensor for x in inputs):       # by far the most frequent case, and mostly nothing is left to do
-        tensors = list(inputs)
-        first = tensors[0]._data
-        if all(x._data.dtype is first.dtype and type(x._data) is type(first) for x in tensors) and (
-                first.dtype.kind == "f" or not floats_only):
-            return tuple(tensors)
+    if _go_together(inputs, floats_only):
+        return tuple(inputs)
     dtype = _common_dtype(inputs, floats_only)
-    tensors = []
+    tensors: list[Tensor] = []
     for i, x in enumerate(inputs):
         if isinstance(x, (list, tuple)) and any(isinstance(v, Tensor) and v.requires_grad for v in x):
             raise TypeError(f"{name}: input {i} is a list of Tensors that require grad, whose gradients would be lost; join "
@@ -418,6 +414,18 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
         raise ValueError(f"{name}: the inputs are on different devices, {' and '.join(sorted(devices))}; move them to one "
                          "with .to(device)")
     return tuple(tensors)
+
+
+def _go_together(inputs: Sequence[Any], floats_only: bool) -> bool:
+    """Whether all are Tensors, of one dtype and on one kind of device: by far the most frequent case."""
+    if not inputs or not isinstance(inputs[0], Tensor):
+        return False
+    first = inputs[0]._data
+    dtype, kind = first.dtype, type(first)
+    for x in inputs[1:]:
+        if not isinstance(x, Tensor) or x._data.dtype is not dtype or type(x._data) is not kind:
+            return False
+    return dtype.kind == "f" or not floats_only
 
 
 def _common_dtype(inputs: Sequence[Any], floats_only: bool) -> np.dtype:

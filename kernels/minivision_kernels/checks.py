@@ -118,6 +118,22 @@ def relu_backward(g: Any, y: Any) -> None:
         raise ValueError(f"g has shape {g.shape} and y {y.shape}; expected the same shape")
 
 
+def add(x: Any, y: Any) -> None:
+    _alike(x=x, y=y)
+    if x.shape != y.shape:
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; expected the same shape")
+
+
+def bias_add(y: Any, bias: Any) -> None:
+    _alike("f", y=y, bias=bias)
+    _per_channel("y", y, bias=bias)
+
+
+def channel_sum(g: Any) -> None:
+    _alike("f", g=g)
+    _per_channel("g", g)
+
+
 def linear_forward(x: Any, w: Any) -> None:
     _alike(x=x, w=w)
     _product(x, w, "inputs", x=("N", "I"), w=("O", "I"))
@@ -196,6 +212,15 @@ def _alike(kinds: str = "iuf", **arrays: Any) -> None:
 def _axes(name: str, shape: tuple[int, ...], letters: str) -> None:
     if len(shape) != letters.count(",") + 1:
         raise ValueError(f"{name} has shape {tuple(shape)}; expected {letters}")
+
+
+def _per_channel(name: str, x: Any, **arrays: Any) -> None:
+    """``x`` has channels, and the other arrays a number for each of them."""
+    if x.ndim < 2:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (N, C, ...)")
+    for name, array in arrays.items():
+        if array.shape != x.shape[1:2]:
+            raise ValueError(f"{name} has shape {array.shape}; expected {x.shape[1:2]}, one number for each channel")
 
 
 def _is_whole(value: Any) -> bool:

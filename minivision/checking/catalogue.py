@@ -165,10 +165,12 @@ _case(shape.Pad, lambda r: ((normal(r, 3, 4),), {"widths": [(1, 1), (1, 1)], "va
 
 _case(linear.Matmul, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(linear.Linear, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
+_case(linear.Linear, lambda r: ((normal(r, 3, 3), normal(r, 3, 3), normal(r, 3)), {}), "bias")
 _case(linear.LinearInput, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(linear.LinearWeight, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY)))
+_case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE), normal(r, 2)), dict(GEOMETRY)), "bias")
 _case(conv.Conv2dInput, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY, shape=X_SHAPE)))
 _case(conv.Conv2dWeight, lambda r: ((normal(r, *X_SHAPE), normal(r, *X_SHAPE)), dict(GEOMETRY, shape=W_SHAPE)))
 

@@ -179,6 +179,9 @@ wrong(Linear, "w transposed", "transposed", lambda self, g: (g @ self.inputs[1].
 wrong(Linear, "dw transposed", "transposed", lambda self, g: (g @ self.inputs[1], self.inputs[0].T @ g))
 wrong(Linear, "dw divided by the batch", TWICE, lambda self, g: (g @ self.inputs[1], g.T @ self.inputs[0] * (1 / 3)))
 wrong(Linear, "dw of the first sample", ONE_SLICE, lambda self, g: (g @ self.inputs[1], g[:1].T @ self.inputs[0][:1]))
+wrong(Linear, "db of the first sample", ONE_SLICE, lambda self, g: (
+    g @ self.inputs[1], g.T @ self.inputs[0], g[0]), "bias")
+wrong(Linear, "db divided by the batch", TWICE, lambda self, g: (g @ self.inputs[1], g.T @ self.inputs[0], g.mean(0)), "bias")
 wrong(LinearInput, "w not transposed", "transposed", lambda self, g: (g @ self.inputs[1], self.inputs[0].T @ g))
 wrong(LinearInput, "dw transposed", "transposed", lambda self, g: (g @ self.inputs[1].T, g.T @ self.inputs[0]))
 wrong(LinearWeight, "dx by the transpose", "transposed", lambda self, g: (self.inputs[1] @ g.T, self.inputs[0].T @ g))
@@ -224,6 +227,10 @@ wrong(Conv2d, "dw of the first group", "only the first group has a gradient", la
     _dx(self, g), _dw(self, g) * mask([[[[1]]], [[[0]]]])))
 wrong(Conv2d, "dw of the first image", ONE_SLICE, lambda self, g: (
     _dx(self, g), Conv2dWeight.apply(self.inputs[0][:1], g[:1], shape=self.w_shape, **self.geometry)))
+wrong(Conv2d, "db of the first image", ONE_SLICE, lambda self, g: (
+    _dx(self, g), _dw(self, g), g[0].sum((1, 2))), "bias")
+wrong(Conv2d, "db divided by the batch", TWICE, lambda self, g: (
+    _dx(self, g), _dw(self, g), g.mean(0).sum((1, 2))), "bias")
 
 
 def _input_dw(self: Any, g: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
         reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
         raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "
                          f"{padding}; use a smaller kernel or dilation, or more padding")
-    y = ops.Conv2d.apply(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return y if b is None else y + b.reshape(1, -1, 1, 1)
+    return ops.Conv2d.apply(x, w, *(() if b is None else (b,)), stride=stride, padding=padding, dilation=dilation,
+                            groups=groups)
 
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0,

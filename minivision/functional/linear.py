@@ -32,8 +32,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if b is not None and b.shape != (w.shape[0],):
         raise ValueError(f"linear: bias has shape {b.shape}, expected ({w.shape[0]},) for weight {w.shape}")
     rows = x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1])
-    out = ops.Linear.apply(rows, w)
-    out = out if b is None else out + b
+    out = ops.Linear.apply(rows, w, *(() if b is None else (b,)))
     return out if x.ndim == 2 else out.reshape(x.shape[:-1] + (w.shape[0],))
 
 

@@ -19,17 +19,22 @@ from __future__ import annotations
 from minivision_kernels import run
 
 from ..autograd import Function
+from .reduce import Sum
 
 
 class Conv2d(Function):
-    def forward(self, x, w, **geometry):
+    """With a third input, a bias (F,), that is added to all pixels of its channel."""
+
+    def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
-        return run("conv2d_forward", x, w, **geometry)
+        y = run("conv2d_forward", x, w, **geometry)
+        return run("bias_add", y, *bias) if bias else y
 
     def backward(self, grad):
-        x, w = self.inputs
+        x, w, *bias = self.inputs
         return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
-            Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
+            Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None, \
+            *(Sum.apply(grad, axes=(0, 2, 3), keepdim=False) for _ in bias)
 
 
 class Conv2dInput(Function):

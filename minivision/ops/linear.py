@@ -14,6 +14,7 @@ import numpy as np
 from minivision_kernels import array_module, run
 
 from ..autograd import Function
+from .reduce import Sum
 
 
 class Matmul(Function):
@@ -44,13 +45,17 @@ def swap(x):
 
 
 class Linear(Function):
-    def forward(self, x, w):
-        return run("linear_forward", x, w)
+    """With a third input, a bias (O,), that is added to every row."""
+
+    def forward(self, x, w, *bias):
+        y = run("linear_forward", x, w)
+        return run("bias_add", y, *bias) if bias else y
 
     def backward(self, grad):
-        x, w = self.inputs
+        x, w, *bias = self.inputs
         return LinearInput.apply(grad, w) if self.needs_grad[0] else None, \
-            LinearWeight.apply(grad, x) if self.needs_grad[1] else None
+            LinearWeight.apply(grad, x) if self.needs_grad[1] else None, \
+            *(Sum.apply(grad, axes=(0,), keepdim=False) for _ in bias)
 
 
 class LinearInput(Function):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, run
 
 from ..autograd import Function
 from .shape import BroadcastTo
@@ -31,6 +31,9 @@ class Sum(Function):
 
     def forward(self, x, axes, keepdim):
         self.shape, self.kept = x.shape, kept_shape(x.shape, axes)
+        if type(x) is np.ndarray and x.dtype.kind == "f" and len(axes) == x.ndim - 1 and 1 not in axes:
+            sums = run("channel_sum", x)                         # all axes but the channels
+            return sums.reshape(self.kept) if keepdim else sums
         return x.sum(axis=axes, dtype=None if x.dtype.kind == "f" else np.int64, keepdims=keepdim)
 
     def backward(self, grad):

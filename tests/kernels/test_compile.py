@@ -223,6 +223,7 @@ CALLS = """
         "avg_pool2d_forward": (g, (3, 3), (2, 2), (1, 1), False, True, None),
         "avg_pool2d_backward": (g, (4, 16, 40, 40), (2, 2), (2, 2), (0, 0), False, True, None),
         "relu_forward": (g,), "relu_backward": (g, g),
+        "add": (g, g), "bias_add": (g.copy(), g[0, :, 0, 0].copy()), "channel_sum": (g,),
         "linear_forward": (a, b), "linear_input": (c, b), "linear_weight": (c, a),
         "cross_entropy_forward": (c, labels), "cross_entropy_backward": (c, labels, c[:, 0]),
         "sgd_update": (g, g.copy(), None, 0.1, 0.0, 0.0, 0.1, False, False),

@@ -10,10 +10,10 @@ import pytest
 import minivision_kernels as mk
 
 
-def test_every_operation_has_its_three_rungs():
+def test_every_operation_has_a_definition_and_something_faster():
     for op in mk.ops():
         rungs = mk.ladder(op)
-        assert {"numpy", "loops", "parallel"} <= {rung.name for rung in rungs}
+        assert {"numpy"} < {rung.name for rung in rungs}
         assert len({rung.name for rung in rungs}) == len(rungs)
         for rung in rungs:
             assert (rung.op, rung.device) == (op, "cpu")
@@ -31,7 +31,8 @@ def test_best_is_repeatable_and_independent_of_threads():
     x, w = np.zeros((4, 8, 5, 5), np.float32), np.zeros((8, 8, 3, 3), np.float32)
     m = x.reshape(4, -1)
     arguments = {"conv2d_forward": (x, w), "conv2d_input": (x, w, x.shape), "conv2d_weight": (x, x, w.shape),
-                 "linear_forward": (m, m), "linear_input": (m, m), "linear_weight": (m, m)}
+                 "linear_forward": (m, m), "linear_input": (m, m), "linear_weight": (m, m),
+                 "add": (np.zeros((64, 64, 8, 8), np.float32),) * 2}
     for op in mk.ops():
         before = mk.best(op, *arguments.get(op, (x,)))
         assert before.repeatable

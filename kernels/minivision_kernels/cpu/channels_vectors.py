@@ -1,0 +1,60 @@
+"""Biases and their gradients in vectors, plane by plane."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.simd import add, lanes, load, put, vectors
+from minivision_kernels.cpu.stream import run_sum, spread, whole
+from minivision_kernels.ladder import rung
+
+LEAST_PLANE = 8             # pixels; smaller planes, such as those of linear layers, are left to NumPy
+
+
+def _planes(array: np.ndarray, *_: np.ndarray) -> bool:
+    """Whether the pixels of a channel lie side by side, so many of them that it pays to go plane by plane."""
+    return array.size >= LEAST_PLANE * array.shape[0] * array.shape[1] and array.flags.c_contiguous
+
+
+@rung("bias_add", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The planes are shared between the threads. NumPy does the same with one."""
+    if not y.flags.carray:
+        raise ValueError("y is changed in place and must be writable and contiguous; pass a plain copy of it")
+    if y.size:
+        _bias_add(y.reshape(-1), contiguous(bias), y.size // (y.shape[0] * y.shape[1]), work=y.size)
+    return y
+
+
+@rung("channel_sum", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+def channel_sum(g: np.ndarray) -> np.ndarray:
+    """The channels are shared between the threads, each plane is read once, and planes are added in float64."""
+    sums = np.zeros(g.shape[1], g.dtype)
+    if g.size:
+        _channel_sum(contiguous(g).reshape(-1), sums, g.shape[0], g.size // (g.shape[0] * g.shape[1]), work=g.size)
+    return sums
+
+
+@compiled(parallel=True)
+def _bias_add(y: Out1, bias: In1, pixels: int):
+    C = bias.shape[0]
+    for plane in prange(y.shape[0] // pixels):
+        start, end = plane * pixels, plane * pixels + pixels
+        number, last = bias[plane % C], whole(y, start, end)
+        vector = spread(y, number)
+        for at in range(start, last, lanes(y)):
+            put(y, at, add(load(y, at), vector))
+        for i in range(last, end):
+            y[i] += number
+
+
+@compiled(parallel=True)
+def _channel_sum(g: In1, sums: Out1, images: int, pixels: int):
+    C = sums.shape[0]
+    for c in prange(C):
+        sum_ = 0.0
+        for n in range(images):
+            start = (n * C + c) * pixels
+            sum_ += run_sum(g, start, start + pixels)
+        sums[c] = sum_

@@ -1,0 +1,23 @@
+"""One number for each channel: adding it to all pixels, and summing over them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.ladder import rung
+
+
+@rung("bias_add", name="numpy", device="cpu")
+def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Add bias (C,) to every pixel of y (N, C, ...), in place; returns y.
+
+    In place, since y is always what a convolution or a matrix product has just made.
+    """
+    y += bias.reshape(-1, *(1,) * (y.ndim - 2))
+    return y
+
+
+@rung("channel_sum", name="numpy", device="cpu")
+def channel_sum(g: np.ndarray) -> np.ndarray:
+    """The sum (C,) of g (N, C, ...) over all axes but the channels: the gradient to a bias."""
+    return g.sum(axis=(0, *range(2, g.ndim)))
