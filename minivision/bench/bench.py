@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import minivision_kernels as kernels
 
@@ -17,12 +17,19 @@ from .measure import Timing, in_turns, ratio
 from .peers import OURS, PEERS, TORCH, ours, usable_rungs
 from .peers import peers as peers_of
 from .problems import Error, Reference, arguments, call_of
-from .suites import Problem, problems
+from .suites import SUITES, Problem, problems
+from .training import BATCHES as TRAINING_BATCHES
+from .training import NETWORKS, Network, steps
+
+if TYPE_CHECKING:
+    from .roofs import Roofs  # imports numba
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 # NumPy's OpenBLAS lets its threads run on for 30 ms when their work is done, on cores that the next contestant needs.
 REST = {"OPENBLAS_THREAD_TIMEOUT": "20"}        # 2^20 cycles, well under a millisecond
+BATCHES = 1, 4, 32              # of layers
 QUICK_SECONDS = 0.1
+STEP = "training step"
 Row = dict[str, Any]
 
 
@@ -31,7 +38,7 @@ class Request:
     """What to measure, and how."""
 
     suite: str
-    batches: Sequence[int]
+    batches: Sequence[int]          # empty: what the suite is usually measured at
     ops: Sequence[str]              # only these operations; empty: all
     rungs: bool                     # every rung, not only the one that is chosen
     peers: bool
@@ -39,22 +46,44 @@ class Request:
     seconds: float                  # for each problem
 
 
-def chosen(request: Request) -> list[Problem]:
+@dataclass(frozen=True)
+class Training:
+    """A training step to measure."""
+
+    network: Network
+    batch: int
+
+
+def chosen(request: Request) -> list[Problem | Training]:
     """The problems of the request, in the order in which they are measured."""
-    return [problem for problem in problems(request.suite, request.batches) if not request.ops or problem.op in request.ops]
+    layers = problems(request.suite, request.batches or BATCHES)
+    todo: list[Problem | Training] = [problem for problem in layers if not request.ops or problem.op in request.ops]
+    if "training" in SUITES[request.suite] and not request.ops:
+        todo += [Training(network, batch) for network in NETWORKS for batch in request.batches or TRAINING_BATCHES]
+    return todo
 
 
-def rows(request: Request, roofs: Any, todo: Sequence[Problem]) -> Iterator[Row]:
+def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training]) -> Iterator[Row]:
     """Measure one problem after the other."""
     kernels.set_exact(request.exact)
     try:
-        for problem in todo:
-            yield measure(problem, request, roofs)
+        for one in todo:
+            yield train(one, request) if isinstance(one, Training) else measure(one, request, roofs)
     finally:
         kernels.set_exact(False)
 
 
-def measure(problem: Problem, request: Request, roofs: Any) -> Row:
+def train(one: Training, request: Request) -> Row:
+    """The training steps of all contestants in turns. The error is how far the losses of the first step are apart."""
+    contestants = list(steps(one.network, one.batch, kernels.get_num_threads(), request.peers))
+    losses: dict[str, float] = {}
+    timings = in_turns(dict(contestants), request.seconds, losses.__setitem__)
+    return {"suite": "training", "layer": one.network.name, "op": STEP, "batch": one.batch, "rung": None,
+           **_times(timings), "images_per_second": {name: one.batch / timing.median for name, timing in timings.items()},
+           "loss_difference": max(abs(loss - losses[OURS]) for loss in losses.values())}
+
+
+def measure(problem: Problem, request: Request, roofs: Roofs) -> Row:
     """All contestants of one problem in turns, and how right they are."""
     given = arguments(problem)
     arrays, options = call_of(problem, given)
@@ -75,23 +104,17 @@ def measure(problem: Problem, request: Request, roofs: Any) -> Row:
     return row(problem, choice.name, timings, errors, roofs)
 
 
-def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[str, Error], roofs: Any) -> Row:
-    """What is kept of one problem. Times are medians in milliseconds; a ratio above 1 says that we are faster."""
-    mine = timings[OURS]
-    ratios = {name: ratio(timing, mine) for name, timing in timings.items() if name in PEERS}
-    layouts = {name: value for name, value in ratios.items() if name in TORCH}
-    gflops, moved = problem.flops / mine.median / 1e9, problem.traffic / mine.median / 1e9
+def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[str, Error], roofs: Roofs) -> Row:
+    """What is kept of one problem."""
+    seconds = timings[OURS].median
+    gflops, moved = problem.flops / seconds / 1e9, problem.traffic / seconds / 1e9
     return {
         "suite": problem.suite, "layer": problem.layer, "op": problem.op, "batch": problem.batch, "rung": rung,
         "shapes": {name: list(shape) for name, shape in problem.shapes.items()},
         "gflop": problem.flops / 1e9, "executed_gflop": {
             name: problem.executed(name.removeprefix(OURS).strip() or rung) / 1e9 for name in timings if name not in PEERS},
         "mbytes": problem.traffic / 1e6,
-        "ms": {name: timing.median * 1e3 for name, timing in timings.items()},
-        "first_ms": {name: timing.first * 1e3 for name, timing in timings.items()},
-        "turns": {name: len(timing.turns) for name, timing in timings.items()},
-        "ratios": ratios,
-        "ratio": min(layouts.values(), default=None),           # to PyTorch in the layout it is best in
+        **_times(timings),
         "gflops": gflops or None, "of_peak": gflops / roofs.gflops or None,
         "gbs": moved, "of_bandwidth": moved / roofs.bandwidth,
         "error_by_spread": {name: error.spread for name, error in errors.items()},
@@ -99,7 +122,19 @@ def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[st
     }
 
 
-def conditions(request: Request, roofs: Any) -> dict[str, Any]:
+def _times(timings: dict[str, Timing]) -> Row:
+    """Medians in milliseconds; a ratio above 1 says that we are faster."""
+    ratios = {name: ratio(timing, timings[OURS]) for name, timing in timings.items() if name in PEERS}
+    return {
+        "ms": {name: timing.median * 1e3 for name, timing in timings.items()},
+        "first_ms": {name: timing.first * 1e3 for name, timing in timings.items()},
+        "turns": {name: len(timing.turns) for name, timing in timings.items()},
+        "ratios": ratios,
+        "ratio": min((value for name, value in ratios.items() if name in TORCH), default=None),     # in its best layout
+    }
+
+
+def conditions(request: Request, roofs: Roofs) -> dict[str, Any]:
     """Where and how it was measured."""
     about = dict(doctor.processor())
     return {

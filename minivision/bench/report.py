@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..checkpoint import write_whole
@@ -20,25 +20,33 @@ GROUPS = {"conv2d": "conv2d", "linear": "linear"}
 
 def line(row: dict[str, Any]) -> str:
     """A row of the table, and below it one for each rung if they were measured."""
-    def ratio(value: float | None) -> str:
-        return "" if value is None else f"{value:.2f}"
-
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.0f} %"
-
-    ratios = row["ratios"]
-    text = [f"{row['layer']:<24}{row['batch']:>5}  {row['op']:<24}{row['rung']:<10}{row['ms'][OURS]:>9.3f}"
-            f"{ratio(row['ratio']):>9}{ratio(ratios.get('onnxruntime')):>7}{ratio(ratios.get('numpy')):>7}"
-            f"{'' if row['gflops'] is None else format(row['gflops'], '.1f'):>9}{share(row['of_peak']):>6}"
-            f"{row['gbs']:>7.1f}{share(row['of_bandwidth']):>6}"
-            f"{row['error_by_spread'][OURS]:>9.0e}{row['error_by_largest'][OURS]:>9.0e}"]
-    for name, ms in row["ms"].items():
+    text = [_line(f"{row['layer']:<24}{row['batch']:>5}  {row['op']:<24}{row['rung'] or '':<10}", row["ms"][OURS], row["ratio"],
+                  row["ratios"], row.get("gflops"), row.get("of_peak"), row.get("gbs"), row.get("of_bandwidth"),
+                  _errors(row, OURS))]
+    for name in row["ms"]:
         if name.startswith(OURS + " "):
-            rate = "" if row["gflops"] is None else f"{row['gflop'] / ms * 1e3:.1f}"
-            theirs = min((row["ms"][peer] for peer in TORCH if peer in row["ms"]), default=None)
-            text.append(f"{'':<55}{name.removeprefix(OURS + ' '):<10}{ms:>9.3f}{ratio(theirs and theirs / ms):>9}{'':>14}"
-                        f"{rate:>9}{'':>19}{row['error_by_spread'][name]:>9.0e}{row['error_by_largest'][name]:>9.0e}")
+            ms = row["ms"][name]
+            theirs = {peer: row["ms"][peer] / ms for peer in row["ratios"]}
+            text.append(_line(f"{'':<55}{name.removeprefix(OURS + ' '):<10}", ms,
+                              min((value for peer, value in theirs.items() if peer in TORCH), default=None), theirs,
+                              row["gflop"] / ms * 1e3 or None, None, None, None, _errors(row, name)))
     return "\n".join(text)
+
+
+def _line(begin: str, ms: float, torch: float | None, ratios: Mapping[str, float], gflops: float | None, peak: float | None,
+          gbs: float | None, memory: float | None, errors: str) -> str:
+    def cell(value: float | None, form: str, width: int) -> str:
+        return ("" if value is None else format(value, form)).rjust(width)
+
+    return (f"{begin}{ms:>9.3f}{cell(torch, '.2f', 9)}{cell(ratios.get('onnxruntime'), '.2f', 7)}"
+            f"{cell(ratios.get('numpy'), '.2f', 7)}{cell(gflops, '.1f', 9)}{cell(peak, '.0%', 6)}{cell(gbs, '.1f', 7)}"
+            f"{cell(memory, '.0%', 6)}{errors}").rstrip()
+
+
+def _errors(row: dict[str, Any], name: str) -> str:
+    if "loss_difference" in row:
+        return f"   losses differ by {row['loss_difference']:.0e}"
+    return f"{row['error_by_spread'][name]:>9.0e}{row['error_by_largest'][name]:>9.0e}"
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

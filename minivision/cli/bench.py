@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import number, whole
@@ -27,7 +28,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is measured")
     what.add_argument("--suite", choices=SUITES, default="lenet", help="which layers (lenet)")
-    what.add_argument("--batch", nargs="+", type=whole(1), metavar="N", help="images at a time (1 4 32)")
+    what.add_argument("--batch", nargs="+", type=whole(1), metavar="N", help="images at a time (1 4 32; training 1 64)")
     what.add_argument("--op", nargs="+", metavar="OP", help="only operations whose name has this in it, like forward")
     what.add_argument("--rungs", action="store_true", help="every rung of the ladder, not only the one that is chosen")
     what.add_argument("--exact", action="store_true", help="leave out what is less accurate than direct summation")
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--quick", action="store_true", help="batch 1 and a tenth of a second for each row")
     out = parser.add_argument_group("what is written")
     out.add_argument("--json", metavar="FILE", help="all numbers")
+    out.add_argument("--plot", metavar="DIR", help="pictures: the roofline, and with --rungs the ladders")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,6 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         report.save(arguments.json, about, rows)
         say(f"\nwritten to {arguments.json}")
+    if arguments.plot:
+        from ..bench.pictures import draw
+
+        for path in draw(Path(arguments.plot), about, rows):
+            say(f"drawn in {path}")
     return 0
 
 
@@ -91,7 +98,7 @@ def _request(arguments: argparse.Namespace) -> Request:
     from ..bench.bench import QUICK_SECONDS, Request
 
     return Request(
-        suite=arguments.suite, batches=arguments.batch or ([1] if arguments.quick else [1, 4, 32]),
+        suite=arguments.suite, batches=arguments.batch or ([1] if arguments.quick else []),
         ops=_ops(arguments.op or []), rungs=arguments.rungs, peers=arguments.peers, exact=arguments.exact,
         seconds=arguments.seconds or (QUICK_SECONDS if arguments.quick else 1.0))
 
