@@ -55,7 +55,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),
-        ("reference.pool", "cpu.pool_loops", "cpu.pool_parallel"),
+        ("reference.pool", "cpu.pool_loops", "cpu.pool_parallel", "cpu.pool_vectors"),
     ),
     "relu": (
         ("relu_forward", "relu_backward"),

@@ -69,6 +69,55 @@ def test_channel_sum(rung, dtype, shape, matrix, shift):
 
 
 @dtypes
+@pytest.mark.parametrize("options", [
+    ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 3), (2, 2), (1, 1), (1, 1)), ((3, 2), (1, 1), (1, 1), (1, 1)),
+    ((3, 3), (2, 2), (0, 0), (2, 3)), ((2, 3), (3, 3), (1, 0), (1, 1)), ((5, 4), (1, 2), (2, 2), (1, 1)),
+], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 40, 37), (3, 2, 12, 10), (1, 1, 21, 50), (40, 9, 15, 28)])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_pooling_of_rows_longer_and_shorter_than_vectors(dtype, shape, options, ceil_mode):
+    """The rung of plain loops has been held against the definition; here every rung is held against it, bit for bit."""
+    x = oracle.guarded(np.random.default_rng(0).choice([np.nan, -np.inf, 0.0, 1.0, 2.0], shape).astype(dtype), readonly=True)
+    loops = {op: next(r for r in mk.ladder(op) if r.name == "loops") for op in mk.ops() if "pool2d" in op}
+    y, index = loops["max_pool2d_forward"](x, *options, ceil_mode)
+    g = oracle.guarded(normal(y.shape, dtype))
+    dx = loops["max_pool2d_backward"](g, index, shape, *options)
+    for rung in oracle.rungs("max_pool2d_forward"):
+        for got in both_thread_counts(lambda rung=rung: rung(x, *options, ceil_mode)):
+            np.testing.assert_array_equal(got[0], y)
+            np.testing.assert_array_equal(got[1], index)
+    for rung in oracle.rungs("max_pool2d_backward"):
+        for got in both_thread_counts(lambda rung=rung: rung(g, index, shape, *options)):
+            np.testing.assert_array_equal(got, dx)
+    if options[3] == (1, 1):
+        x = oracle.guarded(normal(shape, dtype))
+        arguments = *options[:3], ceil_mode, False, None
+        for op, *args in ("avg_pool2d_forward", x), ("avg_pool2d_backward", g, shape):
+            expected = loops[op](*args, *arguments)
+            for rung in oracle.rungs(op):
+                for got in both_thread_counts(lambda rung=rung, args=args: rung(*args, *arguments)):
+                    oracle.assert_close(got, expected, np.full(expected.shape, 4.0), dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(2, 3, 7, 7), (40, 9, 12, 16), (1, 2, 30, 30)])
+def test_average_over_whole_images_and_tiles(dtype, shape):
+    size = shape[2:]
+    for window in (size, (2, 2), (3, 2), (2, 4)):
+        output = size[0] // window[0], size[1] // window[1]
+        x = normal(shape, dtype)[:, :, :output[0] * window[0], :output[1] * window[1]].copy()
+        tiles = x.reshape(*shape[:2], output[0], window[0], output[1], window[1])
+        options = window, window, (0, 0), False, True, None
+        for rung in oracle.rungs("avg_pool2d_forward"):
+            y = rung(oracle.guarded(x, readonly=True), *options)
+            oracle.assert_close(y, tiles.astype(float).mean((3, 5)), np.full(y.shape, 4.0), dtype)
+        for rung in oracle.rungs("avg_pool2d_backward"):
+            dx = rung(oracle.guarded(y, readonly=True), x.shape, *options)
+            expected = np.repeat(np.repeat(y.astype(float), window[0], 2), window[1], 3) / (window[0] * window[1])
+            oracle.assert_close(dx, expected, np.full(dx.shape, 4.0), dtype)
+
+
+@dtypes
 @pytest.mark.parametrize("past", [False, True])
 def test_results_that_pass_the_caches_by(monkeypatch, dtype, past):
     """Whichever way numbers are written, they are the same, up to the last one."""

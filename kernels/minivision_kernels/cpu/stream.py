@@ -13,14 +13,17 @@ within a piece whose borders depend on the shape alone; so the bits are the same
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.extending import models, register_model
 
 from minivision_kernels.cpu import simd
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.simd import INT32, Vector, Writer, add, int_, lanes, load, none, word
+from minivision_kernels.cpu.simd import INT, INT32, Vector, Writer, add, int_, lanes, load, none, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
@@ -115,6 +118,97 @@ def total(typing, a, vector):
         return Writer(context, builder, signature.args[0]).total(args[1])
 
     return a.dtype(a, vector), write
+
+
+@word
+def load_second(typing, a, at):
+    """Every second number of a: a[at], a[at + 2], ...; nothing is read beyond the last one."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        pointer = w.pointer(signature.args[0], args[0], args[1])
+        first, second = w.load(pointer), w.load(w.beyond(pointer, w.lanes - 1))
+        order = [*range(0, w.lanes, 2), *range(w.lanes + 1, 2 * w.lanes, 2)]
+        return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, w.lanes), order))
+
+    return Vector(a.dtype)(a, int_), write
+
+
+@word
+def put_woven(typing, a, at, even, odd):
+    """Write two vectors to a, from ``at`` on, their numbers in turns: even, odd, even, odd, ..."""
+    def write(context, builder, signature, args):
+        a, at, even, odd = args
+        w = Writer(context, builder, signature.args[0])
+        pointer = w.pointer(signature.args[0], a, at)
+        for part in range(2):
+            order = [x for i in range(part * w.lanes // 2, (part + 1) * w.lanes // 2) for x in (i, w.lanes + i)]
+            woven = builder.shuffle_vector(even, odd, ir.Constant(ir.VectorType(INT32, w.lanes), order))
+            w.store(woven, w.beyond(pointer, part * w.lanes))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, even, odd), write
+
+
+class Places(types.Type):
+    """As many int32 places as a vector has lanes."""
+
+    def __init__(self, count: int):
+        self.count = count
+        super().__init__(name=f"placesx{count}")
+
+
+@register_model(Places)
+class _PlacesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, places: Places):
+        super().__init__(manager, places, ir.VectorType(INT32, places.count))
+
+
+@word
+def places(typing, a, first, step):
+    """The places first, first + step, first + 2 step, ..., as many as a vector of a has lanes."""
+    kind = Places(Vector(a.dtype).lanes)
+
+    def write(context, builder, signature, args):
+        _, first, step = args
+        w = Writer(context, builder, signature.args[0])
+        vector = ir.VectorType(INT32, w.lanes)
+        first, step = (w.spread(builder.trunc(x, INT32), vector) for x in (first, step))
+        return builder.add(first, builder.mul(step, ir.Constant(vector, list(range(w.lanes)))))
+
+    return kind(a, int_, int_), write
+
+
+@word
+def put_first(typing, a, at, vector, count):
+    """Write the first ``count`` lanes of a vector, or of places, to a, from ``at`` on."""
+    def write(context, builder, signature, args):
+        a, at, vector, count = args
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, a).data, [at])
+        size = vector.type.count
+        with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(INT, size)), likely=True) as (all_, some):
+            with all_:
+                builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
+            with some:
+                for k in range(size - 1):
+                    with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), count)):
+                        lane = builder.extract_element(vector, ir.Constant(INT32, k))
+                        builder.store(lane, builder.gep(pointer, [ir.Constant(INT, k)]))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, vector, int_), write
+
+
+@word
+def better(typing, best, where, x, here):
+    """The larger of best and x in each lane, and its place; at a tie best stays, and NaN is larger than everything."""
+    kind = types.Tuple((best, where))
+
+    def write(context, builder, signature, args):
+        best, where, x, here = args
+        wins = builder.or_(builder.fcmp_ordered(">", x, best), builder.fcmp_unordered("uno", x, x))
+        return context.make_tuple(builder, kind, (builder.select(wins, x, best), builder.select(wins, here, where)))
+
+    return kind(best, where, x, here), write
 
 
 @word

@@ -1,0 +1,256 @@
+"""Pooling and its gradients in vectors: the lanes hold neighbouring outputs of one row.
+
+Networks pool with stride 2, sometimes 1. With stride 1 the pixels that one tap of neighbouring windows sees lie side by
+side; with stride 2 they are every second one, which two loads and a shuffle bring together (``load_second``). So a window
+is a handful of instructions for 4, 8 or 16 outputs at a time, and no lane branches. Windows that reach over an edge, and
+other strides, are done one by one.
+
+The gradient of max pooling stays a loop over the outputs. Letting each pixel ask the windows around it whether it was
+their maximum, in vectors, was tried: as fast on large planes, where memory is the limit, and half as fast on small ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.simd import add, entry, lanes, load, none, vectors
+from minivision_kernels.cpu.stream import better, div, load_second, places, put_first, put_woven, run_sum, spread
+from minivision_kernels.cpu.windows import spread_plane, window_divisor
+from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
+from minivision_kernels.shapes import Pair, pool_output_size
+
+
+@rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
+def max_pool2d_forward(
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Comparisons of vectors: the best values and their places are two registers, and each tap is two selections.
+
+    In the rung below every comparison is a branch that the processor cannot foresee, since images are noisy: a wrong guess
+    costs as much as a dozen outputs here.
+    """
+    N, C, H, W = x.shape
+    shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
+    y, index = empty(shape, x.dtype), empty(shape, np.int32)
+    _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation,
+                 work=y.size * kernel_size[0] * kernel_size[1])
+    return y, index
+
+
+@rung("max_pool2d_backward", name="vectors", device="cpu", accepts=vectors)
+def max_pool2d_backward(
+    g: np.ndarray, index: np.ndarray, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair,
+    dilation: Pair,
+) -> np.ndarray:
+    """The index is used as it is. The rung below divides each place into row and column, which costs more than all the rest.
+
+    A plane is cleared just before its gradients are added, and so is still in the first cache then.
+    """
+    dx = empty(shape, g.dtype)
+    _max_backward(contiguous(g), contiguous(index), dx, work=g.size + dx.size)
+    return dx
+
+
+@rung("avg_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
+def avg_pool2d_forward(
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool,
+    divisor: int | None,
+) -> np.ndarray:
+    """Sums of vectors. A window as large as the image, at the end of many networks, is one long sum."""
+    N, C, H, W = x.shape
+    y = empty((N, C, *pool_output_size((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)), x.dtype)
+    _avg_forward(contiguous(x), y, *kernel_size, *stride, *padding, count_include_pad, divisor or 0,
+                 work=y.size * kernel_size[0] * kernel_size[1])
+    return y
+
+
+@rung("avg_pool2d_backward", name="vectors", device="cpu", accepts=vectors)
+def avg_pool2d_backward(
+    g: np.ndarray, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
+    count_include_pad: bool, divisor: int | None,
+) -> np.ndarray:
+    """Windows that tile the image fill their rows with vectors; those that overlap are spread as in the rung below."""
+    dx = empty(shape, g.dtype)
+    _avg_backward(contiguous(g), dx, *kernel_size, *stride, *padding, count_include_pad, divisor or 0,
+                  work=g.size * kernel_size[0] * kernel_size[1])
+    return dx
+
+
+@compiled(parallel=True)
+def _max_forward(
+    x: In4, y: Out4, index: Int32Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
+    dilation_h: int, dilation_w: int,
+):
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2:]
+    pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
+    first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
+    for row in prange(N * C * OH):
+        top = row % OH * stride_h - pad_h
+        max_row(pixels, row // OH * H * W, best, where, row * OW, H, W, OW, top, KH, KW, stride_w, pad_w, dilation_h,
+                dilation_w, first, end)
+
+
+@helper
+def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, dilation_h, dilation_w, first, end):
+    """One row of outputs, from ``to`` on, of the plane of pixels from ``start`` on; its windows begin at row ``top``."""
+    top_tap, bottom_tap = seen(top, KH, dilation_h, H)
+    step = lanes(pixels)
+    behind = start + (top + (bottom_tap - 1) * dilation_h) * W + (KW - 1) * dilation_w - pad + 2 * step
+    ow = 0
+    while ow < OW:
+        if first <= ow < end and top_tap < bottom_tap and (end - first >= step or behind + ow * stride <= pixels.size):
+            ow, count = last_vector(ow, first, end, step)
+            left = ow * stride - pad
+            place = (top + top_tap * dilation_h) * W + left
+            value, at = taps(pixels, start + place, stride), places(pixels, place, stride)
+            for i in range(top_tap, bottom_tap):
+                for j in range(KW):
+                    place = (top + i * dilation_h) * W + left + j * dilation_w
+                    value, at = better(value, at, taps(pixels, start + place, stride), places(pixels, place, stride))
+            put_first(best, to + ow, value, count)
+            put_first(where, to + ow, at, count)
+            ow += count
+        else:
+            left = ow * stride - pad
+            left_tap, right_tap = seen(left, KW, dilation_w, W)
+            highest, winner = pixels.dtype.type(-math.inf), -1
+            for i in range(top_tap, bottom_tap):
+                for j in range(left_tap, right_tap):
+                    place = (top + i * dilation_h) * W + left + j * dilation_w
+                    number = entry(pixels, start + place)
+                    wins = (number > highest) | (number != number) | (winner < 0)
+                    highest, winner = number if wins else highest, place if wins else winner
+            best[to + ow], where[to + ow] = highest, winner
+            ow += 1
+
+
+@compiled(parallel=True)
+def _max_backward(g: In4, index: Int32In4, dx: Out4):
+    N, C, H, W = dx.shape
+    upstream, where, pixels = g.reshape(g.size), index.reshape(index.size), dx.reshape(dx.size)
+    outputs = g.shape[2] * g.shape[3]
+    for plane in prange(N * C):
+        own = pixels[plane * H * W:(plane + 1) * H * W]
+        own[:] = 0
+        for i in range(plane * outputs, (plane + 1) * outputs):
+            if 0 <= where[i] < H * W:
+                own[where[i]] += upstream[i]
+
+
+@compiled(parallel=True)
+def _avg_forward(
+    x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
+    divisor: int,
+):
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2:]
+    pixels, means = x.reshape(x.size), y.reshape(y.size)
+    first, end = inside(W, OW, KW, stride_w, pad_w, 1)
+    for row in prange(N * C * OH):
+        top, start = row % OH * stride_h - pad_h, row // OH * H * W
+        if KH == H and KW == W and top == 0 and pad_w == 0:
+            count = window_divisor(0, 0, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor)
+            means[row * OW] = run_sum(pixels, start, start + H * W) / pixels.dtype.type(count)
+        else:
+            mean_row(pixels, start, means, row * OW, H, W, OW, top, KH, KW, stride_w, pad_h, pad_w, count_include_pad, divisor,
+                     first, end)
+
+
+@helper
+def mean_row(pixels, start, means, to, H, W, OW, top, KH, KW, stride, pad_h, pad_w, count_include_pad, divisor, first, end):
+    """As ``max_row``, with means."""
+    top_tap, bottom_tap = seen(top, KH, 1, H)
+    step = lanes(pixels)
+    behind = start + (top + bottom_tap - 1) * W + KW - 1 - pad_w + 2 * step
+    ow = 0
+    while ow < OW:
+        whole = first <= ow < end and (end - first >= step or behind + ow * stride <= pixels.size)
+        ow, count = last_vector(ow, first, end, step) if whole else (ow, 1)
+        left = ow * stride - pad_w
+        divided = pixels.dtype.type(window_divisor(top, left, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor))
+        if whole:
+            sums = none(pixels)
+            for i in range(top_tap, bottom_tap):
+                for j in range(KW):
+                    sums = add(sums, taps(pixels, start + (top + i) * W + left + j, stride))
+            put_first(means, to + ow, div(sums, spread(pixels, divided)), count)
+        else:
+            left_tap, right_tap = seen(left, KW, 1, W)
+            sum_ = pixels.dtype.type(0)
+            for i in range(top_tap, bottom_tap):
+                for j in range(left_tap, right_tap):
+                    sum_ += entry(pixels, start + (top + i) * W + left + j)
+            means[to + ow] = sum_ / divided
+        ow += count
+
+
+@compiled(parallel=True)
+def _avg_backward(
+    g: In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
+    divisor: int,
+):
+    N, C, H, W = dx.shape
+    OH, OW = g.shape[2:]
+    upstream, pixels = g.reshape(g.size), dx.reshape(dx.size)
+    tiles = stride_h == KH and stride_w == KW and H == OH * KH and W == OW * KW and pad_h == 0 and pad_w == 0
+    count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
+    for plane in prange(N * C):
+        if tiles:
+            for h in range(H):
+                fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count)
+        else:
+            spread_plane(g[plane // C, plane % C], dx[plane // C, plane % C], KH, KW, stride_h, stride_w, pad_h, pad_w,
+                         count_include_pad, divisor)
+
+
+@helper
+def fill_row(upstream, start, pixels, to, OW, KW, count):
+    """One row of pixels, KW for each of the OW outputs from ``start`` on."""
+    step, ow = lanes(pixels), 0
+    while KW == 2 and ow + step <= OW:
+        share = div(load(upstream, start + ow), spread(pixels, count))
+        put_woven(pixels, to + 2 * ow, share, share)
+        ow += step
+    while ow < OW:
+        pixels[to + ow * KW:to + (ow + 1) * KW] = upstream[start + ow] / count
+        ow += 1
+
+
+# ---------------------------------------------------------------------------------------------- who sees whom
+
+
+@helper
+def last_vector(ow, first, end, step):
+    """Where the vector of outputs that should begin at ``ow`` does begin, and how many of its lanes are wanted.
+
+    The last one of a row overlaps the one before it. In a row that is shorter than a vector, lanes are left over: they see
+    pixels of the rows below or of the next plane, if there is anything behind the row in memory, and are not stored.
+    """
+    ow = max(first, min(ow, end - step))
+    return ow, min(step, end - ow)
+
+
+@helper
+def taps(pixels, at, stride):
+    """What one tap of as many neighbouring windows as there are lanes sees; the stride is 1 or 2."""
+    return load(pixels, at) if stride == 1 else load_second(pixels, at)
+
+
+@helper
+def seen(start, count, dilation, size):
+    """The taps, from the first to behind the last, at which a window that begins at ``start`` sees pixels."""
+    first = (max(0, -start) + dilation - 1) // dilation
+    return first, max(first, min(count, (size - start + dilation - 1) // dilation))
+
+
+@helper
+def inside(W, OW, KW, stride, pad, dilation):
+    """The outputs, from the first to behind the last, for which vectors are made: all taps see pixels, one or two apart."""
+    first = (pad + stride - 1) // stride
+    end = min(OW, (W - 1 - (KW - 1) * dilation + pad) // stride + 1)
+    return first, end if stride <= 2 else first
