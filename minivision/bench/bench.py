@@ -11,12 +11,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import minivision_kernels as kernels
+from minivision_kernels import tuned
 
 from .. import doctor
 from .measure import Timing, in_turns, ratio
 from .peers import OURS, PEERS, TORCH, ours, usable_rungs
 from .peers import peers as peers_of
-from .problems import Error, Reference, arguments, call_of
+from .problems import Error, Reference, arguments, call_of, exactness
 from .suites import SUITES, Problem, problems
 from .training import BATCHES as TRAINING_BATCHES
 from .training import NETWORKS, Network, steps
@@ -65,12 +66,9 @@ def chosen(request: Request) -> list[Problem | Training]:
 
 def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training]) -> Iterator[Row]:
     """Measure one problem after the other."""
-    kernels.set_exact(request.exact)
-    try:
+    with exactness(request.exact):
         for one in todo:
             yield train(one, request) if isinstance(one, Training) else measure(one, request, roofs)
-    finally:
-        kernels.set_exact(False)
 
 
 def train(one: Training, request: Request) -> Row:
@@ -135,7 +133,9 @@ def _times(timings: dict[str, Timing]) -> Row:
 
 
 def conditions(request: Request, roofs: Roofs) -> dict[str, Any]:
-    """Where and how it was measured."""
+    """Where and how it was measured; ``tuned`` is the number of calls whose rung was chosen by `--tune`."""
+    from minivision_kernels.cpu.cache import source_hash
+
     about = dict(doctor.processor())
     return {
         "machine": about["name"], "features": about["features"], "cores": about["cores"], "system": platform.platform(),
@@ -143,7 +143,7 @@ def conditions(request: Request, roofs: Roofs) -> dict[str, Any]:
         "exact": request.exact, "keep_memory": keeps_memory(), "seconds": request.seconds,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in (
             "minivision", "numpy", "numba", "llvmlite", "torch", "onnxruntime")}},
-        "kernels": _sources(),
+        "kernels": source_hash(), "tuned": len(tuned.load()),
         "roofs": {"gflops": roofs.gflops, "copy_gbs": roofs.copy, "triad_gbs": roofs.triad},
     }
 
@@ -158,11 +158,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _sources() -> str:
-    from minivision_kernels.cpu.cache import source_hash
-
-    return source_hash()
-
-

@@ -7,11 +7,14 @@ computed: an image or two, a few filters and channels, each of its numbers with 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivision_kernels import Rung, ladder, run
+from minivision_kernels import Rung, ladder, run, set_exact
 
 from .suites import Problem
 
@@ -47,6 +50,16 @@ def arguments(problem: Problem) -> dict[str, Any]:
 def call_of(problem: Problem, given: dict[str, Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The arrays by position and the rest by name, as the ladder takes them."""
     return [given[name] for name in problem.shapes], {k: v for k, v in given.items() if k not in problem.shapes}
+
+
+@contextmanager
+def exactness(on: bool) -> Iterator[None]:
+    """The exact switch of the ladder for a block; afterwards it is as the environment says."""
+    set_exact(on)
+    try:
+        yield
+    finally:
+        set_exact(os.environ.get("MINIVISION_EXACT") == "1")
 
 
 def own(given: dict[str, Any]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def conditions_line(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
     roofs = about["roofs"]
     how = [", Winograd left out"] * about["exact"] + [", malloc keeps memory"] * about["keep_memory"]
+    how += [f", {about['tuned']} choices tuned"] * bool(about["tuned"])
     return (f"{about['machine']} ({about['features']}), {about['threads']} threads, float32{''.join(how)}. {versions}. "
             f"{about['date']}. Roofs: {roofs['gflops']:.0f} GFLOP/s, copy {roofs['copy_gbs']:.1f} GB/s, "
             f"triad {roofs['triad_gbs']:.1f} GB/s.")

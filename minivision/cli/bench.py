@@ -6,6 +6,7 @@ Contestants take turns on the same arrays, in one run. Peers that are not instal
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -22,7 +23,8 @@ HELP = "measure the kernels beside other libraries and the machine's limits"
 EXAMPLE = """examples:
   minivision bench --suite lenet --batch 64
   minivision bench --suite resnet --batch 1 4 --op forward --json resnet.json
-  minivision bench --suite vgg --rungs --plot pictures"""
+  minivision bench --suite vgg --rungs --plot pictures
+  minivision bench --suite resnet --batch 1 --tune"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seconds", type=number(above=0), metavar="S", help="about this long for each row (1)")
     how.add_argument("--quick", action="store_true", help="batch 1 and a tenth of a second for each row")
     out = parser.add_argument_group("what is written")
+    out.add_argument("--tune", action="store_true", help="find the fastest rung for each layer on this machine, and remember "
+                     "it: from then on it is chosen")
     out.add_argument("--json", metavar="FILE", help="all numbers")
     out.add_argument("--plot", metavar="DIR", help="pictures: the roofline, and with --rungs the ladders")
 
@@ -49,6 +53,26 @@ def run(arguments: argparse.Namespace) -> int:
         # These are read when a process starts.
         return subprocess.call([sys.executable, "-m", "minivision.cli", *arguments.words], env={**os.environ, **needed})
 
+    _check(arguments)
+    return _tune(arguments) if arguments.tune else _measure(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse now what would fail after minutes of measuring."""
+    if arguments.tune:
+        other = [f"--{name}" for name in ("rungs", "exact", "json", "plot") if getattr(arguments, name)]
+        if other:
+            raise ValueError(f"{other[0]} cannot be chosen with --tune, which writes a table of its own")
+    if arguments.json and Path(arguments.json).is_dir():
+        raise ValueError(f"--json: {arguments.json} is a folder, expected the name of a file to write")
+    if arguments.plot:
+        if Path(arguments.plot).exists() and not Path(arguments.plot).is_dir():
+            raise ValueError(f"--plot: {arguments.plot} is not a folder")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError("--plot: matplotlib is not installed; pip install 'minivision[plot]' brings it")
+
+
+def _measure(arguments: argparse.Namespace) -> int:
     from ..bench import bench, report
     from ..bench.peers import missing
     from ..bench.roofs import measure_roofs
@@ -57,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     todo = bench.chosen(request)
     if not todo:
-        raise ValueError(f"suite {request.suite} has no such operation: {', '.join(request.ops)}")
+        raise ValueError(f"suite {request.suite} has none of the operations {', '.join(request.ops)}")
     if request.peers:
         for absence in missing():
             say(absence)
@@ -83,6 +107,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _tune(arguments: argparse.Namespace) -> int:
+    from ..bench import bench, tune
+    from ..bench.suites import Problem
+    from .output import progress, say
+
+    request = _request(arguments)
+    todo = [problem for problem in bench.chosen(request) if isinstance(problem, Problem)]
+    if not todo:
+        raise ValueError(f"--tune: suite {request.suite} has no operation to choose a rung for")
+    say(f"{'layer':<24}{'batch':>5}  {'operation':<24}{'by rule':<12}{'fastest':<12}{'exact':<12}{'gain':>6}")
+    found = []
+    with progress(len(todo), "tuning", "layer") as bar:
+        for problem in todo:
+            one = tune.fastest(problem, request.seconds)
+            found.append(one)
+            say(f"{problem.layer:<24}{problem.batch:>5}  {problem.op:<24}{one.rule:<12}{one.any:<12}{one.exact:<12}"
+                f"{one.gain:>6.2f}")
+            bar.update()
+    path = tune.save(found)
+    changed = sum(one.any != one.rule for one in found)
+    say(f"\n{changed} of {len(found)} choices differ from the rule's. They hold on this machine until the kernels change: "
+        f"{path}\nMINIVISION_TUNED=0 leaves them out.")
+    return 0
+
+
 def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     """Variables that must be set before NumPy, numba and malloc start."""
     from ..bench.bench import KEEP_MEMORY, REST
@@ -99,7 +148,8 @@ def _request(arguments: argparse.Namespace) -> Request:
 
     return Request(
         suite=arguments.suite, batches=arguments.batch or ([1] if arguments.quick else []),
-        ops=_ops(arguments.op or []), rungs=arguments.rungs, peers=arguments.peers, exact=arguments.exact,
+        ops=_ops(arguments.op or []), rungs=arguments.rungs, peers=arguments.peers,
+        exact=arguments.exact or os.environ.get("MINIVISION_EXACT") == "1",
         seconds=arguments.seconds or (QUICK_SECONDS if arguments.quick else 1.0))
 
 
