@@ -71,6 +71,8 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SERIAL_BELOW = 30_000           # a parallel region costs a few microseconds: about this much work
 OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
 
+watchers: list[Callable[[Kernel, bool], None]] = []     # told of each form that was made, and whether it is parallel
+
 _compiling = threading.RLock()
 
 
@@ -127,7 +129,7 @@ class Kernel:
         """Run on arrays and scalars, all positional; in parallel if that is allowed and ``work`` is worth it."""
         share = self.parallel and work >= SERIAL_BELOW and not threads.serial_only
         dtype = args[self._typed_by].dtype
-        form = self.forms[share].get(dtype) or self._form(dtype, share)
+        form = self.forms[share].get(dtype) or self.form(dtype, share)
         try:
             if share:
                 with threads.region():
@@ -137,11 +139,13 @@ class Kernel:
         except TypeError as error:
             raise TypeError(self._explain(args, dtype)) from error
 
-    def _form(self, dtype: np.dtype, parallel: bool) -> Any:
-        """Compile for one float type, or load that from the disk."""
+    def form(self, dtype: np.dtype, parallel: bool) -> Any:
+        """The compiled form for one float type: as it is, loaded from the disk, or compiled now."""
         with _compiling:
             if dtype not in self.forms[parallel]:
                 self.forms[parallel][dtype] = self._compile(dtype, parallel)
+                for tell in watchers:
+                    tell(self, parallel)
             return self.forms[parallel][dtype]
 
     def _compile(self, dtype: np.dtype, parallel: bool) -> Any:
