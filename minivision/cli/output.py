@@ -8,8 +8,8 @@ from typing import Any
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
-def progress(total: int, what: str, unit: str, initial: int = 0) -> Any:
-    """A tqdm bar on stderr that is gone when it is done, and that a file or a pipe never sees."""
+def progress(total: int | None, what: str, unit: str, initial: int = 0) -> Any:
+    """A tqdm bar on stderr that is gone when it is done, and that a file or a pipe never sees. It may learn its total later."""
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, unit=f" {unit}s", initial=initial, leave=False, dynamic_ncols=True,
