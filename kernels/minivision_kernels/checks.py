@@ -134,6 +134,20 @@ def channel_sum(g: Any) -> None:
     _per_channel("g", g)
 
 
+def batch_norm_forward(x: Any, weight: Any, bias: Any, eps: float) -> None:
+    _alike("f", x=x, weight=weight, bias=bias)
+    _per_channel("x", x, weight=weight, bias=bias)
+    _numbers(eps=eps)
+
+
+def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, eps: float) -> None:
+    _alike("f", g=g, x=x, weight=weight, mean=mean, var=var)
+    if g.shape != x.shape:
+        raise ValueError(f"g has shape {g.shape} and x {x.shape}; expected the same shape")
+    _per_channel("x", x, weight=weight, mean=mean, var=var)
+    _numbers(eps=eps)
+
+
 def linear_forward(x: Any, w: Any) -> None:
     _alike(x=x, w=w)
     _product(x, w, "inputs", x=("N", "I"), w=("O", "I"))
@@ -172,11 +186,22 @@ def sgd_update(
     _array("grad", grad, param)
     if velocity is not None:
         _array("velocity", velocity, param)
-    numbers = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name} is {value!r}; expected a number")
+    _numbers(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay)
     _truth(nesterov=nesterov, first=first)
+
+
+def adam_update(
+    param: Any, grad: Any, m: Any, v: Any, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float,
+    step: int,
+) -> None:
+    _alike("f", param=param)
+    for name, array in (("grad", grad), ("m", m), ("v", v)):
+        _array(name, array, param)
+    _numbers(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+    if not _is_whole(step):
+        raise TypeError(f"step is {step!r}; expected a whole number")
+    if step < 1:
+        raise ValueError(f"step is {step}; expected at least 1")
 
 
 # ------------------------------------------------------------------------------------------ what several have in common
@@ -240,6 +265,12 @@ def _pair(name: str, value: Any, least: int) -> None:
         raise TypeError(f"{name} is {value!r}; expected a tuple of two whole numbers, (vertical, horizontal)")
     if min(value) < least:
         raise ValueError(f"{name} is {value}; expected at least {least} along both axes")
+
+
+def _numbers(**values: Any) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r}; expected a number")
 
 
 def _truth(**values: Any) -> None:

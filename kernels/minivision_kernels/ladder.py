@@ -45,13 +45,13 @@ __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", 
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit", "cpu.conv_depthwise",
-         "cpu.conv_winograd"),
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit",
+         "cpu.conv_depthwise", "cpu.conv_winograd"),
     ),
     "conv weight": (
         ("conv2d_weight",),
-        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_depthwise",
-         "cpu.conv_winograd"),
+        ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit",
+         "cpu.conv_depthwise", "cpu.conv_winograd"),
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),
@@ -69,6 +69,10 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("bias_add", "channel_sum"),
         ("reference.channels", "cpu.channels_vectors"),
     ),
+    "batch_norm": (
+        ("batch_norm_forward", "batch_norm_backward"),
+        ("reference.batch_norm", "cpu.batch_norm_loops", "cpu.batch_norm_vectors"),
+    ),
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
         ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear", "cpu.linear_tiles", "cpu.linear_packed"),
@@ -79,7 +83,11 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "sgd": (
         ("sgd_update",),
-        ("cpu.sgd_loops", "reference.sgd", "cpu.sgd_parallel"),
+        ("cpu.sgd_loops", "reference.sgd", "cpu.sgd_parallel", "cpu.sgd_vectors"),
+    ),
+    "adam": (
+        ("adam_update",),
+        ("reference.adam", "cpu.adam_vectors"),
     ),
 }
 FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}

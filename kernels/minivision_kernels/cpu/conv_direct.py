@@ -32,6 +32,7 @@ from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_ph
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.planes import in_order
 from minivision_kernels.cpu.simd import (
+    MANY,
     OUTER_ROWS,
     TALL_COLUMNS,
     TALL_ROWS,
@@ -69,7 +70,7 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     width = panel_width(array, filters)
     mine = -(-filters // width) * width / L * (K + 21)
     other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (1.06 * K + 8)
-    return stride != (1, 1) or mine < other
+    return stride != (1, 1) or mine * (1.25 if filters <= L and not MANY else 1) < other
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -80,7 +81,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return _better_than_tile(g, w.shape[1], len(w) // groups, w.shape[2] * w.shape[3], shape[3], stride)
+    return _better_than_tile(g, w.shape[1], len(w) // groups, w.shape[2] * w.shape[3], shape[3] // stride[1], (1, 1))
 
 
 @rung("conv2d_forward", name="direct", device="cpu", accepts=vectors, worth=_forward_worth)

@@ -13,6 +13,9 @@ vector of a panel holds depends on where its outputs lie:
     neighbours in a line, stride 2      every second number of two vectors
     anything else                       number by number
 
+The gradient to the filters is the product of that matrix with g, a sum over all outputs. There the taps are the rows, four
+or eight of them are packed at a time, and the filters are the columns, for which g is turned over.
+
 If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). Every phase of the
 gradient to the image is such a product too.
 """
@@ -28,13 +31,56 @@ from minivision_kernels.cpu.bands import Taps, copy_band, input_phases, window, 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
-from minivision_kernels.cpu.simd import entry, every_second, lanes, lanes_of, load, put, vectors
+from minivision_kernels.cpu.simd import (
+    entries,
+    entry,
+    every_second,
+    interleave,
+    joined,
+    lanes,
+    lanes_of,
+    load,
+    load_at,
+    put,
+    second_at,
+    turn,
+    vectors,
+)
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
+TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
 
-@rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors)
+
+def _worth(array: np.ndarray, rows: int, across: int, terms: int, stride: Pair) -> bool:
+    """Whether packing promises to pay. All in multiply-adds of vectors for each term and COLUMNS vectors of outputs.
+
+    A vector costs about six to be packed. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
+    loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
+    """
+    if not rows * across:
+        return True
+    L = lanes_of(array)
+    filled = -(-rows // ROWS) * ROWS
+    packed = COLUMNS * (filled + 6)
+    unpacked = 1.15 * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
+    turned = 1.2 * COLUMNS * L * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
+    return packed < min(unpacked, turned)
+
+
+def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+                   groups: int = 1) -> bool:
+    across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)[1]
+    return _worth(x, len(w) // groups, across, w[:1].size, stride)
+
+
+def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                 dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    return _worth(g, w.shape[1], shape[3] // stride[1], w.size // (groups * max(1, w.shape[1])), (1, 1))
+
+
+@rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -46,7 +92,7 @@ def conv2d_forward(
     return y
 
 
-@rung("conv2d_input", name="implicit", device="cpu", accepts=vectors)
+@rung("conv2d_input", name="implicit", device="cpu", accepts=vectors, worth=_input_worth)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
@@ -60,6 +106,35 @@ def conv2d_input(
         if phase.taps:
             sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
     return dx
+
+
+def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    """With many taps and filters, where ``conv_direct.py`` finds its pixels one by one: every second, or in short lines.
+
+    Sums of a few taps or filters do not fill panels, and are too few to be shared between threads.
+    """
+    many = shape[0] // groups >= 4 * COLUMNS * lanes_of(x) and shape[1] * shape[2] * shape[3] >= 64
+    return many and (stride[1] == 2 or (stride[1] == 1 and g.shape[3] < 2 * lanes_of(x)))
+
+
+@rung("conv2d_weight", name="implicit", device="cpu", accepts=vectors, worth=_weight_worth)
+def conv2d_weight(
+    x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """Taps times filters, a sum over the outputs of all images, whose packed pieces stay near."""
+    N, C, H, W = x.shape
+    F, channels, KH, KW = shape
+    OH, OW = g.shape[2:]
+    dw = empty(shape, x.dtype)
+    if not N * OH * OW * F * channels * KH * KW:
+        dw.fill(0)
+        return dw
+    taps = window((KH, KW), padding, dilation)
+    how = weight_plan(N, (H, W), channels, OH, OW, stride, taps, F // groups, groups, x.itemsize, lanes_of(x), workers())
+    _correlate(contiguous(x).reshape(-1), N, C, H, W, *padding, *how, *stride, contiguous(g).reshape(-1), F, OH, OW, KH * KW,
+               groups, dw.reshape(-1), workers(), work=g.size * channels * KH * KW)
+    return dw
 
 
 class Plan(NamedTuple):
@@ -80,21 +155,45 @@ def plan(
     images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, groups: int, itemsize: int,
     lanes: int, workers: int,
 ) -> Plan:
+    """For sums over taps: the columns of the product are outputs."""
     each = len(taps.down) * len(taps.right)
     stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
     blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers)
+    in_place, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
+    return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
+                _place(taps, stretch // each, height, width))
+
+
+@functools.lru_cache(maxsize=4096)
+def weight_plan(
+    images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, filters: int, groups: int,
+    itemsize: int, lanes: int, workers: int,
+) -> Plan:
+    """For sums over outputs: the columns of the product are filters."""
+    stretch, panels = stretches(images * OH * OW), -(-filters // (COLUMNS * lanes))
+    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, channels * len(taps.down) * len(taps.right), groups,
+                             workers)
+    in_place, height, width = _seen(size, OH, OW, stride, taps, stretch)
+    return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
+                _place(taps, ROWS, height, width))
+
+
+def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
+    """Whether all windows lie inside the image; the height and width of it, or else of what so many outputs see of one."""
     reach_h, reach_w = max(taps.down), max(taps.right)
-    in_place = taps.top <= 0 and taps.left <= 0 and (OH - 1) * stride[0] + reach_h - taps.top < size[0] and (
-        (OW - 1) * stride[1] + reach_w - taps.left < size[1])
-    height, width = size
-    if not in_place:
-        outputs = -(-panels // blocks) * COLUMNS * lanes
-        lines = min(OH, (outputs + OW - 2) // OW + 1)   # a block may begin and end within a line
-        height, width = (lines - 1) * stride[0] + reach_h + 1, (OW - 1) * stride[1] + reach_w + 1
+    if taps.top <= 0 and taps.left <= 0 and (OH - 1) * stride[0] + reach_h - taps.top < size[0] and (
+            (OW - 1) * stride[1] + reach_w - taps.left < size[1]):
+        return True, *size
+    lines = min(OH, (outputs + OW - 2) // OW + 1)       # the outputs may begin and end within a line
+    return False, (lines - 1) * stride[0] + reach_h + 1, (OW - 1) * stride[1] + reach_w + 1
+
+
+def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
+    """Where the taps of some channels lie, from the first pixel of the window."""
     down, right = np.array(taps.down, np.int64)[:, None], np.array(taps.right, np.int64)
-    place = (np.arange(stretch // each)[:, None, None] * (height * width) + down * width + right).ravel()
+    place = (np.arange(channels)[:, None, None] * (height * width) + down * width + right).ravel()
     place.flags.writeable = False
-    return Plan(stretch, in_place, height, width, reach_h * width + reach_w, blocks, parts, place)
+    return place
 
 
 def sum_taps(
@@ -123,22 +222,33 @@ def sum_taps(
 def _pack(
     flat: In1, rows: int, groups: int, row_step: int, group_step: int, offset: IntIn1, term_step: int, stretch: int, left: Out1,
 ):
-    """Weights as left panels: those of all rows of a group for a stretch of terms, then for the next stretch."""
+    """Weights as left panels: those of all rows of a group for a stretch of terms, then for the next stretch.
+
+    Some bands are packed together, a few terms of each in turn: their weights may lie side by side, in the same cache lines.
+    """
     K, bands = offset.shape[0], (rows + ROWS - 1) // ROWS
-    for item in prange(groups * bands):
-        group, band = item // bands, item % bands
-        at = group * group_step + band * ROWS * row_step
-        here = min(ROWS, rows - band * ROWS)
+    chunks = (bands + TOGETHER - 1) // TOGETHER
+    for item in prange(groups * chunks):
+        group, chunk = item // chunks, item % chunks * TOGETHER
         for begin in range(0, K, stretch):
             terms = min(stretch, K - begin)
-            to = (group * K * bands + begin * bands + terms * band) * ROWS
-            if term_step > 0:
-                pack_left(flat, at + entry(offset, begin), row_step, term_step, here, terms, left, to)
-            else:
-                for k in range(terms):
-                    from_ = at + entry(offset, begin + k)
-                    for i in range(ROWS):
-                        left[to + k * ROWS + i] = entry(flat, from_ + i * row_step) if i < here else 0
+            for few in range(0, terms, FEW):
+                count = min(FEW, terms - few)
+                for band in range(chunk, min(bands, chunk + TOGETHER)):
+                    at, here = group * group_step + band * ROWS * row_step, min(ROWS, rows - band * ROWS)
+                    to = (group * K * bands + begin * bands + terms * band + few) * ROWS
+                    if term_step > 0:
+                        pack_left(flat, at + entry(offset, begin + few), row_step, term_step, here, count, left, to)
+                    elif here == ROWS:
+                        for k in range(count):
+                            from_ = at + entry(offset, begin + few + k)
+                            for i in range(ROWS):
+                                left[to + k * ROWS + i] = entry(flat, from_ + i * row_step)
+                    else:
+                        for k in range(count):
+                            from_ = at + entry(offset, begin + few + k)
+                            for i in range(ROWS):
+                                left[to + k * ROWS + i] = entry(flat, from_ + i * row_step) if i < here else 0
 
 
 @compiled(parallel=True)
@@ -163,7 +273,7 @@ def _multiply(
         sums = np.empty(((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide, x.dtype)
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
-        start, count, kind = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
+        start, count, read = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(2 * most * COLUMNS, np.int64)
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
             first = all_panels * block // blocks
@@ -176,21 +286,21 @@ def _multiply(
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
                          n_first * F * plane, F * plane, step_h * out_w, step_w, panels * wide, seen, target)
-            loose = sort_vectors(seen, target, start, count, kind, panels * COLUMNS, L,
+            loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
                                  x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
             for term in range(0, K, stretch):
                 terms = min(stretch, K - term)
                 if in_place:
-                    pack_seen(x, origin + term // taps * H * W, place, terms, seen, kind, panels, right)
+                    pack_seen(x, origin + term // taps * H * W, place, terms, seen, read, stride_w, panels, right)
                 else:
                     for n in range(n_first, n_end):
                         line = begin_line if n == n_first else 0
                         copy_band(x, ((n * C + group * channels) + term // taps) * H * W, terms // taps, H, W,
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
-                    pack_seen(buffer, 0, place, terms, seen, kind, panels, right)
+                    pack_seen(buffer, 0, place, terms, seen, read, stride_w, panels, right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose)
+                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose, False, 0)
 
 
 @helper
@@ -218,43 +328,151 @@ def find_outputs(begin, end, OH, OW, skip, image_step, line_step, column_step, t
 
 
 @helper
-def sort_vectors(seen, target, start, count, kind, vectors_, L, size):
-    """For each vector of outputs, where its results start, how many of them follow each other (0 if not all do), and the step
-    between what its windows see (0 if there is none, or a vector read there would end beyond ``size``). Returns whether any
-    count is 0."""
+def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
+    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
+    what its windows see is to be read, three numbers:
+
+        the lane from which on the outputs lie in another line, L if they all lie in one, 0 if there are more lines
+        where a vector would begin whose last lanes are those in the second line
+
+    Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
+    Returns whether any count is 0.
+    """
     loose = False
     for v in range(vectors_):
         at = v * L
-        step, number = seen[at + 1] - seen[at], 0
+        number, lane = 0, L
         for i in range(L):
             if target[at + i] >= 0:
                 number += 1
                 if target[at + i] != target[at] + i:
                     number = -2 * L
-            if seen[at + i] != seen[at] + i * step:
-                step = 0
+            if i > 0 and seen[at + i] != seen[at + i - 1] + stride:
+                lane = i if lane == L else 0
         loose = loose or number < 0
         start[v], count[v] = max(0, target[at]), max(0, number)
-        kind[v] = step if step == 1 or (step == 2 and seen[at] + 2 * L <= size) else 0
+        second = seen[at + L - 1] - (L - 1) * stride
+        if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
+            lane = 0
+        read[2 * v], read[2 * v + 1] = lane, second
     return loose
 
 
 @helper
-def pack_seen(source, at, place, terms, seen, kind, panels, right):
+def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]]."""
     L = lanes(source)
     wide = COLUMNS * L
     for p in range(panels):
         for j in range(COLUMNS):
             v = p * COLUMNS + j
-            to, from_ = p * terms * wide + j * L, at + seen[v * L]
-            if kind[v] == 1:
-                for k in range(terms):
-                    put(right, to + k * wide, load(source, from_ + entry(place, k)))
-            elif kind[v] == 2:
-                for k in range(terms):
-                    put(right, to + k * wide, every_second(source, from_ + entry(place, k)))
-            else:
+            to, lane = p * terms * wide + j * L, read[2 * v]
+            first, second = at + seen[v * L], at + read[2 * v + 1]
+            if lane == 0:
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
+            elif lane == L and stride == 1:
+                for k in range(terms):
+                    put(right, to + k * wide, load(source, first + entry(place, k)))
+            elif stride == 1:
+                for k in range(terms):
+                    here = entry(place, k)
+                    put(right, to + k * wide, joined(load(source, first + here), load(source, second + here), lane))
+            else:
+                for k in range(terms):
+                    here = entry(place, k)
+                    put(right, to + k * wide, joined(every_second(source, first + here), every_second(source, second + here), lane))
+
+
+@compiled(parallel=True)
+def _correlate(
+    x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
+    stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
+    stride_h: int, stride_w: int, g: In1, F: int, OH: int, OW: int, taps: int, groups: int, dw: Out1, workers_: int,
+):
+    L = lanes(x)
+    wide = COLUMNS * L
+    channels, filters, plane, outputs = C // groups, F // groups, OH * OW, N * OH * OW
+    K = channels * taps
+    bands, all_panels = (K + ROWS - 1) // ROWS, (filters + wide - 1) // wide
+    image_step = C * H * W if in_place else ROWS * height * width
+    items, most = groups * blocks * parts, (all_panels + blocks - 1) // blocks
+    images = min(N, (stretch + plane - 2) // plane + 1)
+    vectors_ = (stretch + L - 1) // L
+    for worker in prange(workers_):
+        buffer = np.empty(0 if in_place else images * image_step + 2 * L, x.dtype)
+        left, right = np.empty(vectors_ * L * ROWS, x.dtype), np.empty(most * stretch * wide, x.dtype)
+        sums = np.empty(((bands + parts - 1) // parts * most + 1) * ROWS * wide, x.dtype)
+        seen, target = np.empty(vectors_ * L, np.int64), np.empty(vectors_ * L, np.int64)
+        start, count, read = np.empty(vectors_, np.int64), np.empty(vectors_, np.int64), np.empty(2 * vectors_, np.int64)
+        steps = np.empty(ROWS, np.int64)
+        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
+            group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
+            first, first_band = all_panels * block // blocks, bands * part // parts
+            panels, end_band = all_panels * (block + 1) // blocks - first, bands * (part + 1) // parts
+            for begin in range(0, outputs, stretch):
+                terms = min(stretch, outputs - begin)
+                n_first, n_end = begin // plane, (begin + terms - 1) // plane + 1
+                begin_line = begin % plane // OW
+                origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
+                here = (terms + L - 1) // L
+                find_outputs(begin, begin + terms, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
+                             0, 0, 0, 0, here * L, seen, target)
+                sort_vectors(seen, target, start, count, read, here, stride_w, L,
+                             x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
+                for p in range(panels):
+                    pack_upstream(g, begin, terms, F, group * filters, (first + p) * wide, filters, plane, right, p * terms * wide)
+                copied = -1
+                for band in range(first_band, end_band):
+                    c = band // taps * ROWS             # this panel's taps are of channels c to c + ROWS
+                    if not in_place and c != copied:
+                        copied = c
+                        for n in range(n_first, n_end):
+                            line = begin_line if n == n_first else 0
+                            copy_band(x, ((n * C + group * channels) + c) * H * W, min(ROWS, channels - c), H, W,
+                                      line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
+                    for i in range(ROWS):
+                        steps[i] = place[min(band * ROWS + i, K - 1) - c * taps]
+                    if in_place:
+                        pack_taps(x, origin + c * H * W, steps, here, seen, read, stride_w, left)
+                    else:
+                        pack_taps(buffer, 0, steps, here, seen, read, stride_w, left)
+                    to = (group * filters + first * wide) * K + band * ROWS
+                    multiply_panels(left, 0, 0, min(ROWS, K - band * ROWS), terms, right, panels,
+                                    sums[(band - first_band) * panels * ROWS * wide:], begin > 0, begin + terms == outputs, dw, to, K,
+                                    start, count, target, False, True, filters - first * wide)
+
+
+@helper
+def pack_upstream(g, begin, terms, F, first, column, filters, plane, right, to):
+    """A right panel of filters: right[to + t * wide + j] = g of filter ``column`` + j at output begin + t."""
+    L = lanes(g)
+    wide, t = COLUMNS * L, 0
+    while t < terms:                                    # image by image, a vector of outputs at a time
+        n, pixel = (begin + t) // plane, (begin + t) % plane
+        here = min(L, min(terms - t, plane - pixel))
+        for j in range(0, wide, L):
+            turn(g, (n * F + first + column + j) * plane + pixel, plane, 0, here, max(0, min(L, filters - column - j)),
+                 right, to + t * wide + j, wide, here, L)
+        t += here
+
+
+@helper
+def pack_taps(source, at, steps, vectors_, seen, read, stride, left):
+    """A left panel of taps: left[t * ROWS + i] = source[at + steps[i] + seen[t]]."""
+    L = lanes(source)
+    place = entries(steps, 0, ROWS)
+    for v in range(vectors_):
+        to, lane = v * L * ROWS, read[2 * v]
+        first, second = at + seen[v * L], at + read[2 * v + 1]
+        if lane == 0:
+            for i in range(ROWS):
+                for t in range(L):
+                    left[to + t * ROWS + i] = entry(source, at + entry(steps, i) + entry(seen, v * L + t))
+        elif stride == 1 and lane == L:
+            interleave(load_at(source, first, place), left, to)
+        elif stride == 1:
+            interleave(joined(load_at(source, first, place), load_at(source, second, place), lane), left, to)
+        else:
+            interleave(joined(second_at(source, first, place), second_at(source, second, place), lane), left, to)

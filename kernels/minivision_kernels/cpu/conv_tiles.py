@@ -19,6 +19,8 @@ from minivision_kernels.cpu.simd import (
     OUTER_COLUMNS,
     OUTER_ROWS,
     add_totals,
+    entries,
+    entry,
     inner,
     inner_part,
     lanes,
@@ -191,11 +193,11 @@ def _sum_taps(
             for begin in range(0, K, TERMS):
                 end = min(K, begin + TERMS)
                 for t in range(tiles):
-                    columns, keep = seen[t * OUTER_COLUMNS:], t * OUTER_ROWS * OUTER_COLUMNS * L
+                    columns, keep = entries(seen, t * OUTER_COLUMNS, OUTER_COLUMNS), t * OUTER_ROWS * OUTER_COLUMNS * L
                     tile = zeros(x, OUTER_ROWS, OUTER_COLUMNS)
                     at = ((group * each + panel) * K + begin) * OUTER_ROWS
                     for k in range(begin, end):
-                        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, buffer, place[k], columns)
+                        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, buffer, entry(place, k), columns)
                         at += OUTER_ROWS
                     if begin > 0:
                         tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep)

@@ -19,19 +19,24 @@ how the work is divided.
 
 from __future__ import annotations
 
+import numpy as np
+
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import (
     OUTER_COLUMNS,
     OUTER_ROWS,
+    entries,
     entry,
     interleave,
     lanes,
     load,
+    load_at,
     outer,
     plus,
     put,
     store,
     store_to,
+    store_turned,
     turn,
     zeros,
 )
@@ -71,8 +76,12 @@ def pack_left(a, at, row_step, term_step, rows, terms, out, to):
     L = lanes(a)
     k = 0
     if term_step == 1 and rows >= ROWS:
+        steps = np.empty(ROWS, np.int64)
+        for i in range(ROWS):
+            steps[i] = i * row_step
+        place = entries(steps, 0, ROWS)
         while k + L <= terms:
-            interleave(a, at + k, row_step, ROWS, out, to + k * ROWS)
+            interleave(load_at(a, at + k, place), out, to + k * ROWS)
             k += L
     elif row_step == 1 and rows >= ROWS:
         last = terms - (L + ROWS - 1) // ROWS + 1       # from here on a vector would write beyond the panel
@@ -108,12 +117,13 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 
 @helper
-def multiply_panels(left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose):
+def multiply_panels(left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose,
+                    turned, columns):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
     Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]], its
     first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
-    nowhere if that is negative.
+    nowhere if that is negative. If ``turned``, column j of row r goes to y[to + j * y_step + r] instead, if below ``columns``.
     """
     L = lanes(right)
     width = COLUMNS * L
@@ -130,6 +140,9 @@ def multiply_panels(left, at, left_step, rows, terms, right, panels, sums, begun
                 tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
             if not ended:
                 store(tile, ROWS, COLUMNS, sums, keep, width)
+                continue
+            if turned:
+                store_turned(tile, ROWS, COLUMNS, y, to + p * width * y_step + r, y_step, high, columns - p * width)
                 continue
             store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, start[p * COLUMNS:], count[p * COLUMNS:], high)
             if loose:

@@ -121,6 +121,11 @@ class Writer:
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
         return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, ir.Constant(self.kind, None)], f"{self.name}.p0")
 
+    def every_second(self, pointer: Any) -> Any:
+        """The even numbers of two vectors in a row."""
+        order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(0, 2 * self.lanes, 2)))
+        return self.builder.shuffle_vector(self.load(pointer), self.load(self.beyond(pointer, self.lanes)), order)
+
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
 
@@ -341,10 +346,10 @@ def outer_to(typing, tile, rows, columns, a, at, b, bt, place):
     """tile[i][j] += a[at + i] * (the vector of b from bt + place[j] on): `outer` with columns from anywhere."""
     def write(context, builder, signature, args):
         tile, _, _, a, at, b, bt, place = args
-        _, rows, columns, a_type, _, b_type, _, p_type = signature.args
+        _, rows, columns, a_type, _, b_type, _, _ = signature.args
         w = Writer(context, builder, b_type)
-        pa, pb, pp = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(p_type, place, ir.Constant(INT, 0))
-        row = [w.load(builder.gep(pb, [builder.load(w.beyond(pp, j))])) for j in range(columns.literal_value)]
+        pa, pb, place = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), cgutils.unpack_tuple(builder, place)
+        row = [w.load(builder.gep(pb, [place[j]])) for j in range(columns.literal_value)]
         for i in range(rows.literal_value):
             number = w.spread(builder.load(w.beyond(pa, i)))
             for j, vector in enumerate(row):
@@ -491,16 +496,41 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
 
 
 @word
-def interleave(typing, a, at, a_step, rows, b, bt):
-    """b[bt + k * rows + i] = a[at + i * a_step + k], for a whole vector of numbers k of each row."""
+def interleave(typing, tile, b, bt):
+    """b[bt + k * rows + i] = tile[i][k], for a tile of one column."""
     def write(context, builder, signature, args):
-        w = Writer(context, builder, signature.args[0])
-        pa, pb = w.pointer(signature.args[0], args[0], args[1]), w.pointer(signature.args[4], args[4], args[5])
-        for k, vector in enumerate(w.turned([w.load(w.beyond(pa, i, args[2])) for i in range(rows.literal_value)])):
-            w.store(vector, w.beyond(pb, k * w.lanes))
+        w = Writer(context, builder, signature.args[1])
+        start = w.pointer(signature.args[1], args[1], args[2])
+        for k, vector in enumerate(w.turned(cgutils.unpack_tuple(builder, args[0]))):
+            w.store(vector, w.beyond(start, k * w.lanes))
         return context.get_dummy_value()
 
-    return types.void(a, int_, int_, rows, b, int_), write
+    return types.void(tile, b, int_), write
+
+
+def _load_at(every_second: bool) -> Any:
+    def write(context, builder, signature, args):
+        a, at, place = args
+        w = Writer(context, builder, signature.args[0])
+        start, found = w.pointer(signature.args[0], a, at), []
+        for step in cgutils.unpack_tuple(builder, place):
+            here = builder.gep(start, [step])
+            found.append(w.every_second(here) if every_second else w.load(here))
+        return cgutils.pack_array(builder, found)
+
+    return write
+
+
+@word
+def load_at(typing, a, at, place):
+    """A tile of one column, row i of which is the vector of a from at + place[i] on."""
+    return types.UniTuple(Vector(a.dtype), place.count)(a, int_, place), _load_at(every_second=False)
+
+
+@word
+def second_at(typing, a, at, place):
+    """A tile of one column, row i of which has every second number of a from at + place[i] on; see `every_second`."""
+    return types.UniTuple(Vector(a.dtype), place.count)(a, int_, place), _load_at(every_second=True)
 
 
 @word
@@ -508,11 +538,28 @@ def every_second(typing, a, at):
     """The vector a[at], a[at + 2], ...; the number behind the last of them is read too."""
     def write(context, builder, signature, args):
         w = Writer(context, builder, signature.args[0])
-        start = w.pointer(signature.args[0], args[0], args[1])
-        order = ir.Constant(ir.VectorType(INT32, w.lanes), list(range(0, 2 * w.lanes, 2)))
-        return builder.shuffle_vector(w.load(start), w.load(w.beyond(start, w.lanes)), order)
+        return w.every_second(w.pointer(signature.args[0], args[0], args[1]))
 
     return Vector(a.dtype)(a, int_), write
+
+
+@word
+def joined(typing, x, y, count):
+    """The first ``count`` lanes of x and the others of y, for vectors or for tiles of them."""
+    def write(context, builder, signature, args):
+        tiles = isinstance(x, types.UniTuple)
+        pairs = list(zip(*(cgutils.unpack_tuple(builder, v) for v in args[:2]))) if tiles else [tuple(args[:2])]
+        kind = pairs[0][0].type
+        number = INT if kind.element == ir.DoubleType() else INT32
+        lane = ir.Constant(ir.VectorType(number, kind.count), list(range(kind.count)))
+        empty, zero = ir.Constant(lane.type, ir.Undefined), ir.Constant(INT32, 0)
+        first = builder.insert_element(empty, builder.trunc(args[2], number) if number != INT else args[2], zero)
+        spread = builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count))
+        mask = builder.icmp_signed("<", lane, spread)
+        found = [builder.select(mask, *pair) for pair in pairs]
+        return cgutils.pack_array(builder, found) if tiles else found[0]
+
+    return x(x, y, int_), write
 
 
 @word

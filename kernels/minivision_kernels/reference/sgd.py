@@ -31,12 +31,14 @@ def sgd_update(
 
 
 def check_update(param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, momentum: float) -> None:
-    """The arrays of an update share one shape and dtype, and the ones written can be."""
     if momentum and velocity is None:
         raise ValueError(f"momentum is {momentum} but velocity is None; pass an array like param, or momentum 0")
-    for name, array in (("param", param), ("grad", grad), ("velocity", velocity)):
-        if array is None:
-            continue
+    check_arrays(param, grad, **({} if velocity is None else {"velocity": velocity}))
+
+
+def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> None:
+    """The arrays of an update share one shape and dtype, and the ones written can be."""
+    for name, array in (("param", param), ("grad", grad), *state.items()):
         if array.shape != param.shape or array.dtype != param.dtype:
             raise ValueError(
                 f"{name} is {array.dtype} {array.shape}; expected {param.dtype} {param.shape}, the same as param")
