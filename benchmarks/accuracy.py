@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from training import HERE, rewrite
+from tables import HERE, README, rewrite
 
 from minivision import data
 from minivision.cli.trained import load_trained
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path)
     rows = sorted(map(row, parser.parse_args().checkpoints), key=lambda r: (list(SETS).index(r["data"]), r["model"]))
     (HERE / "results" / "accuracy.json").write_text(json.dumps(rows, indent=1) + "\n")
-    rewrite(HERE.parent / "README.md", "accuracy", table(rows))
+    rewrite(README, "accuracy", table(rows))
     print(table(rows))
 
 

@@ -17,11 +17,12 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import numpy as np
+from tables import HERE, README, rewrite
 
-HERE = Path(__file__).parent
+from minivision import doctor
+
 CASES = [  # data set, channels, image size, batch size, images in an epoch
     ("digits", 1, 8, 32, 1437),
     ("MNIST, Fashion-MNIST", 1, 28, 64, 60000),
@@ -114,24 +115,6 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def rewrite(path: Path, name: str, text: str) -> None:
-    """Put ``text`` between the marks ``<!-- name -->`` and ``<!-- /name -->`` of a file."""
-    content = path.read_text()
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in content or end not in content:
-        raise SystemExit(f"{path} has no marks {start} and {end}")
-    head, tail = content.split(start)[0], content.split(end)[1]
-    path.write_text(f"{head}{start}\n{text}\n{end}{tail}")
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -150,12 +133,13 @@ def main() -> None:
     for case in CASES:
         rows.append(measure(case, args.steps, args.rounds))
         print(json.dumps(rows[-1]), flush=True)
-    result = {"machine": cpu_name(), "threads": args.threads, "date": date.today().isoformat(), "rows": rows,
+    machine = dict(doctor.processor())["name"]
+    result = {"machine": machine, "threads": args.threads, "date": date.today().isoformat(), "rows": rows,
               "versions": {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__,
                            "torch": torch.__version__}}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "training.json").write_text(json.dumps(result, indent=1) + "\n")
-    rewrite(HERE.parent / "README.md", "training", table(result))
+    rewrite(README, "training", table(result))
     print(table(result))
 
 

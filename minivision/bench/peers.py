@@ -45,7 +45,7 @@ def available(peer: str) -> bool:
 
 def ours(problem: Problem, given: dict[str, Any], rung: Rung | None = None) -> Contestant:
     """minivision as it chooses itself, or one of its rungs."""
-    mine = own(given)
+    mine = own(problem.op, given)
     arrays, options = call_of(problem, mine)
     function = partial(run, problem.op) if rung is None else rung.function
     return Contestant(OURS if rung is None else f"{OURS} {rung.name}", partial(function, *arrays, **options),
@@ -75,13 +75,13 @@ def _torch(problem: Problem, given: dict[str, Any], threads: int) -> Iterator[Co
     import torch
 
     torch.set_num_threads(threads)
-    layouts = "conv2d" in problem.op or "pool2d" in problem.op
-    for name in TORCH[:2] if layouts else TORCH[::2] if problem.op == "sgd_update" else TORCH[:1]:
+    layouts = any(family in problem.op for family in ("conv2d", "pool2d", "batch_norm"))
+    for name in TORCH[:2] if layouts else TORCH[::2] if problem.op.endswith("_update") else TORCH[:1]:
         yield _one_torch(torch, name, problem, given)
 
 
 def _one_torch(torch: Any, name: str, problem: Problem, given: dict[str, Any]) -> Contestant:
-    tensors = {key: torch.from_numpy(value) for key, value in own(given).items() if isinstance(value, np.ndarray)}
+    tensors = {key: torch.from_numpy(value) for key, value in own(problem.op, given).items() if isinstance(value, np.ndarray)}
     if "index" in tensors:
         tensors["index"] = tensors["index"].long()
     if name == "pytorch channels_last":
@@ -142,6 +142,19 @@ def _torch_cross_entropy_backward(torch, logits, labels, g, **_):
     return lambda: torch.autograd.grad(losses, logits, g, retain_graph=True)[0]
 
 
+def _torch_batch_norm_backward(torch, g, x, weight, mean, var, eps, **_):
+    spread = (var + eps).rsqrt()
+    return lambda: torch.ops.aten.native_batch_norm_backward(
+        g, x, weight, None, None, mean, spread, True, eps, (True, True, True))
+
+
+def _torch_adam(torch, param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step, fused):
+    param.grad = grad
+    optimizer = torch.optim.Adam([param], lr, (beta1, beta2), eps, weight_decay, fused=fused)
+    optimizer.state[param].update(step=torch.tensor(step - 1.0), exp_avg=m, exp_avg_sq=v)
+    return optimizer.step
+
+
 def _torch_sgd(torch, param, grad, velocity, lr, momentum, dampening, weight_decay, nesterov, first, fused):
     param.grad = grad
     optimizer = torch.optim.SGD([param], lr, momentum, dampening, weight_decay, nesterov, fused=fused)
@@ -158,6 +171,12 @@ TORCH_CALLS: dict[str, Callable[..., Callable[[], Any]]] = {
     "linear_weight": lambda torch, g, x, **_: lambda: g.t() @ x,
     "relu_forward": lambda torch, x, **_: lambda: torch.relu(x),
     "relu_backward": lambda torch, g, y, **_: lambda: torch.ops.aten.threshold_backward(g, y, 0),
+    "add": lambda torch, x, y, **_: lambda: x + y,
+    "bias_add": lambda torch, y, bias, **_: lambda: y.add_(bias.view(-1, 1, 1)),
+    "channel_sum": lambda torch, g, **_: lambda: g.sum((0, 2, 3)),
+    "batch_norm_forward": lambda torch, x, weight, bias, eps, **_: lambda: torch.native_batch_norm(
+        x, weight, bias, None, None, True, 0.0, eps),
+    "batch_norm_backward": _torch_batch_norm_backward,
     "max_pool2d_forward": _torch_max_pool_forward,
     "max_pool2d_backward": _torch_max_pool_backward,
     "avg_pool2d_forward": _torch_avg_pool_forward,
@@ -166,6 +185,7 @@ TORCH_CALLS: dict[str, Callable[..., Callable[[], Any]]] = {
         logits, labels, reduction="none"),
     "cross_entropy_backward": _torch_cross_entropy_backward,
     "sgd_update": _torch_sgd,
+    "adam_update": _torch_adam,
 }
 
 

@@ -19,7 +19,8 @@ from minivision_kernels import Rung, ladder, run, set_exact
 from .suites import Problem
 
 PART = 16                       # filters, channels or outputs that are compared; rows: four times as many
-INTO_OPERATION = "param", "velocity"        # arguments that an operation writes into
+CHANGED = {"sgd_update": ("param", "velocity"), "adam_update": ("param", "m", "v"), "bias_add": ("y",)}
+WHOLE = "w", "weight", "bias"   # arguments of which every image needs all
 
 
 class Error(NamedTuple):
@@ -38,6 +39,8 @@ def arguments(problem: Problem) -> dict[str, Any]:
             made[name] = rng.integers(0, problem.shapes["logits"][1], shape)
         elif name != "index":
             made[name] = rng.standard_normal(shape, np.float32)
+        if name in ("var", "v"):
+            made[name] **= 2
     if "w" in made:                                         # results of a size near 1
         made["w"] /= np.float32(math.sqrt(math.prod(problem.shapes["w"][1:])))
     if "index" in problem.shapes:
@@ -62,9 +65,9 @@ def exactness(on: bool) -> Iterator[None]:
         set_exact(os.environ.get("MINIVISION_EXACT") == "1")
 
 
-def own(given: dict[str, Any]) -> dict[str, Any]:
+def own(op: str, given: dict[str, Any]) -> dict[str, Any]:
     """The arguments for one contestant: arrays that the operation changes are copied."""
-    return {name: value.copy() if name in INTO_OPERATION else value for name, value in given.items()}
+    return {name: value.copy() if name in CHANGED.get(op, ()) else value for name, value in given.items()}
 
 
 class Reference:
@@ -104,15 +107,21 @@ def _expected(op: str, given: dict[str, Any]) -> tuple[Any, np.ndarray]:
         part, cut = (rows, rows), {"g": given["g"][:, rows], "x": given["x"][:, rows]}
     elif op == "conv2d_weight":
         part, cut = (), {}                                  # depthwise: all of it, since every image counts
+    elif op == "channel_sum":
+        part, cut = one, {"g": given["g"][:, one]}
+    elif op.startswith("batch_norm"):
+        part = slice(None), one
+        cut = {name: value[part] if value.ndim > 1 else value[one]
+               for name, value in given.items() if isinstance(value, np.ndarray)}
     else:                                                   # each image, row or number by itself
-        count = 4096 if op == "sgd_update" else 4 * PART if op.startswith("cross_entropy") else 1
+        count = 4096 if op.endswith("_update") else 4 * PART if op.startswith("cross_entropy") else 1
         part = slice(0, count)
-        cut = {name: value[part] for name, value in given.items() if isinstance(value, np.ndarray) and name != "w"}
+        cut = {name: value[part] for name, value in given.items() if isinstance(value, np.ndarray) and name not in WHOLE}
         if "shape" in given:
             cut["shape"] = (1, *given["shape"][1:])
     wide = {name: value.astype(np.float64) if getattr(value, "dtype", None) == np.float32 else value
             for name, value in {**given, **cut}.items()}
-    mine = own(wide)
+    mine = own(op, wide)
     return part, output(op, numpy_rung(op).function(**mine), mine)
 
 
@@ -122,6 +131,6 @@ def numpy_rung(op: str) -> Rung:
 
 def output(op: str, result: Any, given: dict[str, Any]) -> np.ndarray:
     """The array that is compared: the result, the first of several, or what was changed."""
-    if op == "sgd_update":
+    if op.endswith("_update"):
         return given["param"]
     return result[0] if isinstance(result, tuple) else result

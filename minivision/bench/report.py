@@ -13,8 +13,10 @@ from .peers import OURS, TORCH
 
 HEAD = (f"{'layer':<24}{'batch':>5}  {'operation':<24}{'rung':<10}{'ms':>9}{'PyTorch':>9}{'ONNX':>7}{'NumPy':>7}"
         f"{'GFLOP/s':>9}{'peak':>6}{'GB/s':>7}{'mem':>6}{'err/σ':>9}{'err/max':>9}")
-LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof. err: "
-          "largest difference from float64, by the spread and by the largest of the results.")
+LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof (memory in "
+          "a cache is faster than that). err: largest difference from float64, by the spread and by the largest of "
+          "the results.")
+FEW = 3                         # an operation of fewer rows is not summed up
 GROUPS = {"conv2d": "conv2d", "linear": "linear"}
 
 
@@ -84,6 +86,8 @@ def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     names = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
     text = []
     for entry in summary(rows):
+        if entry["what"] != "all" and entry["count"] < FEW:
+            continue
         worst = f"{entry['worst']:.2f} ({entry['worst_case']})"
         text.append(f"{names[entry['peer']]:<14}{entry['what']:<24}{entry['count']:>4} rows   geometric mean "
                     f"{entry['mean']:.2f}   below 1.0: {entry['below_1']:<4} worst {worst}")

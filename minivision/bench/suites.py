@@ -163,6 +163,14 @@ def memory_problems(batch: int) -> Iterator[Problem]:
 
     yield problem(pixels, "relu_forward", {"x": x}, {}, x, x)
     yield problem(pixels, "relu_backward", {"g": x, "y": x}, {}, x, x, x)
+    yield problem(pixels, "add", {"x": x, "y": x}, {}, x, x, x)
+    one = x[1:2]                            # a number for each channel
+    yield problem(pixels, "bias_add", {"y": x, "bias": one}, {}, x, x)
+    yield problem(pixels, "channel_sum", {"g": x}, {}, x)
+    # The sums over a channel must be known before its first result, so that arrays are read twice.
+    yield problem(pixels, "batch_norm_forward", {"x": x, "weight": one, "bias": one}, {"eps": 1e-5}, x, x, x)
+    yield problem(pixels, "batch_norm_backward", {"g": x, "x": x, "weight": one, "mean": one, "var": one}, {"eps": 1e-5},
+                  *[x] * 5)
     for kernel, padding in ((2, 0), (3, 1)):
         window = dict(kernel_size=(kernel,) * 2, stride=(2, 2), padding=(padding,) * 2)
         y = (*x[:2], *pool_output_size(x[2:], (kernel,) * 2, (2, 2), (padding,) * 2, (1, 1), False))
@@ -180,6 +188,9 @@ def memory_problems(batch: int) -> Iterator[Problem]:
     weights = (800_000 * batch,)            # at batch 32 those of ResNet-50
     settings = dict(lr=1e-3, momentum=0.9, dampening=0.0, weight_decay=1e-4, nesterov=False, first=False)
     yield problem("weights", "sgd_update", {"param": weights, "grad": weights, "velocity": weights}, settings, *[weights] * 5)
+    settings = dict(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, step=10)
+    yield problem("weights", "adam_update", {"param": weights, "grad": weights, "m": weights, "v": weights}, settings,
+                  *[weights] * 7)
 
 
 def _bytes(*shapes: Iterable[int]) -> int:

@@ -1,0 +1,79 @@
+"""The tables of the README, rewritten from the numbers in ``results/``.
+
+    minivision bench --suite resnet --json benchmarks/results/bench-resnet.json       # and other suites, then
+    python benchmarks/tables.py
+
+Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
+the date. ``results/bench-*.json`` make the tables "layers" and "steps"; the scripts beside this one write their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minivision.bench.bench import STEP
+from minivision.bench.report import conditions_line, summary
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+PEERS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
+
+
+def rewrite(path: Path, name: str, text: str) -> None:
+    """Put ``text`` between the marks ``<!-- name -->`` and ``<!-- /name -->`` of a file."""
+    content = path.read_text()
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if content.count(start) != 1 or content.count(end) != 1 or content.index(start) > content.index(end):
+        raise SystemExit(f"{path} needs the marks {start} and {end}, once each and in this order")
+    head, tail = content.split(start)[0], content.split(end)[1]
+    path.write_text(f"{head}{start}\n{text}\n{end}{tail}")
+
+
+def layers(results: Sequence[dict[str, Any]]) -> str:
+    """For each suite, peer and operation the geometric mean of our speed / theirs, and the worst case."""
+    lines = ["| suite | operation | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|---|"]
+    for result in results:
+        for entry in summary([row for row in result["rows"] if row["op"] != STEP]):
+            lines.append(f"| {_suite(result)} | {entry['what']} | {PEERS[entry['peer']]} | {entry['count']} | "
+                         f"{entry['mean']:.2f} | {entry['worst']:.2f}, {entry['worst_case']} |")
+    lines += ["", "Geometric means; PyTorch in the layout that suits each case best.", ""]
+    return "\n".join(lines + _conditions(results))
+
+
+def steps(results: Sequence[dict[str, Any]]) -> str:
+    """Training steps beside PyTorch's."""
+    lines = ["| training | batch | ours, images a second | PyTorch's | our speed / PyTorch's |", "|---|---|---|---|---|"]
+    for row in (row for result in results for row in result["rows"] if row["op"] == STEP):
+        speeds = row["images_per_second"]
+        theirs = max((speed for name, speed in speeds.items() if name.startswith("pytorch")), default=None)
+        lines.append(f"| {row['layer']} | {row['batch']} | {speeds['minivision']:,.0f} | "
+                     + (f"{theirs:,.0f} | {row['ratio']:.2f} |" if theirs else " | |"))
+    return "\n".join([*lines, "", *_conditions(results)])
+
+
+def _suite(result: dict[str, Any]) -> str:
+    return result["suite"] + ", Winograd left out" * result["exact"] + ", malloc keeps memory" * result["keep_memory"]
+
+
+def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Where it was measured, once if all agree."""
+    told: dict[str, list[str]] = {}
+    for result in results:
+        told.setdefault(conditions_line(result), []).append(_suite(result))
+    return [text if len(told) == 1 else f"{'; '.join(suites)}: {text}" for text, suites in told.items()]
+
+
+def main() -> None:
+    results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("bench-*.json"))]
+    for name, make in (("layers", layers), ("steps", steps)):
+        chosen = [result for result in results if any((row["op"] == STEP) == (make is steps) for row in result["rows"])]
+        if chosen:
+            rewrite(README, name, make(chosen))
+            print(make(chosen))
+
+
+if __name__ == "__main__":
+    main()
