@@ -39,7 +39,7 @@ from ..ops.elementwise import (
 )
 from ..ops.linear import Linear, LinearInput, LinearWeight, Matmul
 from ..ops.loss import CrossEntropy, CrossEntropyInput, LogSoftmax, Softmax
-from ..ops.norm import Standardize
+from ..ops.norm import BatchNorm, Standardize, pulled_back
 from ..ops.pool import AvgPool2d, AvgPool2dInput, MaxPool2d, MaxPool2dInput
 from ..ops.reduce import LogSumExp, PutAlong, Sum, TakeAlong
 from ..ops.shape import BroadcastTo, Cat, GetItem, Pad, Permute, PutItem, Reshape
@@ -310,6 +310,26 @@ wrong(Standardize, "the mean taken for a constant", "wrong by a constant", _stan
 wrong(Standardize, "the variance taken for a constant", None, _standardize(1, 0))
 wrong(Standardize, "the unbiased variance", "scaled by 0.8944", _standardize(1, 1, correction=1))
 wrong(Standardize, "eps forgotten", None, _standardize(1, 1, eps=False))
+
+
+def _batch_norm(dx: Callable[..., Tensor] | None = None, dweight: Callable[..., Tensor] | None = None,
+                dbias: Callable[[Tensor], Tensor] | None = None) -> Callable[[Any, Any], Any]:
+    """The right backward of a batch norm of (N, C), with one of its three gradients replaced."""
+    def backward(self: Any, g: Tensor) -> Any:
+        x, w, _ = self.inputs
+        z = Standardize.apply(x, axes=(0,), eps=self.eps)
+        right = pulled_back(g * w, x, z, (0,), self.eps)
+        return right if dx is None else dx(g, x, w, z, self.eps), (g * z).sum(0) if dweight is None else dweight(g, x, z), \
+            g.sum(0) if dbias is None else dbias(g)
+    return backward
+
+
+wrong(BatchNorm, "mean and variance taken for constants", None, _batch_norm(
+    dx=lambda g, x, w, z, eps: g * w / (x.var(0, correction=0) + eps).sqrt()))
+wrong(BatchNorm, "the weight forgotten", None, _batch_norm(dx=lambda g, x, w, z, eps: pulled_back(g, x, z, (0,), eps)))
+wrong(BatchNorm, "dweight from x instead of z", None, _batch_norm(dweight=lambda g, x, z: (g * x).sum(0)))
+wrong(BatchNorm, "dweight of the first sample", ONE_SLICE, _batch_norm(dweight=lambda g, x, z: (g * z)[0]))
+wrong(BatchNorm, "dbias divided by the batch", TWICE, _batch_norm(dbias=lambda g: g.mean(0)))
 wrong(Softmax, "each element by itself", DIAGONAL, lambda self, g: g * self.output * (1.0 - self.output))
 wrong(Softmax, "the sum forgotten", None, lambda self, g: g * self.output)
 wrong(Softmax, "the sum over the wrong axis", None, lambda self, g: (

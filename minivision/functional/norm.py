@@ -32,22 +32,27 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
     running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    axes = (0, *range(2, x.ndim))
     column = (1, x.shape[1]) + (1,) * (x.ndim - 2)
     if training:
         n = x.size // max(x.shape[1], 1)
         if n < 2:
             raise ValueError(f"batch_norm: input of shape {x.shape} has {n} value(s) per channel; training needs at least 2 to "
                              "have a variance. Use a larger batch, or eval mode")
-        z = ops.Standardize.apply(x, axes=axes, eps=eps)
+        xp = array_module(x._data)
+        weight = Tensor(xp.ones(x.shape[1], x.dtype)) if weight is None else weight
+        bias = Tensor(xp.zeros(x.shape[1], x.dtype)) if bias is None else bias
+        statistics: list[Any] = []
+        y = ops.BatchNorm.apply(x, weight, bias, eps=eps, statistics=statistics)
+        mean, var = statistics
         if running_mean is not None and running_var is not None:
-            _move(running_mean, x._data.mean(axis=axes), momentum)
-            _move(running_var, x._data.var(axis=axes, ddof=1), momentum)
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
-        z = (x - running_mean.reshape(column)) / (running_var.reshape(column) + eps).sqrt()
-    return _scale(z, weight, bias, column)
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * (n / (n - 1)), momentum)
+        return y
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
+    shrink = 1.0 / (running_var + eps).sqrt()
+    shrink = shrink if weight is None else shrink * weight
+    return _scale(x - running_mean.reshape(column), shrink, bias, column)
 
 
 def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None,

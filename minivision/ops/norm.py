@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, run
 
-from ..autograd import Function
+from ..autograd import Function, is_recording
+from ..tensor import Tensor
 
 
 class Standardize(Function):
@@ -28,7 +29,37 @@ class Standardize(Function):
 
     def backward(self, grad):
         (x,), z = self.inputs, self.output
-        spread = (x.var(self.axes, keepdim=True, correction=0) + self.eps).sqrt()
-        shift = grad.mean(self.axes, keepdim=True)
-        stretch = (grad * z).mean(self.axes, keepdim=True)
-        return (grad - shift - z * stretch) / spread
+        return pulled_back(grad, x, z, self.axes, self.eps)
+
+
+def pulled_back(grad, x, z, axes, eps):
+    """The gradient to x where z is x standardised; see `Standardize`."""
+    spread = (x.var(axes, keepdim=True, correction=0) + eps).sqrt()
+    shift = grad.mean(axes, keepdim=True)
+    stretch = (grad * z).mean(axes, keepdim=True)
+    return (grad - shift - z * stretch) / spread
+
+
+class BatchNorm(Function):
+    """`Standardize` over all axes but the channels, times weight, plus bias, each (C,): x is read once and y written once.
+
+    Backward has one kernel for its three gradients. It is plain arithmetic; when the gradients are to be differentiated
+    again, the same formulas are written with operations.
+    """
+
+    def forward(self, x, weight, bias, eps, statistics=None):
+        y, mean, var = run("batch_norm_forward", x, weight, bias, eps)
+        self.eps, self.mean, self.var = eps, self.keep(mean), self.keep(var)
+        if statistics is not None:
+            statistics += mean, var
+        return y
+
+    def backward(self, grad):
+        x, weight, _ = self.inputs
+        if not is_recording():
+            arrays = run("batch_norm_backward", grad._data, x._data, weight._data, self.mean, self.var, self.eps)
+            return tuple(Tensor(array) for array in arrays)
+        axes, column = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+        z = Standardize.apply(x, axes=axes, eps=self.eps)
+        dx = pulled_back(grad * weight.reshape(column), x, z, axes, self.eps)
+        return dx, (grad * z).sum(axes), grad.sum(axes)

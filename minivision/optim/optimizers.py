@@ -166,17 +166,10 @@ class Adam(Optimizer):
         super().__init__(params, lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
 
     def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
-        xp = array_module(param)
-        (b1, b2), eps, decay = self.settings["betas"], self.settings["eps"], self.settings["weight_decay"]
         if not state:
+            xp = array_module(param)
             state.update(m=xp.zeros_like(param), v=xp.zeros_like(param), t=0)
-        if decay:
-            grad = grad + decay * param
         state["t"] += 1
-        m, v, t = state["m"], state["v"], state["t"]
-        m *= b1
-        m += (1 - b1) * grad
-        v *= b2
-        v += (1 - b2) * (grad * grad)
-        size = xp.sqrt(v) * (1 / (1 - b2 ** t) ** 0.5) + eps
-        param -= (self.lr / (1 - b1 ** t)) * m / size
+        beta1, beta2 = self.settings["betas"]
+        run("adam_update", param, grad, state["m"], state["v"], lr=self.lr, beta1=beta1, beta2=beta2,
+            eps=self.settings["eps"], weight_decay=self.settings["weight_decay"], step=state["t"])

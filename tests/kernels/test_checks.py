@@ -38,6 +38,9 @@ FITTING = {
     "add": dict(x=zeros(5, 2), y=zeros(5, 2)),
     "bias_add": dict(y=zeros(*IMAGES), bias=zeros(4)),
     "channel_sum": dict(g=zeros(*IMAGES)),
+    "batch_norm_forward": dict(x=zeros(*IMAGES), weight=zeros(4), bias=zeros(4), eps=1e-5),
+    "batch_norm_backward": dict(
+        g=zeros(*IMAGES), x=zeros(*IMAGES), weight=zeros(4), mean=zeros(4), var=zeros(4), eps=1e-5),
     "linear_forward": dict(x=zeros(2, 3), w=zeros(4, 3)),
     "linear_input": dict(g=zeros(2, 4), w=zeros(4, 3)),
     "linear_weight": dict(g=zeros(2, 4), x=zeros(2, 3)),
@@ -46,6 +49,9 @@ FITTING = {
     "sgd_update": dict(
         param=zeros(5), grad=zeros(5), velocity=zeros(5), lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0,
         nesterov=False, first=True),
+    "adam_update": dict(
+        param=zeros(5), grad=zeros(5), m=zeros(5), v=zeros(5), lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.0,
+        step=1),
 }
 
 # Operation, what is wrong, and what the error says; None: whatever it says, it names the argument.
@@ -101,6 +107,12 @@ WRONG = [
     ("bias_add", dict(bias=zeros(2)), r"bias has shape \(2,\); expected \(4,\), one number for each channel"),
     ("bias_add", dict(y=zeros(4)), r"y has shape \(4,\); expected \(N, C, ...\)"),
     ("channel_sum", dict(g=zeros(4)), r"g has shape \(4,\); expected \(N, C, ...\)"),
+    ("batch_norm_forward", dict(weight=zeros(2)), r"weight has shape \(2,\); expected \(4,\)"),
+    ("batch_norm_forward", dict(bias=zeros(4, 1)), r"bias has shape \(4, 1\); expected \(4,\)"),
+    ("batch_norm_forward", dict(x=zeros(4)), r"x has shape \(4,\); expected \(N, C, ...\)"),
+    ("batch_norm_backward", dict(g=zeros(2, 4, 7, 7)), "the same shape"),
+    ("batch_norm_backward", dict(mean=zeros(8)), r"mean has shape \(8,\)"),
+    ("batch_norm_backward", dict(var=zeros(8)), r"var has shape \(8,\)"),
     ("linear_forward", dict(w=zeros(4, 7)), r"x \(2, 3\) and w \(4, 7\) differ in I.*expected x \(N, I\) and w \(O, I\)"),
     ("linear_input", dict(g=zeros(2, 3), w=zeros(4, 7)), "differ in O, the number of outputs"),
     ("linear_weight", dict(g=zeros(2, 3), x=zeros(4, 7)), "differ in N, the number of rows"),
@@ -117,6 +129,10 @@ WRONG = [
     ("sgd_update", dict(grad=zeros(3)), r"grad is float32 \(3,\); expected float32 \(5,\)"),
     ("sgd_update", dict(velocity=zeros(3)), None),
     ("sgd_update", dict(velocity=None), None),
+    ("adam_update", dict(grad=zeros(3)), r"grad is float32 \(3,\); expected float32 \(5,\)"),
+    ("adam_update", dict(m=zeros(3)), None),
+    ("adam_update", dict(v=zeros(5, dtype=np.float64)), "v is float64"),
+    ("adam_update", dict(step=0), "step is 0; expected at least 1"),
 ]
 for op, arguments in FITTING.items():
     for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
@@ -132,8 +148,12 @@ WRONG_TYPES = [
     ("cross_entropy_forward", dict(labels=zeros(2)), "labels are float32; expected int64"),
     ("cross_entropy_backward", dict(labels=places(2)), "labels are int32; expected int64"),
     ("avg_pool2d_forward", dict(divisor=2.5), None),
+    ("batch_norm_forward", dict(eps="x"), "eps is 'x'; expected a number"),
+    ("batch_norm_backward", dict(eps=None), "eps is None; expected a number"),
     ("sgd_update", dict(lr="0.1"), "lr is '0.1'; expected a number"),
     ("sgd_update", dict(momentum=None), None),
+    ("adam_update", dict(beta1="0.9"), "beta1 is '0.9'; expected a number"),
+    ("adam_update", dict(step=1.5), "step is 1.5; expected a whole number"),
     ("sgd_update", dict(first=1), "first is 1; expected True or False"),
 ]
 for op, arguments in FITTING.items():
@@ -142,7 +162,7 @@ for op, arguments in FITTING.items():
     for name in arrays:
         for wrong in (arguments[name].tolist(), 1.0, "x"):
             WRONG_TYPES.append((op, {name: wrong}, f"{name} is of type {type(wrong).__name__}; expected a NumPy"))
-    if op != "sgd_update":                      # which has its own check, of shape and dtype together: below
+    if op not in ("sgd_update", "adam_update"):     # which have their own check, of shape and dtype together: below
         for name in floats[1:]:
             mixed = arguments[name].astype(np.float64)
             WRONG_TYPES.append((op, {name: mixed}, f"{floats[0]} is float32 and {name} float64; expected the same"))

@@ -122,7 +122,8 @@ RELU = """
 SGD = """
     import numpy as np, minivision_kernels as mk
     from minivision_kernels.cpu import sgd_parallel
-    p = np.array([1.0, 2.0]); mk.run("sgd_update", p, np.ones(2), None, 1.0, 0.0, 0.0, 0.0, False, True)
+    parallel = next(rung for rung in mk.ladder("sgd_update") if rung.name == "parallel")
+    p = np.array([1.0, 2.0]); parallel(p, np.ones(2), None, 1.0, 0.0, 0.0, 0.0, False, True)
     form = sgd_parallel._update.forms[False][np.dtype(float)]
     print(p.tolist(), "hit" if form.stats.cache_hits else "compiled")
 """
@@ -224,8 +225,11 @@ CALLS = """
         "avg_pool2d_backward": (g, (4, 16, 40, 40), (2, 2), (2, 2), (0, 0), False, True, None),
         "relu_forward": (g,), "relu_backward": (g, g),
         "add": (g, g), "bias_add": (g.copy(), g[0, :, 0, 0].copy()), "channel_sum": (g,),
+        "batch_norm_forward": (g, c[0, :16], c[1, :16], 1e-5),
+        "batch_norm_backward": (g, g + 1, c[0, :16], c[1, :16], c[2, :16] ** 2, 1e-5),
         "linear_forward": (a, b), "linear_input": (c, b), "linear_weight": (c, a),
         "cross_entropy_forward": (c, labels), "cross_entropy_backward": (c, labels, c[:, 0]),
+        "adam_update": (g, g.copy(), g.copy(), abs(g), 0.1, 0.9, 0.99, 1e-8, 0.1, 3),
         "sgd_update": (g, g.copy(), None, 0.1, 0.0, 0.0, 0.1, False, False),
     }
     def fingerprints():

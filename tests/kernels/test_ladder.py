@@ -16,7 +16,7 @@ def test_every_operation_has_a_definition_and_something_faster():
         assert {"numpy"} < {rung.name for rung in rungs}
         assert len({rung.name for rung in rungs}) == len(rungs)
         for rung in rungs:
-            assert (rung.op, rung.device) == (op, "cpu")
+            assert rung.op == op and rung.device in ("cpu", "cuda")
             assert len(rung.doc) > 20, f"{rung} does not say what it does better"
 
 

@@ -1,5 +1,7 @@
 """Operations limited by memory: every rung against its formula, and the same bits for every number of threads."""
 
+import warnings
+
 import kernel_oracle as oracle
 import numpy as np
 import pytest
@@ -68,6 +70,58 @@ def test_channel_sum(rung, dtype, shape, matrix, shift):
     np.testing.assert_array_equal(first, second)
 
 
+def batch_norm(x, weight, bias, g, eps):
+    """Batch norm and its gradients in float64, and the spread of the channels."""
+    x, weight, bias, g = (a.astype(np.float64) for a in (x, weight, bias, g))
+    axes, column = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+    mean, var = x.mean(axes), x.var(axes)
+    spread = np.sqrt(var + eps).reshape(column)
+    z = (x - mean.reshape(column)) / spread
+    n = x.size / x.shape[1]
+    dbias, dweight = g.sum(axes), (g * z).sum(axes)
+    dx = weight.reshape(column) / spread * (g - (dbias.reshape(column) + z * dweight.reshape(column)) / n)
+    return (z * weight.reshape(column) + bias.reshape(column), mean, var), (dx, dweight, dbias), spread
+
+
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("batch_norm_forward"), ids=str)
+@given(
+    shape=st.sampled_from([(5, 3), (1, 2, 3, 3), (2, 4, 5), (3, 2, 7, 9), (2, 1, 100, 90), (64, 5, 31, 30), (2, 3, 4, 5, 6)]),
+    shift=st.sampled_from([0.0, 100.0]), constant=st.booleans(),
+)
+def test_batch_norm(rung, dtype, shape, shift, constant):
+    x = normal(shape, dtype) + dtype(shift)
+    if constant:
+        x[:, 0] = 3
+    weight, bias, g = normal(shape[1], dtype, 1), normal(shape[1], dtype, 2), normal(shape, dtype, 3)
+    forward, backward, spread = batch_norm(x, weight, bias, g, 1e-3)
+    accuracy = (1 + shift) / spread                         # what is lost by taking the mean from numbers that large
+    walled = [oracle.guarded(a, readonly=True) for a in (x, weight, bias)]
+    first, second = both_thread_counts(lambda: rung(*walled, 1e-3))
+    for got, again, expected, scale in zip(first, second, forward, (10 * accuracy, 1 + shift, 10 * (1 + shift))):
+        oracle.assert_close(got, expected, np.broadcast_to(scale, expected.shape), dtype)
+        np.testing.assert_array_equal(got, again)
+    pull = next(r for r in mk.ladder("batch_norm_backward") if r.name == rung.name)
+    walled = [oracle.guarded(a.astype(dtype), readonly=True) for a in (g, x, weight, *forward[1:])]
+    first, second = both_thread_counts(lambda: pull(*walled, 1e-3))
+    sums = np.sqrt(x.size) * 10 * accuracy.max()
+    for got, again, expected, scale in zip(first, second, backward, (30 * accuracy / spread, sums, sums)):
+        oracle.assert_close(got, expected, np.broadcast_to(scale, expected.shape), dtype)
+        np.testing.assert_array_equal(got, again)
+
+
+@pytest.mark.parametrize("op", ["batch_norm_forward", "batch_norm_backward"])
+def test_batch_norm_of_nothing(op):
+    x, c = np.zeros((0, 3, 4, 4), np.float32), np.ones(3, np.float32)
+    for rung in oracle.rungs(op):
+        args = (x, c, c, 1e-5) if op == "batch_norm_forward" else (x, x, c, c, c, 1e-5)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result, *numbers = rung(*args)
+        assert result.shape == x.shape
+        assert [a.shape for a in numbers] == [(3,), (3,)]
+
+
 @dtypes
 @pytest.mark.parametrize("options", [
     ((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 3), (2, 2), (1, 1), (1, 1)), ((3, 2), (1, 1), (1, 1), (1, 1)),
@@ -133,3 +187,38 @@ def test_results_that_pass_the_caches_by(monkeypatch, dtype, past):
 
 def test_a_result_that_is_not_aligned_is_never_written_past_the_caches():
     assert not stream.past_caches(np.empty(stream.LARGE + 64, np.uint8)[1:])
+
+
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("adam_update"), ids=str)
+@given(shape=st.sampled_from([(), (0,), (7,), (3, 4, 5), (301, 203)]), weight_decay=st.sampled_from([0.0, 0.01]),
+       step=st.sampled_from([1, 2, 1000]))
+def test_adam(rung, dtype, shape, weight_decay, step):
+    param, grad, m = (normal(shape, dtype, seed) for seed in range(3))
+    v = np.abs(normal(shape, dtype, 3))
+    p, g, mean, square = (a.astype(np.float64) for a in (param, grad, m, v))
+    g = g + weight_decay * p
+    mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g * g
+    p = p - 0.1 * (mean / (1 - 0.9 ** step)) / (np.sqrt(square / (1 - 0.99 ** step)) + 1e-3)
+
+    def update():
+        walled = [oracle.guarded(a, readonly=a is grad) for a in (param, grad, m, v)]
+        around = [a.base.copy() for a in walled]
+        assert rung(*walled, 0.1, 0.9, 0.99, 1e-3, weight_decay, step) is None
+        for array, before in zip(walled, around):
+            np.testing.assert_array_equal(array.base[:64], before[:64])
+            np.testing.assert_array_equal(array.base[-64:], before[-64:])
+        np.testing.assert_array_equal(walled[1], grad)
+        return [walled[0], *walled[2:]]
+
+    first, second = both_thread_counts(update)
+    for got, again, expected in zip(first, second, (p, mean, square)):
+        oracle.assert_close(np.asarray(got), np.asarray(expected), np.full(shape, 20.0), dtype)
+        np.testing.assert_array_equal(got, again)
+
+
+@pytest.mark.parametrize("rung", oracle.rungs("adam_update"), ids=str)
+def test_adam_refuses_what_it_cannot_update(rung):
+    a = np.ones((3, 4))
+    with pytest.raises(ValueError, match="m is updated in place"):
+        rung(a.copy(), a, np.ones((4, 3)).T, a.copy(), 0.1, 0.9, 0.99, 1e-3, 0.0, 1)

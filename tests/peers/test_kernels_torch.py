@@ -155,3 +155,36 @@ def test_sgd(options, dtype):
         for step, grad in enumerate(grads):
             rung(param, grad, velocity, lr=0.1, first=step == 0, **given)
         close(param, parameter, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_adam(weight_decay, dtype):
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal((50, 7)).astype(dtype), rng.standard_normal((4, 50, 7)).astype(dtype)
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    optimiser = torch.optim.Adam([parameter], lr=0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=weight_decay)
+    for grad in grads:
+        parameter.grad = torch.tensor(grad)
+        optimiser.step()
+    for rung in rungs("adam_update"):
+        param, m, v = start.copy(), np.zeros_like(start), np.zeros_like(start)
+        for step, grad in enumerate(grads, start=1):
+            rung(param, grad, m, v, lr=0.1, beta1=0.8, beta2=0.95, eps=1e-6, weight_decay=weight_decay, step=step)
+        close(param, parameter, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(6, 4), (3, 5, 11), (4, 3, 9, 10), (2, 6, 40, 40)])
+def test_batch_norm(shape, dtype):
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal(shape).astype(dtype) + dtype(2) for _ in range(2))
+    weight, bias = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(2))
+    tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, weight, bias))
+    ty = F.batch_norm(tx, None, None, tw, tb, training=True, eps=1e-3)
+    ty.backward(torch.tensor(g))
+    for forward, backward in zip(rungs("batch_norm_forward"), rungs("batch_norm_backward")):
+        y, mean, var = forward(x, weight, bias, 1e-3)
+        close(y, ty, dtype)
+        for got, expected in zip(backward(g, x, weight, mean, var, 1e-3), (tx.grad, tw.grad, tb.grad)):
+            close(got, expected, dtype)

@@ -42,5 +42,5 @@ def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> No
         if array.shape != param.shape or array.dtype != param.dtype:
             raise ValueError(
                 f"{name} is {array.dtype} {array.shape}; expected {param.dtype} {param.shape}, the same as param")
-        if name != "grad" and not array.flags.carray:
+        if name != "grad" and not getattr(array.flags, "carray", array.flags.c_contiguous):      # CuPy's are always writable
             raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")
