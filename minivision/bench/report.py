@@ -13,9 +13,8 @@ from .peers import OURS, TORCH
 
 HEAD = (f"{'layer':<24}{'batch':>5}  {'operation':<24}{'rung':<10}{'ms':>9}{'PyTorch':>9}{'ONNX':>7}{'NumPy':>7}"
         f"{'GFLOP/s':>9}{'peak':>6}{'GB/s':>7}{'mem':>6}{'err/σ':>9}{'err/max':>9}")
-LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof (memory in "
-          "a cache is faster than that). err: largest difference from float64, by the spread and by the largest of "
-          "the results.")
+LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof (caches "
+          "are faster than memory). err: largest difference from float64, by the spread and by the largest of the results.")
 FEW = 3                         # an operation of fewer rows is not summed up
 GROUPS = {"conv2d": "conv2d", "linear": "linear"}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 BATCHES = 1, 64
 ROTATING = 8                    # batches, taken in turns
-SETTINGS = dict(lr=0.01, momentum=0.9)
+SETTINGS: dict[str, Any] = dict(lr=0.01, momentum=0.9)
 
 
 class Network(NamedTuple):

@@ -48,13 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    request = _request(arguments)
     needed = _environment(arguments)
     if any(os.environ.get(name) != value for name, value in needed.items()):
         # These are read when a process starts.
         return subprocess.call([sys.executable, "-m", "minivision.cli", *arguments.words], env={**os.environ, **needed})
 
-    _check(arguments)
-    return _tune(arguments) if arguments.tune else _measure(arguments)
+    return _tune(request) if arguments.tune else _measure(request, arguments.json, arguments.plot)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -72,13 +73,12 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError("--plot: matplotlib is not installed; pip install 'minivision[plot]' brings it")
 
 
-def _measure(arguments: argparse.Namespace) -> int:
+def _measure(request: Request, file: str | None, folder: str | None) -> int:
     from ..bench import bench, report
     from ..bench.peers import missing
     from ..bench.roofs import measure_roofs
     from .output import progress, say
 
-    request = _request(arguments)
     todo = bench.chosen(request)
     if not todo:
         raise ValueError(f"suite {request.suite} has none of the operations {', '.join(request.ops)}")
@@ -96,23 +96,22 @@ def _measure(arguments: argparse.Namespace) -> int:
             say(report.line(row))
             bar.update()
     say("\n".join(["", report.LEGEND, "", *report.summary_lines(rows)]))
-    if arguments.json:
-        report.save(arguments.json, about, rows)
-        say(f"\nwritten to {arguments.json}")
-    if arguments.plot:
+    if file:
+        report.save(file, about, rows)
+        say(f"\nwritten to {file}")
+    if folder:
         from ..bench.pictures import draw
 
-        for path in draw(Path(arguments.plot), about, rows):
+        for path in draw(Path(folder), about, rows):
             say(f"drawn in {path}")
     return 0
 
 
-def _tune(arguments: argparse.Namespace) -> int:
+def _tune(request: Request) -> int:
     from ..bench import bench, tune
     from ..bench.suites import Problem
     from .output import progress, say
 
-    request = _request(arguments)
     todo = [problem for problem in bench.chosen(request) if isinstance(problem, Problem)]
     if not todo:
         raise ValueError(f"--tune: suite {request.suite} has no operation to choose a rung for")

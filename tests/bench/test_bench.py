@@ -1,0 +1,153 @@
+"""The measuring itself: that what is measured is right and complete. How fast anything is, no test asks."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+
+import minivision_kernels as mk
+from minivision.bench import peers, pictures, report
+from minivision.bench.bench import Request, measure, row
+from minivision.bench.measure import Timing, geometric_mean, in_turns, ratio
+from minivision.bench.problems import Reference, arguments, call_of, own
+from minivision.bench.suites import CONVS, SUITES, conv, conv_problems, linear_problems, memory_problems, problems
+from minivision.bench.training import NETWORKS, steps
+
+roofs = pytest.importorskip("minivision.bench.roofs")
+ROOFS = roofs.Roofs(100.0, 10.0, 12.0)
+SMALL = [*conv_problems("small", conv(5, 9, 7, 3), 2), *conv_problems("small", conv(3, (6, 10), 20, 5, 2), 3),
+         *conv_problems("small", conv(6, 8, 6, 3, groups=6), 2), *linear_problems("small", "4>5", 3, 4, 5)]
+
+
+def small_memory_problems():
+    """Those of the suite, with an image side of 6 instead of 112, so that tests take no time."""
+    from dataclasses import replace
+
+    def shrunk(shape):
+        return tuple({112: 6, 56: 3, 1024: 8, 1000: 10, 800_000: 5000}.get(n, n) for n in shape)
+
+    for problem in memory_problems(1):
+        shapes = {name: shrunk(shape) for name, shape in problem.shapes.items()}
+        options = {**problem.options, **({"shape": shrunk(problem.options["shape"])} if "shape" in problem.options else {})}
+        yield replace(problem, shapes=shapes, options=options)
+
+
+def named(problem):
+    return f"{problem.op} {problem.layer}"
+
+
+ALL = [*SMALL, *small_memory_problems()]
+
+
+def test_every_operation_is_measured():
+    assert {problem.op for problem in problems("all", [1])} == set(mk.ops())
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites(suite):
+    shapes = [(problem.op, problem.layer, problem.batch) for problem in problems(suite, [1, 4])]
+    assert len(shapes) == len(set(shapes))
+    assert suite == "training" or shapes
+
+
+def test_layers_and_their_work():
+    assert (len(CONVS["vgg"]), len(CONVS["resnet"]), len(CONVS["mobilenet"])) == (9, 23, 9)
+    first = next(conv_problems("vgg", CONVS["vgg"][1], 2))
+    assert first.flops == 2 * 2 * 64 * 224 * 224 * 64 * 9
+    assert first.traffic == 4 * (2 * 2 * 64 * 224 * 224 + 64 * 64 * 9)
+    assert first.executed("direct") == first.flops
+    assert [p.executed("winograd") * 4 for p in conv_problems("vgg", CONVS["vgg"][1], 2)] == [first.flops] * 3
+
+
+@pytest.mark.parametrize("problem", ALL, ids=named)
+def test_arguments_fit_and_every_contestant_is_right(problem):
+    """Each rung and each peer computes the same, so the peers are asked the same question."""
+    given = arguments(problem)
+    reference = Reference(problem, given)
+    rungs = peers.usable_rungs(problem, given)
+    contestants = [peers.ours(problem, given), *(peers.ours(problem, given, rung) for rung in rungs),
+                   *peers.peers(problem, given, 1)]
+    assert len({contestant.name for contestant in contestants}) == len(contestants)
+    arrays, options = call_of(problem, own(problem.op, given))
+    mk.best(problem.op, *arrays, **options)(*arrays, **options)             # checks the arguments
+    for contestant in contestants:
+        error = reference.error(contestant.result(contestant.call()))
+        assert error.largest < 1e-4, contestant.name
+
+
+def test_a_wrong_result_has_a_large_error():
+    problem = SMALL[0]
+    given = arguments(problem)
+    right = mk.run(problem.op, *call_of(problem, given)[0], **call_of(problem, given)[1])
+    reference = Reference(problem, given)
+    assert reference.error(right).spread < 1e-5
+    assert reference.error(right + 1).spread > 0.1
+    assert reference.error(np.full_like(right, np.nan)).spread == math.inf
+
+
+def test_contestants_take_turns():
+    order = []
+    calls = {name: lambda name=name: order.append(name) or time.perf_counter() for name in ("a", "b", "c")}
+    seen = {}
+    timings = in_turns(calls, 1e-9, seen.__setitem__)
+    assert set(seen) == set(timings) == {"a", "b", "c"}
+    assert len({len(timing.turns) for timing in timings.values()}) == 1
+    assert order[:6] == ["a", "a", "b", "b", "c", "c"]                      # the first calls, which are not counted
+    assert order[6] == "a" and order[-1] != "c"                             # each round begins with another
+    assert ratio(Timing(0, [2.0, 4.0, 9.0]), Timing(0, [1.0, 2.0, 3.0])) == 2
+    assert ratio(Timing(0, [6.0]), Timing(0, [1.0, 2.0, 3.0])) == 3
+    assert geometric_mean([1.0, 4.0]) == pytest.approx(2)
+
+
+def test_a_row_says_what_the_issue_asks_for(tmp_path):
+    request = Request("cifar", [1], [], rungs=True, peers=False, exact=False, seconds=1e-9)
+    rows = [measure(problem, request, ROOFS) for problem in SMALL[:3]]
+    for one in rows:
+        assert min(one["gflops"], one["of_peak"], one["gbs"]) > 0
+        assert {"minivision", "minivision loops", "minivision numpy"} <= set(one["ms"])
+        assert one["error_by_spread"]["minivision"] < 1e-3
+        assert one["ratio"] is None and not one["ratios"]
+        assert "loops" in report.line(one)
+    about = {"machine": "a machine", "threads": 2, "date": "today", "suite": "cifar",
+             "roofs": {"gflops": 100.0, "copy_gbs": 10.0, "triad_gbs": 12.0}}
+    report.save(tmp_path / "deep" / "rows.json", about, rows)
+    stored = json.loads((tmp_path / "deep" / "rows.json").read_text())
+    assert stored["machine"] == "a machine" and len(stored["rows"]) == 3
+    pytest.importorskip("matplotlib")
+    drawn = pictures.draw(tmp_path / "pictures", about, stored["rows"])
+    assert [path.name for path in drawn] == ["roofline.png", *(f"ladder-{op}.png" for op in mk.ops()[:3])]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_the_summary_names_the_worst():
+    timings = [{"minivision": Timing(1, [2.0]), "pytorch": Timing(1, [a]), "pytorch channels_last": Timing(1, [b]),
+                "onnxruntime": Timing(1, [1.0])} for a, b in ((4.0, 8.0), (1.0, 0.5))]
+    rows = [row(problem, "direct", timing, {}, ROOFS) for problem, timing in zip(SMALL, timings)]
+    whole, forward, weightless = report.summary(rows)[:3]
+    assert (whole["peer"], whole["what"], whole["count"], whole["below_1"]) == ("pytorch", "all", 2, 1)
+    assert whole["mean"] == pytest.approx(math.sqrt(2.0 * 0.25))             # PyTorch in its best layout
+    assert whole["worst"] == 0.25 and "conv2d_input" in whole["worst_case"]
+    assert (forward["what"], weightless["what"]) == ("conv2d_forward", "conv2d_input")
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_training_steps_are_the_same_for_everyone(network):
+    contestants = list(steps(network, 2, 1, True))
+    losses = [[contestant.call() for _ in range(3)] for contestant in contestants]
+    np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-4)
+
+
+def test_roofs_are_measured():
+    assert roofs.last_cache() >= 1 << 20
+    x, y = np.arange(64, dtype=np.float32), np.empty(128, np.float32)
+    roofs._multiply_adds(x, 3, y, work=roofs.BIG)
+    lanes = roofs.lanes_of(x)
+    sums = sum(x[i:i + lanes] + 9 * x[:lanes] for i in range(1, 13))
+    np.testing.assert_allclose(y[:lanes], sums)
+    a, b, c = np.arange(100, dtype=np.float32), np.ones(100, np.float32), np.zeros(100, np.float32)
+    roofs._copy(a, 3, c, work=roofs.BIG)
+    np.testing.assert_array_equal(c, a)
+    roofs._triad(a, b, 1, c, work=roofs.BIG)
+    np.testing.assert_array_equal(c[:96], a[:96] + 3)
