@@ -79,7 +79,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),
-        ("reference.cross_entropy", "cpu.cross_entropy_loops", "cpu.cross_entropy_parallel"),
+        ("reference.cross_entropy", "cpu.cross_entropy_loops", "cpu.cross_entropy_parallel",
+         "cpu.cross_entropy_vectors"),
     ),
     "sgd": (
         ("sgd_update",),

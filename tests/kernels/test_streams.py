@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 import minivision_kernels as mk
 from minivision_kernels.cpu import stream
+from minivision_kernels.cpu.compile import In1, Out1, compiled
+from minivision_kernels.cpu.simd import lanes, load, put
+from minivision_kernels.cpu.stream import exponential
 
 dtypes = pytest.mark.parametrize("dtype", oracle.FLOATS)
 LARGE_SHAPES = [(2, 3, 130, 129), (64, 5, 31, 30)]          # enough for threads, and no multiple of any vector
@@ -222,3 +225,56 @@ def test_adam_refuses_what_it_cannot_update(rung):
     a = np.ones((3, 4))
     with pytest.raises(ValueError, match="m is updated in place"):
         rung(a.copy(), a, np.ones((4, 3)).T, a.copy(), 0.1, 0.9, 0.99, 1e-3, 0.0, 1)
+
+
+@dtypes
+def test_the_exponential(dtype):
+    """Against the one of long doubles, in units of the last place."""
+    exp = compiled()(_exponentials)
+    low, high = (-87.3, 88.3) if dtype == np.float32 else (-708.3, 709.4)
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(low, high, 1 << 14), rng.uniform(-1, 1, 1 << 14), [0.0, 1e-30, -1e-30, low, high] * 16])
+    x = x.astype(dtype)
+    y = np.empty_like(x)
+    exp(x, y)
+    expected = np.exp(x.astype(np.longdouble))
+    assert (np.abs(y - expected) / np.spacing(expected.astype(dtype))).max() < 2
+    x = np.resize(np.array([np.nan, np.inf, -np.inf, 1e4, -1e4, 0.0, -0.0, np.nan], dtype), 64)
+    y = np.empty_like(x)
+    exp(x, y)
+    np.testing.assert_array_equal(y[:8], [np.nan, np.inf, 0, np.inf, 0, 1, 1, np.nan])
+
+
+def _exponentials(x: In1, y: Out1):
+    for at in range(0, x.shape[0], lanes(x)):
+        put(y, at, exponential(load(x, at)))
+
+
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("cross_entropy_forward"), ids=str)
+@pytest.mark.parametrize("shape", [(3, 37), (70, 1000), (1, 64), (2000, 10)])
+def test_cross_entropy_of_many_classes(rung, dtype, shape):
+    logits, g = 5 * normal(shape, dtype), normal(shape[0], dtype, 1)
+    labels = np.random.default_rng(2).integers(0, shape[1], shape[0])
+    p = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    first, second = both_thread_counts(lambda: rung(oracle.guarded(logits, readonly=True), labels))
+    oracle.assert_close(first, -np.log(p[np.arange(len(labels)), labels]), np.full(len(labels), 20.0), dtype)
+    np.testing.assert_array_equal(first, second)
+    backward = next(r for r in mk.ladder("cross_entropy_backward") if r.name == rung.name)
+    first, second = both_thread_counts(lambda: backward(oracle.guarded(logits, readonly=True), labels, oracle.guarded(g)))
+    oracle.assert_close(first, (p - np.eye(shape[1])[labels]) * g[:, None], 10 * np.abs(g)[:, None], dtype)
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("rung", oracle.rungs("cross_entropy_forward"), ids=str)
+@pytest.mark.parametrize("place", [0, 5, 19])
+def test_a_score_that_is_nan_makes_its_row_nan(rung, place):
+    logits, labels = normal((3, 20), np.float32), np.array([1, 2, 3])
+    logits[1, place] = np.nan
+    with np.errstate(all="ignore"):
+        losses = rung(logits, labels)
+        gradient = next(r for r in mk.ladder("cross_entropy_backward") if r.name == rung.name)(
+            logits, labels, np.ones(3, np.float32))
+    np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
+    assert np.isnan(gradient[1]).all() and not np.isnan(gradient[[0, 2]]).any()

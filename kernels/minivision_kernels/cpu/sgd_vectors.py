@@ -21,10 +21,11 @@ def sgd_update(
     they overlap, and goes through a piece number by number if it cannot tell.
     """
     check_update(param, grad, velocity, momentum)
-    moving = velocity if velocity is not None and momentum else param[:0]
+    flat = param.reshape(-1)
+    moving = velocity.reshape(-1) if velocity is not None and momentum else flat[:0]
     _update(
-        param.reshape(-1), contiguous(grad).reshape(-1), moving.reshape(-1), lr, momentum, 1 - dampening, weight_decay,
-        nesterov, first, work=param.size)
+        flat, contiguous(grad).reshape(-1), moving, lr, momentum, 1 - dampening, weight_decay, nesterov, first,
+        work=param.size)
 
 
 @compiled(parallel=True)
