@@ -115,7 +115,7 @@ class Function:
         """Run ``forward`` on the inputs' arrays; remember the operation if a gradient may be asked for later."""
         function = cls()
         tensors = as_operands(inputs, cls.__name__, cls.floats_only)
-        function._record = _mode.recording and any(x.requires_grad for x in tensors)
+        function._record = _mode.recording and True in [x._requires_grad for x in tensors]
         try:
             result = function.forward(*[x._data for x in tensors], **options)
         except ValueError as problem:
@@ -133,8 +133,8 @@ class Function:
         return output
 
     def _remember(self, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.sources = tuple(node_of(x) if x.requires_grad else None for x in inputs)
-        self._specs = [(x.shape, x.dtype) for x in inputs]
+        self.sources = tuple([node_of(x) if x._requires_grad else None for x in inputs])
+        self._specs = [(x._data.shape, x._data.dtype) for x in inputs]
         if self.keeps_inputs:
             self._inputs = inputs
             for x in inputs:
@@ -215,9 +215,9 @@ class Function:
         if not isinstance(grad, Tensor):
             raise TypeError(f"{name}.backward returned {type(grad).__name__} for input {i}; return a Tensor, built from "
                             "operations on Tensors, so that the gradient can be differentiated again")
-        if grad.shape != shape:
+        if grad._data.shape != shape:
             grad = unbroadcast(grad, shape, f"{name}.backward, input {i}")
-        if grad.dtype != dtype:
+        if grad._data.dtype is not dtype and grad.dtype != dtype:
             grad = grad.to(dtype=dtype)
         if self._held is not None and holder(grad._data) is not None:
             grad = grad.clone()      # backward returned what it had kept: a gradient must not alias the data

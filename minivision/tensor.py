@@ -394,6 +394,8 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
     """The inputs of operation ``name`` as Tensors whose dtypes go together and whose arrays are on one device."""
     if _go_together(inputs, floats_only):
         return tuple(inputs)
+    if len(inputs) == 2 and type(number := inputs[1]) is float and isinstance(x := inputs[0], Tensor) and x.dtype.kind == "f":
+        return x, Tensor(array_module(x._data).asarray(number, dtype=x.dtype))       # x * 0.5: the next most frequent
     dtype = _common_dtype(inputs, floats_only)
     tensors: list[Tensor] = []
     for i, x in enumerate(inputs):
