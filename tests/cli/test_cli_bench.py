@@ -32,6 +32,7 @@ REFUSED = {
 def table(monkeypatch, tmp_path_factory):
     """A table of tuned choices that is not the user's."""
     folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.delenv("MINIVISION_TUNED")
     monkeypatch.setattr(cache, "folder", lambda: folder)
     monkeypatch.setattr(tuned, "table", None)
     monkeypatch.setattr(tuned, "_known", {})
