@@ -84,8 +84,8 @@ def band(
         return tiles * each + bands * (copying(images, lines) + weights / (4 if far else 64))
 
     sizes = [(1, n) for n in range(1, OH + 1)] + [(m, OH) for m in range(2, N + 1) if m * OH * OW <= 2 * PIXELS]
-    images, lines = min((s for s in sizes if s == (1, 1) or s[0] * s[1] * OW <= 2 * PIXELS and
-                         copying(*s) * itemsize <= BUFFER), key=cost, default=(1, 1))
+    images, lines = min((s for s in sizes if s == (1, 1) or (
+        s[0] * s[1] * OW <= 2 * PIXELS and copying(*s) * itemsize <= BUFFER)), key=cost, default=(1, 1))
     height = (lines - 1) * stride[0] + max(taps.down) + 1
     bands = -(-N // images) * -(-OH // lines) if OH else 0
     splits = -(-4 * workers // max(1, bands))

@@ -152,8 +152,8 @@ def conv2d_weight(
     dw = empty((parts, *shape), x.dtype)
     _sum_pixels(
         contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
-        contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1), narrow, parts,
-        chunk, work=K * F * N * OH * OW)
+        contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1),
+        narrow, parts, chunk, work=K * F * N * OH * OW)
     return dw[0] if parts == 1 else dw.sum(axis=0)
 
 
@@ -257,8 +257,8 @@ def find_rows(row, first, images, OH, OW, image_step, line_step, column_step):
 @compiled(parallel=True)
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
-    images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, stride_w: int,
-    place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
+    images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool,
+    stride_h: int, stride_w: int, place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
     y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, narrow: bool,
 ):
     L = lanes(x)

@@ -41,6 +41,7 @@ from minivision_kernels.cpu.simd import (
     lanes_of,
     load,
     load_at,
+    prefetch,
     put,
     second_at,
     turn,
@@ -50,6 +51,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
+AHEAD = 16                  # terms ahead of the packing for which memory is asked
 TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
 
 
@@ -273,7 +275,8 @@ def _multiply(
         sums = np.empty(((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide, x.dtype)
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
-        start, count, read = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(2 * most * COLUMNS, np.int64)
+        start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
+        read = np.empty(2 * most * COLUMNS, np.int64)
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
             first = all_panels * block // blocks
@@ -300,11 +303,14 @@ def _multiply(
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
                     pack_seen(buffer, 0, place, terms, seen, read, stride_w, panels, right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose, False, 0)
+                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose,
+                                False, 0)
 
 
 @helper
-def find_outputs(begin, end, OH, OW, skip, image_step, line_step, column_step, to, n_target, h_target, w_target, total, seen, target):
+def find_outputs(
+    begin, end, OH, OW, skip, image_step, line_step, column_step, to, n_target, h_target, w_target, total, seen, target,
+):
     """seen[i] = where the window of output begin + i begins, target[i] = where the output goes, for i below ``total``.
 
     What is seen begins with line ``skip`` of the first image; the other images are there from line 0 on. From ``end`` on there
@@ -330,9 +336,9 @@ def find_outputs(begin, end, OH, OW, skip, image_step, line_step, column_step, t
 @helper
 def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
     """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
-    what its windows see is to be read, three numbers:
+    what its windows see is to be read, two numbers:
 
-        the lane from which on the outputs lie in another line, L if they all lie in one, 0 if there are more lines
+        the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
         where a vector would begin whose last lanes are those in the second line
 
     Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
@@ -374,6 +380,7 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
             elif lane == L and stride == 1:
                 for k in range(terms):
+                    prefetch(source, first + entry(place, min(terms - 1, k + AHEAD)))
                     put(right, to + k * wide, load(source, first + entry(place, k)))
             elif stride == 1:
                 for k in range(terms):
@@ -382,7 +389,8 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
             else:
                 for k in range(terms):
                     here = entry(place, k)
-                    put(right, to + k * wide, joined(every_second(source, first + here), every_second(source, second + here), lane))
+                    pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
+                    put(right, to + k * wide, pixels)
 
 
 @compiled(parallel=True)
@@ -417,12 +425,13 @@ def _correlate(
                 begin_line = begin % plane // OW
                 origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
                 here = (terms + L - 1) // L
-                find_outputs(begin, begin + terms, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
-                             0, 0, 0, 0, here * L, seen, target)
+                find_outputs(begin, begin + terms, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width,
+                             stride_w, 0, 0, 0, 0, here * L, seen, target)
                 sort_vectors(seen, target, start, count, read, here, stride_w, L,
                              x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
                 for p in range(panels):
-                    pack_upstream(g, begin, terms, F, group * filters, (first + p) * wide, filters, plane, right, p * terms * wide)
+                    pack_upstream(g, begin, terms, F, group * filters, (first + p) * wide, filters, plane, right,
+                                  p * terms * wide)
                 copied = -1
                 for band in range(first_band, end_band):
                     c = band // taps * ROWS             # this panel's taps are of channels c to c + ROWS
@@ -440,8 +449,8 @@ def _correlate(
                         pack_taps(buffer, 0, steps, here, seen, read, stride_w, left)
                     to = (group * filters + first * wide) * K + band * ROWS
                     multiply_panels(left, 0, 0, min(ROWS, K - band * ROWS), terms, right, panels,
-                                    sums[(band - first_band) * panels * ROWS * wide:], begin > 0, begin + terms == outputs, dw, to, K,
-                                    start, count, target, False, True, filters - first * wide)
+                                    sums[(band - first_band) * panels * ROWS * wide:], begin > 0, begin + terms == outputs, dw,
+                                    to, K, start, count, target, False, True, filters - first * wide)
 
 
 @helper

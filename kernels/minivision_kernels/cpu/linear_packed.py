@@ -99,4 +99,5 @@ def _multiply(
                     pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
                                p * terms * width)
                 multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
-                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False, False, N)
+                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False,
+                                False, N)

@@ -42,8 +42,8 @@ from minivision_kernels.cpu.simd import (
 )
 
 ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
-TERMS = 384                 # of a stretch, at most
-BLOCK = 256 * 1024          # bytes of right panels that are used together
+TERMS = 512                 # of a stretch, at most
+BLOCK = 160 * 1024          # bytes of right panels that are used together; as much again is needed for sums
 
 
 def stretches(terms: int, whole: int = 1) -> int:
@@ -117,12 +117,14 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 
 @helper
-def multiply_panels(left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose,
-                    turned, columns):
+def multiply_panels(
+    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, turned,
+    columns,
+):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
-    Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]], its
-    first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
+    Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
+    its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
     nowhere if that is negative. If ``turned``, column j of row r goes to y[to + j * y_step + r] instead, if below ``columns``.
     """
     L = lanes(right)

@@ -119,7 +119,8 @@ class Writer:
     def load_mask(self, pointer: Any, mask: Any) -> Any:
         """The lanes of the mask, and zeros; the memory of the others is not touched."""
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
-        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, ir.Constant(self.kind, None)], f"{self.name}.p0")
+        nothing = ir.Constant(self.kind, None)
+        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, nothing], f"{self.name}.p0")
 
     def every_second(self, pointer: Any) -> Any:
         """The even numbers of two vectors in a row."""

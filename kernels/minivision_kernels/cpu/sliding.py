@@ -32,12 +32,12 @@ class Window(Writer):
         self.start, self.width, self.row, self.height = self.pointer(array_type, array, place), width, row, height
 
     def columns(self, first: Any, end: Any, count: Any = None) -> None:
-        """From here on, only numbers ``first`` to ``end`` of each row exist; and a tap sees only ``count`` of them, if given."""
+        """From here on, only numbers ``first`` to ``end`` of each row exist; a tap sees only ``count`` of them, if given."""
         b = self.builder
         length = b.sub(end, first)
         length = b.select(b.icmp_signed("<", length, ir.Constant(INT, 0)), ir.Constant(INT, 0), length)
         self.lane = ir.VectorType(INT32, self.lanes)
-        self.first, self.length = (self.spread(b.trunc(x, INT32), self.lane) for x in (first, length))
+        self.begins, self.length = (self.spread(b.trunc(x, INT32), self.lane) for x in (first, length))
         self.counted = None
         if count is not None:
             numbers = ir.Constant(self.lane, list(range(self.lanes)))
@@ -46,7 +46,7 @@ class Window(Writer):
     def mask(self, at: int) -> Any:
         """Which of the lanes exist in the vector from ``at`` on."""
         place = ir.Constant(self.lane, [at + k for k in range(self.lanes)])
-        return self.builder.icmp_unsigned("<", self.builder.sub(place, self.first), self.length)
+        return self.builder.icmp_unsigned("<", self.builder.sub(place, self.begins), self.length)
 
     def line(self, i: int, other: Any = None) -> Any:
         """Where row i of the window begins: in the image, or in ``other``, a row of zeros."""
@@ -233,7 +233,7 @@ def put_rows(typing, tile, rows, part, a, at, width, row, height, count):
 
 @word
 def put_phases(typing, tile, part, a, at, width, row, height, first, end):
-    """a[at + i width + 2 k + j] = tile[i, j][k], as far as there are rows; with ``part`` 1, only numbers ``first`` to ``end``."""
+    """a[at + i width + 2 k + j] = tile[i, j][k], as far as there are rows; with ``part`` 1, numbers ``first`` to ``end``."""
     def write(context, builder, signature, args):
         window = Window(context, builder, signature.args[2], *args[2:7])
         window.columns(args[7], args[8])
@@ -242,7 +242,7 @@ def put_phases(typing, tile, part, a, at, width, row, height, first, end):
             line = window.line(i, window.nowhere())
             for half in range(2):                       # an even one, an odd one, and so on
                 order = [half * L // 2 + k // 2 + k % 2 * L for k in range(L)]
-                window.put(window.shuffle(*phases[2 * i:2 * i + 2], order), line, half * L, bool(part.literal_value))
+                window.put(window.shuffle(phases[2 * i], phases[2 * i + 1], order), line, half * L, bool(part.literal_value))
         return context.get_dummy_value()
 
     return types.void(tile, part, a, int_, int_, int_, int_, int_, int_), write
