@@ -195,19 +195,17 @@ class Function:
 
     # -- one step of the chain rule
 
-    def gradients(self, upstream: Tensor, create_graph: bool, wanted: Sequence[bool]) -> list[Tensor | None]:
+    def gradients(self, upstream: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
         """`backward`, with each result brought to the shape and dtype of its input."""
         self.needs_grad = tuple(wanted)
-        with _Recording(create_graph):
-            grads = self.backward(upstream)
-            if not isinstance(grads, (tuple, list)):
-                grads = (grads,)
-            if len(grads) != len(self.sources):
-                raise TypeError(f"{type(self).__name__}.backward returned {len(grads)} gradient(s) for "
-                                f"{len(self.sources)} input(s); return one per input, None where there is none, and pass "
-                                "constants to apply by keyword")
-            return [self._fit(i, g) if need and g is not None else None
-                    for i, (g, need) in enumerate(zip(grads, wanted))]
+        grads = self.backward(upstream)
+        if not isinstance(grads, (tuple, list)):
+            grads = (grads,)
+        if len(grads) != len(self.sources):
+            raise TypeError(f"{type(self).__name__}.backward returned {len(grads)} gradient(s) for "
+                            f"{len(self.sources)} input(s); return one per input, None where there is none, and pass "
+                            "constants to apply by keyword")
+        return [self._fit(i, g) if need and g is not None else None for i, (g, need) in enumerate(zip(grads, wanted))]
 
     def _fit(self, i: int, grad: Tensor) -> Tensor:
         shape, dtype = self._specs[i]
@@ -309,7 +307,7 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
             if not isinstance(node, Function):
                 continue
             if grad is not None and any(wanted := [s is not None and reaches[s] for s in node.sources]):
-                for source, part in zip(node.sources, node.gradients(grad, create_graph, wanted)):
+                for source, part in zip(node.sources, node.gradients(grad, wanted)):
                     if source is not None and part is not None:
                         add(source, part)
                 if not retain_graph:

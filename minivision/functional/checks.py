@@ -43,6 +43,8 @@ def axes(dim: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 def pair(value: Any, name: str, least: int) -> tuple[int, int]:
     """A (height, width) pair of whole numbers from one number or two, each at least ``least``."""
+    if type(value) is int and value >= least:
+        return value, value
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in both):
         raise TypeError(f"{name}: got {value!r}, expected a whole number or a pair (height, width) of whole numbers")
