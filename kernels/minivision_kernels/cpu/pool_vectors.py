@@ -108,10 +108,14 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
             left = ow * stride - pad
             place = (top + top_tap * dilation_h) * W + left
             value, at = taps(pixels, start + place, stride), places(pixels, place, stride)
-            for i in range(top_tap, bottom_tap):
-                for j in range(KW):
-                    place = (top + i * dilation_h) * W + left + j * dilation_w
-                    value, at = better(value, at, taps(pixels, start + place, stride), places(pixels, place, stride))
+            column = 0
+            for _ in range(1, (bottom_tap - top_tap) * KW):         # the other taps, in reading order
+                column += 1
+                place += dilation_w
+                if column == KW:
+                    column = 0
+                    place += dilation_h * W - KW * dilation_w
+                value, at = better(value, at, taps(pixels, start + place, stride), places(pixels, place, stride))
             put_first(best, to + ow, value, count)
             put_first(where, to + ow, at, count)
             ow += count
