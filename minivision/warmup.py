@@ -1,8 +1,7 @@
 """Compiling ahead of time what training a model will need.
 
 Kernels are compiled at their first call, and which ones a model calls depends on its shapes. So one step of training and
-a look at an image are done for real; then each kernel that was met gets its other form, the serial or the parallel one,
-which another batch may want.
+a look at an image are done for real.
 """
 
 from __future__ import annotations
@@ -31,35 +30,27 @@ class Warmed(NamedTuple):
 
 
 def warm_up(model: Model, image: tuple[int, int, int], batch: int,
-            on_kernel: Callable[[int | None], None] = lambda remaining: None) -> Warmed:
+            on_kernel: Callable[[], None] = lambda: None) -> Warmed:
     """Compile the kernels that training and using ``model`` on images of shape (C, H, W) needs, in float32.
 
     The model and its weights are changed by a step of training: give one that is not needed.
 
     Args:
         batch: the number of images in a step.
-        on_kernel: called after each kernel with the number of those still to come, None while that is not known.
+        on_kernel: called after each kernel.
     """
     from minivision_kernels.cpu import compile as compiler
 
     made: list[tuple[compiler.Kernel, bool]] = []
-    remaining: int | None = None
 
     def watch(kernel: compiler.Kernel, parallel: bool) -> None:
-        nonlocal remaining
         made.append((kernel, parallel))
-        remaining = None if remaining is None else remaining - 1
-        on_kernel(remaining)
+        on_kernel()
 
     start = time.perf_counter()
     compiler.watchers.append(watch)
     try:
         _use(model, image, batch)
-        twins = [(kernel, not parallel) for kernel, parallel in made
-                 if kernel.parallel and FLOAT not in kernel.forms[not parallel]]
-        remaining = len(twins)
-        for kernel, parallel in twins:
-            kernel.form(FLOAT, parallel)
     finally:
         compiler.watchers.remove(watch)
     loaded = sum(_from_disk(kernel.forms[parallel][FLOAT]) for kernel, parallel in made)

@@ -14,7 +14,7 @@ in every shape comment:
     N images  C channels  H x W pixels  F filters  KH x KW kernel window  OH x OW outputs  G groups
     I inputs and O outputs of a linear layer
 
-Importing this package imports NumPy and nothing else; Numba is loaded by the first call of a rung it compiles.
+Importing this package imports NumPy and nothing else; Numba is loaded when the rungs of an operation are first asked for.
 """
 
 from __future__ import annotations

@@ -30,13 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     size, channels = arguments.image_size, arguments.channels
     model = MODELS[arguments.model](channels=channels, image_size=size)
     with progress(None, "compiling", "kernel") as bar:
-
-        def on_kernel(remaining: int | None) -> None:
-            bar.update()
-            if remaining is not None:
-                bar.total = bar.n + remaining
-
-        done = warm_up(model, (channels, size, size), arguments.batch, on_kernel)
+        done = warm_up(model, (channels, size, size), arguments.batch, bar.update)
     say(f"{arguments.model} on {channels} x {size} x {size} images, {arguments.batch} at a time: "
         f"{plural(done.compiled, 'kernel')} compiled, {done.loaded:,} found in the cache, {done.seconds:.1f} s")
     cache = cache_info()

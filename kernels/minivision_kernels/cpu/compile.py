@@ -19,8 +19,9 @@ Functions that kernels call are marked ``@helper``. Until something is compiled,
 functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.
 
 No kernel uses fast math: sums keep their order, so results do not depend on how LLVM vectorises or on the number of
-threads. A kernel with ``parallel=True`` has a serial twin compiled from the same source, for work too small to share
-(``work``, in multiply-adds or visited elements) and for processes that must not start threads (see ``threads.py``).
+threads. Work too small to share (``work``, in visited elements or multiply-adds, those of a vector counted once) is done by
+one thread. For processes that must not start threads (see ``threads.py``), a kernel with ``parallel=True`` has a serial twin,
+compiled from the same source.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ Int32Out4: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 4, True)]
 prange = range                  # in Python; while compiling, Numba's parallel range takes its place
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-SERIAL_BELOW = 30_000           # a parallel region costs a few microseconds: about this much work
+SERIAL_BELOW = 100_000          # waking other threads costs a few microseconds: about this much work
 OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
 
 watchers: list[Callable[[Kernel, bool], None]] = []     # told of each form that was made, and whether it is parallel
@@ -127,13 +128,12 @@ class Kernel:
         )
 
     def __call__(self, *args: Any, work: int = 0) -> None:
-        """Run on arrays and scalars, all positional; in parallel if that is allowed and ``work`` is worth it."""
-        share = self.parallel and work >= SERIAL_BELOW and not threads.serial_only
-        dtype = args[self._typed_by].dtype
-        form = self.forms[share].get(dtype) or self.form(dtype, share)
+        """Run on arrays and scalars, all positional; with several threads if that is allowed and ``work`` is worth it."""
+        parallel, dtype = self.parallel and not threads.serial_only, args[self._typed_by].dtype
+        form = self.forms[parallel].get(dtype) or self.form(dtype, parallel)
         try:
-            if share:
-                with threads.region():
+            if parallel:
+                with threads.region(share=work >= SERIAL_BELOW):
                     form(*args)
             else:
                 form(*args)

@@ -1,6 +1,6 @@
 """Direct convolution with the filters in the lanes: one arrangement for all three directions.
 
-``conv_pixels.py`` puts neighbouring pixels into the lanes of a vector, so narrow images leave lanes empty, and so does the
+``conv_tiles.py`` puts neighbouring pixels into the lanes of a vector, so narrow images leave lanes empty, and so does the
 end of every line. Here the lanes are filters, and a pixel is a single number that is multiplied with a vector of weights.
 Then pixels may lie anywhere. A *tile* of sums is 14 pixels x 2 vectors of filters, all in registers, and
 
@@ -29,10 +29,9 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.planes import in_order
 from minivision_kernels.cpu.simd import (
-    MANY,
     OUTER_ROWS,
     TALL_COLUMNS,
     TALL_ROWS,
@@ -54,7 +53,6 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
-NARROW_ROWS = TALL_ROWS * TALL_COLUMNS      # a tile of one vector of filters has room for twice as many rows
 TERMS = 256                                 # products added up in registers before they are added to the rest of the sum
 
 
@@ -67,10 +65,10 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     if not filters * across:
         return True
     L, K = lanes_of(array), channels * taps
-    width = panel_width(array, filters)
+    width = TALL_COLUMNS * L
     mine = -(-filters // width) * width / L * (K + 21)
     other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (1.06 * K + 8)
-    return stride != (1, 1) or mine * (1.25 if filters <= L and not MANY else 1) < other
+    return stride != (1, 1) or mine < other
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -128,9 +126,7 @@ def conv2d_weight(
     K, filters = channels * KH * KW, F // groups
     if not N * OH * OW * K * F:
         return np.zeros(shape, x.dtype)
-    panel = panel_width(x, filters)
-    narrow = panel < TALL_COLUMNS * lanes_of(x)
-    rows = NARROW_ROWS if narrow else TALL_ROWS
+    panel, rows = TALL_COLUMNS * lanes_of(x), TALL_ROWS
     tiles, others = -(-K // rows), groups * -(-filters // panel)
     # A chunk of tiles shares what is near: some pixels of g, turned over, and the piece of x that the taps see there. If
     # there are few chunks, the images are summed in parts, each by itself.
@@ -153,7 +149,7 @@ def conv2d_weight(
     _sum_pixels(
         contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
         contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1),
-        narrow, parts, chunk, work=K * F * N * OH * OW)
+        parts, chunk, work=K * F * N * OH * OW // lanes_of(x))
     return dw[0] if parts == 1 else dw.sum(axis=0)
 
 
@@ -166,21 +162,14 @@ def places(images: int, height: int, width: int, image_step: int, line_step: int
     return place
 
 
-def panel_width(array: np.ndarray, rows: int) -> int:
-    """How many rows a panel takes: one vector of them if they fit, else `TALL_COLUMNS`."""
-    L = lanes_of(array)
-    return L if rows <= L else L * TALL_COLUMNS
-
-
 def turned_panels(
     w: np.ndarray, groups: int, group_step: int, rows: int, row_step: int, terms: int, term_step: int, length: int,
-    width: int = 0,
 ) -> np.ndarray:
     """Rows of numbers turned over into panels (groups, ceil(rows / lanes), terms, length, lanes), zeros where rows end.
 
     Number k of term s of row r of group g lies in w at g * group_step + r * row_step + s * term_step + k.
     """
-    width = width or panel_width(w, rows)
+    width = TALL_COLUMNS * lanes_of(w)
     out = empty((groups * -(-rows // width) * terms * length * width,), w.dtype)
     _turn_over(contiguous(w).reshape(-1), groups, group_step, rows, width, row_step, terms, term_step, length, out,
                work=out.size)
@@ -227,17 +216,16 @@ def sum_taps(
     if not C:
         y[...] = 0
         return
-    width = panel_width(x, F // groups)
-    narrow = width < TALL_COLUMNS * lanes_of(x)
+    width = TALL_COLUMNS * lanes_of(x)
     each = -(-F // groups // width)
-    how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, NARROW_ROWS if narrow else TALL_ROWS,
+    how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, TALL_ROWS,
                       each, panels.nbytes // groups, workers(), 1, (H, W))
     if number is None:
         number = in_order(place.size)
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
-        panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups, narrow,
-        work=N * F * OH * OW * place.size)
+        panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups,
+        work=N * F * OH * OW * place.size // lanes_of(x))
 
 
 @helper
@@ -259,7 +247,7 @@ def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool,
     stride_h: int, stride_w: int, place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, narrow: bool,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
 ):
     L = lanes(x)
     bands = (OH + lines - 1) // lines
@@ -284,21 +272,17 @@ def _sum_taps(
                           left, width, 1, buffer, m * size)
         source = x if in_place else buffer
         target = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
-        if narrow:
-            sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
-                     split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, NARROW_ROWS, 1)
-        else:
-            sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group,
-                     split, splits, filters, y, target, F * plane, step_h * out_w, step_w, plane, TALL_ROWS, TALL_COLUMNS)
+        sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group, split,
+                 splits, filters, y, target, F * plane, step_h * out_w, step_w, plane)
 
 
-@inlined
+@helper
 def sum_band(
     source, at, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
-    filters, y, target, n_target, h_target, w_target, plane, rows, columns,
+    filters, y, target, n_target, h_target, w_target, plane,
 ):
     """All outputs of a band for the panels of one split."""
-    width = columns * lanes(source)
+    rows, width = TALL_ROWS, TALL_COLUMNS * lanes(source)
     K, total = place.shape[0], images * OH * OW
     each = (filters + width - 1) // width
     run = 1                                             # how many outputs follow each other in memory
@@ -315,19 +299,20 @@ def sum_band(
             end = min(K, begin + TERMS)
             n, h, w = 0, 0, 0                           # the output in the first row of the tile
             for t in range(tiles):
-                mine, keep = entries(row, t * rows, rows), t * rows * width
-                tile = zeros(source, rows, columns)
+                mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * width
+                tile = zeros(source, TALL_ROWS, TALL_COLUMNS)
                 for k in range(begin, end):
-                    tile = outer_at(tile, rows, columns, source, at + entry(place, k), mine, weights, entry(number, k) * width)
+                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, k), mine, weights,
+                                    entry(number, k) * width)
                 if begin > 0:
-                    tile = plus(tile, rows, columns, sums, keep)
+                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
                 if end < K:
-                    store(tile, rows, columns, sums, keep, width)
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
                     continue
                 high = min(rows, total - t * rows)
                 if (h * OW + w) % run + high <= run:
                     here = to + n * n_target + h * h_target + w * w_target
-                    store_turned(tile, rows, columns, y, here, plane, high, count)
+                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, y, here, plane, high, count)
                     w += high
                     while w >= OW:
                         w -= OW
@@ -336,7 +321,7 @@ def sum_band(
                         h = 0
                         n += 1
                 else:                                   # the rows of this tile do not follow each other in y
-                    store(tile, rows, columns, sums, keep, width)
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
                     for i in range(high):
                         here = to + n * n_target + h * h_target + w * w_target
                         for f in range(count):
@@ -355,11 +340,11 @@ def _sum_pixels(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
     g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
-    image_step: int, in_place: bool, dw: Out1, narrow: bool, parts: int, chunk: int,
+    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int,
 ):
     """dw[part, f, c, i, j] = the sum over the part's images and pixels of g times what tap (i, j) of channel c sees there."""
     L = lanes(x)
-    rows, panel = (NARROW_ROWS, L) if narrow else (TALL_ROWS, TALL_COLUMNS * L)
+    rows, panel = TALL_ROWS, TALL_COLUMNS * L
     channels, filters = C // groups, F // groups
     K = channels * KH * KW
     tiles, each = (K + rows - 1) // rows, (filters + panel - 1) // panel
@@ -376,14 +361,11 @@ def _sum_pixels(
         skip, total = first * rows - begin * KH * KW, min(K, end * rows) - first * rows
         to = (part * F + group * filters + lane) * K + first * rows, skip, K, total
         between = N * part // parts, N * (part + 1) // parts
-        if narrow:
-            sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, NARROW_ROWS, 1)
-        else:
-            sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, TALL_ROWS, TALL_COLUMNS)
+        sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to)
 
 
-@inlined
-def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, rows, columns):
+@helper
+def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to):
     """Some rows of taps for one panel of filters, over the images of a part."""
     L = lanes(x)
     C, H, W, top, left = image
@@ -393,7 +375,8 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, ro
     n_first, n_end = between
     channel, channels, filter_, filters = mine          # the first and how many
     target, skip, K, total = to                         # of rows: where they go, and how many
-    tiles, panel = (total + rows - 1) // rows, columns * L
+    rows, panel = TALL_ROWS, TALL_COLUMNS * L
+    tiles = (total + rows - 1) // rows
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, skip, channels, KH, KW, height * width, down * width, right)
     sums = np.zeros(tiles * rows * panel, x.dtype)
@@ -416,11 +399,11 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to, ro
                         turn(g, (((n + m) * F + filter_ + lane) * OH + line) * OW + p, OH * OW, 0, here,
                              max(0, filters - lane), upstream, (m * pixels + p) * panel + lane, panel, here, L)
             for t in range(tiles):
-                mine, keep = entries(row, t * rows, rows), t * rows * panel
-                tile = zeros(x, rows, columns)
+                mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * panel
+                tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
                 for p in range(count * pixels):
-                    tile = outer_at(tile, rows, columns, source, at + entry(place, p), mine, upstream, p * panel)
-                store(plus(tile, rows, columns, sums, keep), rows, columns, sums, keep, panel)
+                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream, p * panel)
+                store(plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep), TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
     for t in range(tiles):
-        tile = plus(zeros(x, rows, columns), rows, columns, sums, t * rows * panel)
-        store_turned(tile, rows, columns, dw, target + t * rows, K, min(rows, total - t * rows), filters)
+        tile = plus(zeros(x, TALL_ROWS, TALL_COLUMNS), TALL_ROWS, TALL_COLUMNS, sums, t * rows * panel)
+        store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows, K, min(rows, total - t * rows), filters)

@@ -135,7 +135,7 @@ def conv2d_weight(
     taps = window((KH, KW), padding, dilation)
     how = weight_plan(N, (H, W), channels, OH, OW, stride, taps, F // groups, groups, x.itemsize, lanes_of(x), workers())
     _correlate(contiguous(x).reshape(-1), N, C, H, W, *padding, *how, *stride, contiguous(g).reshape(-1), F, OH, OW, KH * KW,
-               groups, dw.reshape(-1), workers(), work=g.size * channels * KH * KW)
+               groups, dw.reshape(-1), workers(), work=g.size * channels * KH * KW // lanes_of(x))
     return dw
 
 
@@ -212,12 +212,12 @@ def sum_taps(
     how = plan(N, (H, W), C // weights.groups, OH, OW, stride, taps, weights.rows, weights.groups, x.itemsize, lanes_of(x),
                workers())
     K = weights.offset.size
-    work = N * F * OH * OW * K
     left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
     _pack(*weights, how.stretch, left, work=left.size)
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, K, OH, OW, y.reshape(-1), F, out_h,
-        out_w, *first, *step, weights.groups, workers(), work=work)
+        out_w, *first, *step, weights.groups, workers(),
+        work=N * F * OH * OW * K // lanes_of(x))
 
 
 @compiled(parallel=True)

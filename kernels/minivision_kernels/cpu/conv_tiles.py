@@ -92,7 +92,7 @@ def conv2d_weight(
     _correlate(
         dealt(x, how, stride, padding), widened(g, how.width),
         np.pad(how.place, (0, spare), mode="edge") if spare else how.place, groups, max(0, (OH - 1) * how.width + OW), dw,
-        work=g.size * K)
+        work=g.size * K // lanes_of(x))
     return contiguous(dw[:, :K]).reshape(shape)
 
 
@@ -143,7 +143,7 @@ def sum_taps(
                       packed.nbytes // weights.groups, workers(), stride[1])
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, y.reshape(-1), F,
-        out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size)
+        out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size // L)
 
 
 @compiled(parallel=True)
@@ -186,6 +186,11 @@ def _sum_taps(
                     v += 1
         for v in range(count * high * across, tiles * OUTER_COLUMNS):
             seen[v], target[v] = 0, 0
+        full = np.empty(tiles, np.bool_)
+        for t in range(tiles):
+            full[t] = True
+            for j in range(OUTER_COLUMNS):
+                full[t] = full[t] and number[t * OUTER_COLUMNS + j] == L
         base = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
         sums = np.empty(tiles * OUTER_ROWS * OUTER_COLUMNS * L, x.dtype)
         for panel in range(each * split // splits, each * (split + 1) // splits):
@@ -201,9 +206,9 @@ def _sum_taps(
                         at += OUTER_ROWS
                     if begin > 0:
                         tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep)
-                    if end == K and step_w == 1:
-                        store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, target[t * OUTER_COLUMNS:],
-                                 number[t * OUTER_COLUMNS:], f_count)
+                    if end == K and step_w == 1 and f_count == OUTER_ROWS and full[t]:
+                        places = entries(target, t * OUTER_COLUMNS, OUTER_COLUMNS)
+                        store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, places)
                         continue
                     store(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep, OUTER_COLUMNS * L)
                     if end == K:

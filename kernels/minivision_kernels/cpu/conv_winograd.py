@@ -59,6 +59,7 @@ from minivision_kernels.shapes import Pair
 GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
+LARGE = 16 * 2**20  # bytes of transformed weights that do not stay in the last cache until they are used
 SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
 PIECE = 56          # patches of a stage that one thread transforms at a time
@@ -87,7 +88,8 @@ def _pays(array: np.ndarray, shape: tuple[int, ...], images: int, OH: int, OW: i
         return False
     f, c = -(-F // (TALL_COLUMNS * L)) * TALL_COLUMNS, -(-C // L)
     patches = images * -(-OH // 4) * -(-OW // 4)
-    cost = patches * (36 * f * C + 700 * c + 700 * f) + 1600 * f * C
+    weights = 900 if 36 * F * C * array.itemsize <= LARGE else 1600
+    cost = patches * (36 * f * C + 700 * c + 700 * f) + weights * f * C
     return images * OH * OW * f * (9 * C + 20) > GAIN * cost
 
 
@@ -122,7 +124,7 @@ def conv2d_forward(
     """
     _insist(_possible(w.shape, stride, padding, dilation, groups))
     F, K = len(w), w[:1].size
-    return _convolve(x, F, turned_panels(w, 1, 0, F, K, 1, 0, K, TALL_COLUMNS * lanes_of(w)), False, padding)
+    return _convolve(x, F, turned_panels(w, 1, 0, F, K, 1, 0, K), False, padding)
 
 
 @rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=_input_accepts, worth=_input_worth)
@@ -132,7 +134,7 @@ def conv2d_input(
     """At stride 1 the gradient to the image is a convolution with the filters turned round, and this is that."""
     _insist(_possible(w.shape, stride, padding, dilation, groups))
     F, C = w.shape[:2]
-    panels = turned_panels(w, 1, 0, C, 9, F, 9 * C, 9, TALL_COLUMNS * lanes_of(w))
+    panels = turned_panels(w, 1, 0, C, 9, F, 9 * C, 9)
     return _convolve(g, C, panels, True, (2 - padding[0], 2 - padding[1]))
 
 
@@ -166,7 +168,7 @@ def conv2d_weight(
     _correlate_steps(
         contiguous(x).reshape(-1), N, C, H, W, *padding, contiguous(g).reshape(-1), F, OH, OW, _steps(1), stage,
         empty((36 * (stage * row + SKEW) + TALL_ROWS,), x.dtype), empty((each * 36 * (stage * width + SKEW),), x.dtype),
-        sums, dw.reshape(-1), work=g.size * 9 * C)
+        sums, dw.reshape(-1), work=g.size * 9 * C // L)
     return dw
 
 
@@ -185,13 +187,13 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
     place = _steps(-(-C // lanes_of(x)) * lanes_of(x))
     arguments = (contiguous(x).reshape(-1), N, C, H, W, *padding, weights, place, y.reshape(-1), rows, OH, OW)
     if weights.nbytes <= SMALL:
-        _convolve_blocks(*arguments, block_size(patches, C * x.itemsize, workers()), work=y.size * 9 * C)
+        _convolve_blocks(*arguments, block_size(patches, C * x.itemsize, workers()), work=y.size * 9 * C // lanes_of(x))
     else:
         stage = stage_size(patches, (C + rows) * x.itemsize, weights.nbytes)
         row = -(-C // lanes_of(x)) * lanes_of(x)
         _convolve_steps(
             *arguments, stage, empty((36 * (stage * row + SKEW),), x.dtype),
-            empty((each * 36 * (stage * width + SKEW),), x.dtype), work=y.size * 9 * C)
+            empty((each * 36 * (stage * width + SKEW),), x.dtype), work=y.size * 9 * C // lanes_of(x))
     return y
 
 

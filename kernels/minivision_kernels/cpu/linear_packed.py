@@ -18,12 +18,12 @@ from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
-LEAST = 32          # along each axis; smaller products are over before packing has paid
+LEAST = 8           # along each axis but the outputs'; with fewer, packing costs more than the product
 
 
 def _worth(a: np.ndarray, b: np.ndarray) -> bool:
-    """Both operands have two axes worth packing; what is shared and what is not does not matter here."""
-    return min(*a.shape, *b.shape) >= LEAST
+    """Whether numbers that are copied once are used often enough."""
+    return a.shape[0] >= LEAST and b.shape[1] >= LEAST
 
 
 @rung("linear_forward", name="packed", device="cpu", accepts=vectors, worth=_worth)
@@ -58,7 +58,7 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     blocks, parts = _division(panels, stretch, width, a.itemsize, M, workers())
     left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
     _multiply(contiguous(a).reshape(-1), *a_steps, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts,
-              workers(), left, y.reshape(-1), work=M * N * K)
+              workers(), left, y.reshape(-1), work=M * N * K // lanes_of(a))
     return y
 
 

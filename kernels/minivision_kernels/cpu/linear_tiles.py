@@ -19,6 +19,7 @@ from minivision_kernels.cpu.simd import (
     inner,
     inner_part,
     lanes,
+    lanes_of,
     outer,
     outer_part,
     store,
@@ -46,7 +47,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     place = np.minimum(np.arange(O + spare), O - 1) * w.shape[1]
     y = np.zeros((N, O + spare), x.dtype)
     if O:
-        _inner_products(contiguous(x), contiguous(w), place, y, work=x.size * O)
+        _inner_products(contiguous(x), contiguous(w), place, y, work=x.size * O // lanes_of(x))
     return contiguous(y[:, :O])
 
 
@@ -57,7 +58,7 @@ def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     It needs rows: for a batch of one to three images, w is read once and the rung below reads it in longer stretches.
     """
     dx = np.empty((g.shape[0], w.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=g.size * w.shape[1])
+    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=g.size * w.shape[1] // lanes_of(g))
     return dx
 
 
@@ -65,7 +66,7 @@ def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """As `linear_input`, with the sum over the batch; g is read down its columns, where it lies."""
     dw = np.empty((g.shape[1], x.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=g.size * x.shape[1])
+    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=g.size * x.shape[1] // lanes_of(g))
     return dw
 
 

@@ -146,12 +146,22 @@ def multiply_panels(
             if turned:
                 store_turned(tile, ROWS, COLUMNS, y, to + p * width * y_step + r, y_step, high, columns - p * width)
                 continue
-            store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, start[p * COLUMNS:], count[p * COLUMNS:], high)
-            if loose:
-                store(tile, ROWS, COLUMNS, edge, 0, width)
-                for j in range(width):
-                    place = target[p * width + j]
-                    if count[p * COLUMNS + j // L] == 0 and place >= 0:
+            here, whole = count[p * COLUMNS:], high == ROWS
+            for j in range(COLUMNS):
+                whole = whole and here[j] == L
+            if whole:
+                store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, entries(start, p * COLUMNS, COLUMNS))
+                continue
+            store(tile, ROWS, COLUMNS, edge, 0, width)
+            for j in range(COLUMNS):
+                for lane in range(L):
+                    column = p * width + j * L + lane
+                    place = -1
+                    if lane < here[j]:
+                        place = start[p * COLUMNS + j] + lane
+                    elif loose and here[j] == 0:
+                        place = target[column]
+                    if place >= 0:
                         for i in range(high):
-                            y[to + (r + i) * y_step + place] = edge[i * width + j]
+                            y[to + (r + i) * y_step + place] = edge[i * width + j * L + lane]
         at += left_step

@@ -142,27 +142,22 @@ class Writer:
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
         self.call("llvm.masked.store", [value, pointer, ir.Constant(INT32, self.bytes), mask], f"{self.name}.p0", ir.VoidType())
 
-    def store_first(self, value: Any, pointer: Any, count: Any, most: int) -> None:
-        """Write the first ``count`` lanes, or ``most`` if that is less; the memory of the others is not touched.
+    def store_first(self, value: Any, pointer: Any, count: Any) -> None:
+        """Write the first ``count`` lanes; the memory of the others is not touched.
 
         AVX-512 has a store with a mask that costs no more than one without. The one of AVX2 takes a dozen cycles on some
-        processors, and others have none. There a part is written in pieces of a half, a quarter, ... of a vector: all those
-        of ``most`` if there are as many, and otherwise those of which ``count`` is made in binary.
+        processors, and others have none. There a part is written in pieces of a half, a quarter, ... of a vector: those of
+        which ``count`` is made in binary.
         """
         b = self.builder
         if BYTES == 64:
-            least = b.select(b.icmp_signed("<", count, ir.Constant(INT, most)), count, ir.Constant(INT, most))
-            return self.store_part(value, pointer, self.first(least))
-        with b.if_else(b.icmp_signed(">=", count, ir.Constant(INT, most)), likely=True) as (all_, some):
+            return self.store_part(value, pointer, self.first(count))
+        with b.if_else(b.icmp_signed(">=", count, ir.Constant(INT, self.lanes)), likely=True) as (all_, some):
             with all_:
-                at = 0
-                for size in self.pieces(self.lanes):
-                    if most & size:
-                        self.store_piece(value, at, size, self.beyond(pointer, at))
-                        at += size
+                self.store(value, pointer)
             with some:
                 count = b.select(b.icmp_signed("<", count, ir.Constant(INT, 0)), ir.Constant(INT, 0), count)
-                for size in self.pieces(most - 1):
+                for size in self.pieces(self.lanes - 1):
                     here = b.icmp_signed("!=", b.and_(count, ir.Constant(INT, size)), ir.Constant(INT, 0))
                     with b.if_then(here):
                         self.store_piece(value, 0, size, pointer)
@@ -171,6 +166,14 @@ class Writer:
                     value = b.select(here, moved, value)
                     pointer = b.select(here, self.beyond(pointer, size), pointer)
         return None
+
+    def store_pieces(self, value: Any, pointer: Any, count: int) -> None:
+        """Write the first ``count`` lanes, a number known while this is compiled."""
+        at = 0
+        for size in self.pieces(self.lanes):
+            if count & size:
+                self.store_piece(value, at, size, self.beyond(pointer, at))
+                at += size
 
     @staticmethod
     def pieces(most: int) -> list[int]:
@@ -437,39 +440,43 @@ def store_turned(typing, tile, rows, columns, c, ct, c_step, height, width):
         _, rows, columns, c_type, *_ = signature.args
         w = Writer(context, builder, c_type)
         pc = w.pointer(c_type, c, ct)
+        whole = builder.and_(builder.icmp_signed(">=", height, ir.Constant(INT, rows.literal_value)), builder.icmp_signed(
+            ">=", width, ir.Constant(INT, columns.literal_value * w.lanes)))
         for top in range(0, rows.literal_value, w.lanes):
-            here = builder.sub(height, ir.Constant(INT, top))
+            high = min(w.lanes, rows.literal_value - top)
+            mask = w.first(builder.sub(height, ir.Constant(INT, top)))
             for j in range(columns.literal_value):
                 vectors = [builder.extract_value(tile, i * columns.literal_value + j) if i < rows.literal_value else
                            ir.Constant(w.kind, ir.Undefined) for i in range(top, top + w.lanes)]
-                for k, vector in enumerate(w.turned(vectors), j * w.lanes):
-                    with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
-                        w.store_first(vector, w.beyond(w.beyond(pc, k, c_step), top), here,
-                                      min(w.lanes, rows.literal_value - top))
+                turned = [(vector, w.beyond(w.beyond(pc, k, c_step), top), k) for k, vector in
+                          enumerate(w.turned(vectors), j * w.lanes)]
+                with builder.if_else(whole) as (all_, some):
+                    with all_:
+                        for vector, target, _ in turned:
+                            w.store_pieces(vector, target, high)
+                    with some:
+                        for vector, target, k in turned:
+                            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
+                                w.store_part(vector, target, mask)
         return context.get_dummy_value()
 
     return types.void(tile, rows, columns, c, int_, int_, int_, int_), write
 
 
 @word
-def store_to(typing, tile, rows, columns, c, ct, c_step, place, count, height):
-    """Write the first count[j] numbers of tile[i][j] to c, from ct + i * c_step + place[j] on, for rows i < ``height``."""
+def store_to(typing, tile, rows, columns, c, ct, c_step, place):
+    """Write vector j of row i of the tile to c, from ct + i * c_step + place[j] on."""
     def write(context, builder, signature, args):
-        tile, _, _, c, ct, c_step, place, count, height = args
-        _, rows, columns, c_type, _, _, p_type, n_type, _ = signature.args
-        w = Writer(context, builder, c_type)
-        pc, zero = w.pointer(c_type, c, ct), ir.Constant(INT, 0)
-        pp, pn = w.pointer(p_type, place, zero), w.pointer(n_type, count, zero)
-        targets = [builder.gep(pc, [builder.load(w.beyond(pp, j))]) for j in range(columns.literal_value)]
-        counts = [builder.load(w.beyond(pn, j)) for j in range(columns.literal_value)]
+        tile, _, _, c, ct, c_step, place = args
+        w = Writer(context, builder, signature.args[3])
+        pc = w.pointer(signature.args[3], c, ct)
+        targets = [builder.gep(pc, [step]) for step in cgutils.unpack_tuple(builder, place)]
         for i in range(rows.literal_value):
-            with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, i), height), likely=True):
-                for j, (target, here) in enumerate(zip(targets, counts)):
-                    value = builder.extract_value(tile, i * columns.literal_value + j)
-                    w.store_first(value, w.beyond(target, i, c_step), here, w.lanes)
+            for j, target in enumerate(targets):
+                w.store(builder.extract_value(tile, i * len(targets) + j), w.beyond(target, i, c_step))
         return context.get_dummy_value()
 
-    return types.void(tile, rows, columns, c, int_, int_, place, count, int_), write
+    return types.void(tile, rows, columns, c, int_, int_, place), write
 
 
 @word
@@ -490,7 +497,7 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
             rows.append(w.load_mask(w.beyond(pa, i, a_step), builder.and_(wanted, w.spread(exists, wanted.type))))
         for k, vector in enumerate(w.turned(rows)):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), width), likely=True):
-                w.store_first(vector, w.beyond(pb, k, b_step), fill, w.lanes)
+                w.store_first(vector, w.beyond(pb, k, b_step), fill)
         return context.get_dummy_value()
 
     return types.void(a, int_, int_, int_, int_, int_, b, int_, int_, int_, int_), write

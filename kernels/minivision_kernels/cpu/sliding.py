@@ -61,7 +61,7 @@ class Window(Writer):
 
     def put_first(self, value: Any, line: Any, count: Any) -> None:
         """Write the first ``count`` numbers of a vector to a line."""
-        self.store_first(value, line, count, self.lanes)
+        self.store_first(value, line, count)
 
     def nowhere(self) -> Any:
         """A row to which rows are written that do not exist. With branches instead, LLVM would move each row's

@@ -58,16 +58,19 @@ def max_threads() -> int:
     return int(config.NUMBA_NUM_THREADS)       # type: ignore[attr-defined]  # Numba sets it by name
 
 
-def region() -> contextlib.AbstractContextManager[Any]:
-    """To be held around every parallel kernel: sets this Python thread's count, and keeps out other Python threads
-    where Numba's layer cannot take two at once (its own "workqueue" cannot; OpenMP and TBB can)."""
+def region(share: bool) -> contextlib.AbstractContextManager[Any]:
+    """To be held around every parallel kernel: sets this Python thread's count, 1 if the work is not to be shared, and keeps
+    out other Python threads where Numba's layer cannot take two at once (its own "workqueue" cannot; OpenMP and TBB can)."""
     global _guard
-    if _wanted is not None and _local.applied != _wanted:
+    wanted = _wanted if share else 1
+    if wanted is None and _local.applied is not None:
+        wanted = max_threads()
+    if wanted is not None and _local.applied != wanted:
         import numba
 
         with _exclusive:
-            numba.set_num_threads(_wanted)          # starts the threads if nothing has yet
-        _local.applied = _wanted
+            numba.set_num_threads(wanted)           # starts the threads if nothing has yet
+        _local.applied = wanted
     if _guard is _exclusive and _layer() in ("omp", "tbb"):
         _guard = contextlib.nullcontext()
     return _guard
