@@ -206,7 +206,7 @@ def test_without_numba_numpy_answers(tmp_path):
         "numpy 1", "this rung is compiled by Numba, which is not installed; install numba, or call the 'numpy' rung"]
 
 
-# ---- threads
+# ---- all operations
 
 CALLS = """
     import hashlib, numpy as np, minivision_kernels as mk
@@ -248,6 +248,18 @@ CALLS = """
         return digests
 """
 
+
+def test_no_rung_leaves_its_arrays(tmp_path):
+    """Compiled with a check of every index; only the words of ``simd.py`` have none, for which walls of NaN must do."""
+    program = CALLS + """
+    from minivision_kernels.cpu import threads
+    threads.serial_only = True                  # an error in another thread would not be seen
+    print(len(fingerprints()))
+    """
+    assert int(python(program, cache_folder=tmp_path, NUMBA_BOUNDSCHECK="1")) > 50
+
+
+# ---- threads
 
 def test_results_have_the_same_bits_for_every_number_of_threads():
     program = CALLS + """
