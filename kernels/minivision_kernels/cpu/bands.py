@@ -9,6 +9,7 @@ from the beginning of its window: tap k of the window that begins at p is ``buff
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from minivision_kernels.cpu import threads
 from minivision_kernels.cpu.compile import contiguous, helper
 from minivision_kernels.cpu.planes import Phase, Weights, phases
 from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
 BUFFER = 320 * 1024         # bytes of a band's buffer, so that it shares a second-level cache of 512 KiB with weights
@@ -145,6 +147,22 @@ def _input_phases(
                 taps = Taps(tuple((row.shifts + top).tolist()), tuple((column.shifts + left).tolist()), top, left)
             parts.append(Part(row, column, taps, weights, (filters * (KH * KW) + used).ravel()))
     return parts
+
+
+def phase_by_phase(
+    sum_taps: Callable[..., None], g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair,
+    dilation: Pair, groups: int,
+) -> np.ndarray:
+    """The gradient to an image of ``shape``, each phase of it by the ``sum_taps`` of a rung."""
+    parts = input_phases(w, shape, stride, padding, dilation, groups)
+    dx = empty(shape, g.dtype)
+    if any(part.taps is None for part in parts):
+        dx.fill(0)                                      # no window sees these pixels
+    for phase in parts:
+        row, column = phase.row, phase.column
+        if phase.taps:
+            sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
+    return dx
 
 
 def workers() -> int:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import Taps, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
@@ -99,15 +99,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, once for every phase of the image."""
-    parts = input_phases(w, shape, stride, padding, dilation, groups)
-    dx = empty(shape, g.dtype)
-    if any(part.taps is None for part in parts):
-        dx.fill(0)                                      # no window sees these pixels
-    for phase in parts:
-        row, column = phase.row, phase.column
-        if phase.taps:
-            sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
-    return dx
+    return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),

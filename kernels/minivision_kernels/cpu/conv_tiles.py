@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.bands import Taps, band, copy_band, phase_by_phase, window, workers
 from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, compiled, contiguous, prange
 from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, widened
 from minivision_kernels.cpu.simd import (
@@ -63,15 +63,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The forward's tile over bands of g, with the channels of x as rows, once for every phase of the image."""
-    parts = input_phases(w, shape, stride, padding, dilation, groups)
-    dx = empty(shape, g.dtype)
-    if any(part.taps is None for part in parts):
-        dx.fill(0)                                      # no window sees these pixels
-    for phase in parts:
-        row, column = phase.row, phase.column
-        if phase.taps:
-            sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
-    return dx
+    return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
 
 @rung("conv2d_weight", name="tile", device="cpu", accepts=vectors)
