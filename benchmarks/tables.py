@@ -33,11 +33,13 @@ def rewrite(path: Path, name: str, text: str) -> None:
 
 
 def layers(results: Sequence[dict[str, Any]]) -> str:
-    """For each suite, peer and operation the geometric mean of our speed / theirs, and the worst case."""
-    lines = ["| suite | operation | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|---|"]
+    """For each suite and peer the geometric mean of our speed / theirs, and the worst case; the files tell more."""
+    lines = ["| suite | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|"]
     for result in results:
         for entry in summary([row for row in result["rows"] if row["op"] != STEP]):
-            lines.append(f"| {_suite(result)} | {entry['what']} | {PEERS[entry['peer']]} | {entry['count']} | "
+            if entry["what"] != "all":
+                continue
+            lines.append(f"| {_suite(result)} | {PEERS[entry['peer']]} | {entry['count']} | "
                          f"{entry['mean']:.2f} | {entry['worst']:.2f}, {entry['worst_case']} |")
     lines += ["", "Geometric means; PyTorch in the layout that suits each case best.", ""]
     return "\n".join(lines + _conditions(results))
@@ -59,10 +61,10 @@ def _suite(result: dict[str, Any]) -> str:
 
 
 def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Where it was measured, once if all agree."""
+    """Where it was measured, once if all agree. Roofs differ from run to run; they are in the files."""
     told: dict[str, list[str]] = {}
     for result in results:
-        told.setdefault(conditions_line(result), []).append(_suite(result))
+        told.setdefault(conditions_line(result).split(" Roofs:")[0], []).append(_suite(result))
     return [text if len(told) == 1 else f"{'; '.join(suites)}: {text}" for text, suites in told.items()]
 
 

@@ -38,8 +38,8 @@ def test_a_page_without_the_marks_is_left_alone(tmp_path, text):
 
 def test_tables():
     text = tables.layers([{**ABOUT, "rows": [ROW, STEP]}])
-    assert "| lenet | all | PyTorch | 1 | 2.00 | 2.00, 1>6 5x5 @28, batch 4, conv2d_forward |" in text
-    assert "| lenet | all | ONNX Runtime | 1 | 0.50 |" in text
+    assert "| lenet | PyTorch | 1 | 2.00 | 2.00, 1>6 5x5 @28, batch 4, conv2d_forward |" in text
+    assert "| lenet | ONNX Runtime | 1 | 0.50 |" in text
     assert "LeNet-5" not in text
     assert "a machine (AVX2 yes), 2 threads" in text and "numpy 2.0" in text and "2026-01-02" in text
     assert "| LeNet-5 @28 | 64 | 3,000 | 2,000 | 1.50 |" in tables.steps([{**ABOUT, "rows": [ROW, STEP]}])
