@@ -30,7 +30,7 @@ def _worth(a: np.ndarray, b: np.ndarray) -> bool:
 def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Both operands copied to panels first: from then on every load is of the next number in memory.
 
-    On matrices of 1024 x 1024 it runs at about nine tenths of the speed of the bare tile; the rung below at half of it.
+    On matrices of 1024 x 1024 it runs at 85 % of the speed of the bare tile, the rung below at a quarter to a half of it.
     """
     return _product(x, w, x.shape[0], w.shape[0], x.shape[1], (x.shape[1], 1), (1, w.shape[1]))
 
