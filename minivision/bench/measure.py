@@ -2,9 +2,9 @@
 
 A shared machine is faster and slower from second to second, and so is everything that runs on it; the quotient of two
 times taken one after the other is steadier than either. So contestants take turns, in another order each round. A turn is
-a short pause, in which the threads of the one before fall asleep, one call that is not timed and brings the arrays near,
-and then so many calls that the clock's own cost does not count. The arrays are the same in each call: caches are warm as
-far as the arrays fit into them.
+a short pause, in which the threads of the one before fall asleep, so many calls that the clock's own cost would not count,
+and then as many that are timed: it takes a few calls until threads are awake on cores of their own and the arrays are near.
+The arrays are the same in each call: caches are warm as far as the arrays fit into them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], seconds: float,
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for number in range(_rounds(sum(PAUSE + (repeats[name] + 1) * guesses[name] for name in names), seconds)):
+        for number in range(_rounds(sum(PAUSE + 2 * repeats[name] * guesses[name] for name in names), seconds)):
             for name in names[number % len(names):] + names[:number % len(names)]:
                 timings[name].turns.append(_turn(calls[name], repeats[name]))
     finally:
@@ -95,7 +95,7 @@ def _once(call: Callable[[], Any]) -> float:
 def _turn(call: Callable[[], Any], repeats: int) -> float:
     """Seconds per call."""
     time.sleep(PAUSE)
-    if repeats > 1:
+    for _ in range(repeats):
         call()
     start = time.perf_counter()
     for _ in range(repeats):
