@@ -14,7 +14,7 @@ block of right panels, `BLOCK` bytes, in the second-level cache, where it serves
 registers only to be picked up again by the next one.
 
 What was tried on a core with AVX2 and 512 KiB of second-level cache: reading pixels with a shift instead of packing them
-gives 50 to 70 % of the speed, since every load is off the grid of cache lines and every page is new; stretches of 256 to 1024
+gives 50 to 70 % of the speed, since every load is off the grid of cache lines and every page is new; stretches of 256 to 512
 terms differ by 5 %; blocks of 256 KiB are 3 % slower than ones of 160, because the sums of a stretch push them out.
 
 Every sum is formed in the order of its terms, in stretches that depend on their number alone. So its bits do not depend on
