@@ -10,9 +10,9 @@ import pytest
 
 PROGRAM = """
 import numpy as np, minivision_kernels as mk
-from minivision_kernels.cpu import compile, simd
+from minivision_kernels.cpu import compile, writer
 compile.SERIAL_BELOW = 0
-assert simd.BYTES == {bytes}, simd.BYTES
+assert writer.BYTES == {bytes}, writer.BYTES
 rng = np.random.default_rng(0)
 cases = [  # images, filters, stride, padding, groups: off the tile in every direction
     ((2, 13, 11, 19), (21, 13, 3, 3), 1, 1, 1), ((3, 9, 10, 9), (18, 9, 3, 3), 2, 1, 1),

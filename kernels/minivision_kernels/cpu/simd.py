@@ -4,7 +4,7 @@ A processor core has registers that hold several numbers, 16 float32 with AVX-51
 instructions that work on all of them at once. A compiler finds them in simple loops, but not in the ones that matter: a
 matrix product is fast only if a block of its sums stays in registers while they are formed. So here a kernel says what it
 means. `Vector` is a type that Numba does not have, an LLVM vector. Each function below is a *word*: when a kernel that
-uses it is compiled, it adds a handful of instructions to the code. Nothing is called at run time.
+uses it is compiled, it adds a handful of instructions to the code (``writer.py`` writes them). Nothing is called at run time.
 
 A *tile* is a small matrix of vectors, rows x columns, that lives in registers. There are two ways to fill one:
 
@@ -25,29 +25,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import config as numba_config
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
 
 from minivision_kernels.cpu.compile import floats
-
-config: Any = numba_config
-
-
-def register_bytes() -> int:
-    """The size of a vector register: 64 with AVX-512, 32 with AVX, 16 with SSE or NEON."""
-    chosen = config.CPU_FEATURES                        # what Numba compiles for, if the user has said so
-    features = set(chosen.replace("+", "").split(",")) if chosen else {
-        name for name, present in binding.get_host_cpu_features().items() if present}
-    return 64 if "avx512f" in features else 32 if "avx" in features else 16
-
-
-BYTES = register_bytes()
+from minivision_kernels.cpu.writer import BYTES, INT, NEON, Vector, Writer, config, int_, word
 
 # The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
-NEON = "neon" in binding.get_host_cpu_features()
 MANY = BYTES == 64 or NEON
 OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
@@ -65,189 +50,8 @@ def lanes_of(array: np.ndarray) -> int:
     return BYTES // array.dtype.itemsize
 
 
-class Vector(types.Type):
-    """As many numbers as a register holds."""
-
-    def __init__(self, element: types.Float):
-        self.element = element
-        self.lanes = BYTES * 8 // element.bitwidth
-        super().__init__(name=f"{element}x{self.lanes}")
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, vector: Vector):
-        number = manager.lookup(vector.element).get_value_type()
-        super().__init__(manager, vector, ir.VectorType(number, vector.lanes))
-
-
-# ---------------------------------------------------------------------------------------------- writing instructions
-
-INT, INT32 = ir.IntType(64), ir.IntType(32)
-int_ = types.int64
-
-
-def word(function: Any) -> Any:
-    """Make a word of a function that returns its type and a function that writes its instructions."""
-    return intrinsic(prefer_literal=True)(function)
-
-
-class Writer:
-    """Writes the instructions of one word, for the number type of one array."""
-
-    def __init__(self, context: Any, builder: Any, array: Any):
-        self.context, self.builder = context, builder
-        self.kind = context.get_value_type(Vector(array.dtype))
-        self.lanes, self.bytes = self.kind.count, array.dtype.bitwidth // 8
-        self.name = f"v{self.lanes}f{array.dtype.bitwidth}"
-
-    def pointer(self, array_type: Any, array: Any, place: Any) -> Any:
-        return self.builder.gep(self.context.make_array(array_type)(self.context, self.builder, array).data, [place])
-
-    def beyond(self, pointer: Any, count: int, stride: Any = None) -> Any:
-        """``count`` numbers (or strides) beyond a pointer."""
-        step = ir.Constant(INT, count)
-        return self.builder.gep(pointer, [step if stride is None else self.builder.mul(stride, step)])
-
-    def load(self, pointer: Any) -> Any:
-        return self.builder.load(self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
-
-    def load_part(self, pointer: Any, count: Any) -> Any:
-        """The first ``count`` numbers, then zeros; the memory beyond them is not touched."""
-        return self.load_mask(pointer, self.first(count))
-
-    def load_mask(self, pointer: Any, mask: Any) -> Any:
-        """The lanes of the mask, and zeros; the memory of the others is not touched."""
-        pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
-        nothing = ir.Constant(self.kind, None)
-        return self.call("llvm.masked.load", [pointer, ir.Constant(INT32, self.bytes), mask, nothing], f"{self.name}.p0")
-
-    def every_second(self, pointer: Any) -> Any:
-        """The even numbers of two vectors in a row."""
-        order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(0, 2 * self.lanes, 2)))
-        return self.builder.shuffle_vector(self.load(pointer), self.load(self.beyond(pointer, self.lanes)), order)
-
-    def store(self, value: Any, pointer: Any) -> None:
-        self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
-
-    def first(self, count: Any) -> Any:
-        """The mask of the first ``count`` lanes."""
-        number = ir.IntType(8 * self.bytes)             # as wide as the lanes, so that the mask needs no conversion
-        lane = ir.Constant(ir.VectorType(number, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lane, self.spread(self.builder.trunc(count, number) if number != INT else count,
-                                                               lane.type))
-
-    def store_part(self, value: Any, pointer: Any, mask: Any) -> None:
-        """Write the lanes of the mask; the memory of the others is not touched."""
-        pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
-        self.call("llvm.masked.store", [value, pointer, ir.Constant(INT32, self.bytes), mask], f"{self.name}.p0", ir.VoidType())
-
-    def store_first(self, value: Any, pointer: Any, count: Any) -> None:
-        """Write the first ``count`` lanes; the memory of the others is not touched.
-
-        AVX-512 has a store with a mask that costs no more than one without. The one of AVX2 takes a dozen cycles on some
-        processors, and others have none. There a part is written in pieces of a half, a quarter, ... of a vector: those of
-        which ``count`` is made in binary.
-        """
-        b = self.builder
-        if BYTES == 64:
-            return self.store_part(value, pointer, self.first(count))
-        with b.if_else(b.icmp_signed(">=", count, ir.Constant(INT, self.lanes)), likely=True) as (all_, some):
-            with all_:
-                self.store(value, pointer)
-            with some:
-                count = b.select(b.icmp_signed("<", count, ir.Constant(INT, 0)), ir.Constant(INT, 0), count)
-                for size in self.pieces(self.lanes - 1):
-                    here = b.icmp_signed("!=", b.and_(count, ir.Constant(INT, size)), ir.Constant(INT, 0))
-                    with b.if_then(here):
-                        self.store_piece(value, 0, size, pointer)
-                    rest = [*range(size, self.lanes), *range(size)]
-                    moved = b.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, self.lanes), rest))
-                    value = b.select(here, moved, value)
-                    pointer = b.select(here, self.beyond(pointer, size), pointer)
-        return None
-
-    def store_pieces(self, value: Any, pointer: Any, count: int) -> None:
-        """Write the first ``count`` lanes, a number known while this is compiled."""
-        at = 0
-        for size in self.pieces(self.lanes):
-            if count & size:
-                self.store_piece(value, at, size, self.beyond(pointer, at))
-                at += size
-
-    @staticmethod
-    def pieces(most: int) -> list[int]:
-        """The powers of two up to ``most``, largest first."""
-        return [1 << k for k in reversed(range(most.bit_length()))]
-
-    def store_piece(self, value: Any, at: int, size: int, pointer: Any) -> None:
-        """Write the lanes from ``at`` to at + size."""
-        part = self.builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, size), list(range(at, at + size))))
-        self.builder.store(part, self.builder.bitcast(pointer, part.type.as_pointer()), align=self.bytes)
-
-    def turned(self, rows: list[Any]) -> list[Any]:
-        """Rows of vectors, a power of two of them, as one sequence of numbers in which lane 0 of all rows comes first, then
-        lane 1, and so on. For as many rows as lanes this turns a square over: (i, j) goes to (j, i).
-
-        Each round interleaves the first half of the rows with the second, like a perfect riffle of a deck of cards; after
-        log2(rows) rounds every number is where it should be.
-        """
-        n, half_way = self.lanes, len(rows) // 2
-        kind = ir.VectorType(INT32, n)
-        low, high = (ir.Constant(kind, [x for i in half for x in (i, n + i)]) for half in (range(n // 2), range(n // 2, n)))
-        for _ in range(len(rows).bit_length() - 1):
-            pairs = list(zip(rows[:half_way], rows[half_way:]))
-            rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
-        return rows
-
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for the memory there to be brought to the first-level cache; nothing happens if there is none."""
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 3, 1))])
-
-    def fence(self) -> None:
-        """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change
-        memory. LLVM likes to load everything a loop body needs at its beginning; with 28 registers full of sums there is
-        no room for that, and it would move sums to the stack and back."""
-        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
-
-    def settled(self, vector: Any) -> Any:
-        """The same vector, which has to be in a register here: a fence that arithmetic does not cross either."""
-        register = "w" if NEON else "v"
-        return self.builder.asm(ir.FunctionType(self.kind, [self.kind]), "", f"={register},0,~{{memory}}", [vector], True)
-
-    def spread(self, number: Any, kind: Any = None) -> Any:
-        """One number in every lane."""
-        empty = ir.Constant(kind or self.kind, ir.Undefined)
-        first = self.builder.insert_element(empty, number, ir.Constant(INT32, 0))
-        return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes))
-
-    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """a * b + c, rounded once."""
-        return self.call("llvm.fma", [a, b, c])
-
-    def total(self, vector: Any) -> Any:
-        """The sum over the lanes: the upper half is added to the lower until one number is left."""
-        count = self.lanes
-        while count > 1:
-            count //= 2
-            places = [*range(count, 2 * count), *[0] * (self.lanes - count)]
-            upper = self.builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(INT32, self.lanes), places))
-            vector = self.builder.fadd(vector, upper)
-        return self.builder.extract_element(vector, ir.Constant(INT32, 0))
-
-    def call(self, name: str, args: list[Any], suffix: str = "", returns: Any = None) -> Any:
-        kind = ir.FunctionType(returns or self.kind, [x.type for x in args])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"{name}.{suffix or self.name}")
-        return self.builder.call(function, args)
-
-
 def _tile(array: Any, rows: Any, columns: Any) -> types.UniTuple:
     return types.UniTuple(Vector(array.dtype), rows.literal_value * columns.literal_value)
-
-
-# ---------------------------------------------------------------------------------------------- the words
 
 
 @word
@@ -557,13 +361,7 @@ def joined(typing, x, y, count):
     def write(context, builder, signature, args):
         tiles = isinstance(x, types.UniTuple)
         pairs = list(zip(*(cgutils.unpack_tuple(builder, v) for v in args[:2]))) if tiles else [tuple(args[:2])]
-        kind = pairs[0][0].type
-        number = INT if kind.element == ir.DoubleType() else INT32
-        lane = ir.Constant(ir.VectorType(number, kind.count), list(range(kind.count)))
-        empty, zero = ir.Constant(lane.type, ir.Undefined), ir.Constant(INT32, 0)
-        first = builder.insert_element(empty, builder.trunc(args[2], number) if number != INT else args[2], zero)
-        spread = builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count))
-        mask = builder.icmp_signed("<", lane, spread)
+        mask = Writer(context, builder, x.dtype if tiles else x).first(args[2])
         found = [builder.select(mask, *pair) for pair in pairs]
         return cgutils.pack_array(builder, found) if tiles else found[0]
 
@@ -658,9 +456,7 @@ def add_times(typing, x, number, y):
     def write(context, builder, signature, args):
         x, _, y = args
         factor = ir.Constant(x.type, [float(number.literal_value)] * x.type.count)
-        kind = ir.FunctionType(x.type, [x.type] * 3)
-        name = f"llvm.fma.v{x.type.count}{'f32' if x.type.element == ir.FloatType() else 'f64'}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [factor, y, x])
+        return Writer(context, builder, signature.args[0]).multiply_add(factor, y, x)
 
     return x(x, number, y), write
 

@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minivision_kernels.cpu.simd import INT, INT32, Vector, Writer, int_, word
+from minivision_kernels.cpu.writer import INT, INT32, Vector, Writer, int_, word
 
 
 class Window(Writer):

@@ -22,9 +22,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from minivision_kernels.cpu import simd
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.simd import INT, INT32, Vector, Writer, add, int_, lanes, load, none, word
+from minivision_kernels.cpu.simd import add, lanes, load, none
+from minivision_kernels.cpu.writer import BYTES, INT, INT32, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
@@ -32,7 +32,7 @@ LARGE = 1 << 24                 # bytes; a result from here on does not stay in 
 
 def past_caches(result: np.ndarray) -> bool:
     """Whether ``result`` should be written past the caches: it is large, and its vectors begin where memory's lines do."""
-    return result.nbytes >= LARGE and result.ctypes.data % simd.BYTES == 0
+    return result.nbytes >= LARGE and result.ctypes.data % BYTES == 0
 
 
 # ---------------------------------------------------------------------------------------------- words
@@ -47,7 +47,7 @@ def put_past(typing, a, at, vector, past):
         pointer = builder.bitcast(w.pointer(signature.args[0], a, at), w.kind.as_pointer())
         with builder.if_else(past) as (beyond, near):
             with beyond:
-                store = builder.store(vector, pointer, align=simd.BYTES)
+                store = builder.store(vector, pointer, align=BYTES)
                 store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(INT32, 1)]))
             with near:
                 builder.store(vector, pointer, align=w.bytes)
