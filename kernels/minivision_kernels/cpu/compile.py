@@ -10,10 +10,12 @@ A kernel is written as a plain function over arrays, and its annotations are its
 
     scale(x, y, 3.0, work=x.size)
 
-``In2`` is a C-contiguous float array of two axes that is only read, ``Out2`` one that is written; ``IntIn1`` and
-``Int32Out4`` are int64 and int32 arrays likewise; ``int`` is int64, ``float`` a scalar of the arrays' own float type.
-Each kernel is compiled at its first call, once for float32 and once for float64, for exactly that signature. A
-read-only array is a wider type than a writable one, so both fit the one compiled ``In2``: no call compiles again.
+``In2`` is a C-contiguous float array of two axes that is only read, ``Out2`` one that is written; ``IntIn1``,
+``Int32Out4`` and ``UInt8In3`` are int64, int32 and uint8 arrays likewise, ``Float64In2`` one that is float64 whatever the
+others are; ``int`` is int64, ``float`` a scalar of the arrays' own float type. Each kernel is compiled at its first call,
+once for float32 and once for float64, for exactly that signature; a kernel of whole numbers alone, such as pixels of
+8 bits, is compiled once, and its scalars are float64. A read-only array is a wider type than a writable one, so both
+fit the one compiled ``In2``: no call compiles again.
 
 Functions that kernels call are marked ``@helper``. Until something is compiled, kernels and helpers are the Python
 functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.
@@ -66,6 +68,19 @@ Out4: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 4, True)]
 IntIn1: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 1, False)]
 Int32In4: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 4, False)]
 Int32Out4: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 4, True)]
+IntIn2: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 2, False)]
+IntOut2: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 2, True)]
+Int32In1: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 1, False)]
+Int32In2: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 2, False)]
+Int32Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 1, True)]
+Int32Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 2, True)]
+UInt8In2: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 2, False)]
+UInt8In3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, False)]
+UInt8Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 1, True)]
+UInt8Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 2, True)]
+UInt8Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, True)]
+Float64In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 1, False)]
+Float64In2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, False)]
 
 prange = range                  # in Python; while compiling, Numba's parallel range takes its place
 
@@ -122,14 +137,15 @@ class Kernel:
         names = inspect.signature(function).parameters
         self.signature: dict[str, Any] = {n: getattr(hints[n], "__metadata__", (hints[n],))[0] for n in names}
         self.forms: tuple[dict[np.dtype, Any], dict[np.dtype, Any]] = ({}, {})      # serial, parallel: by float type
-        self._typed_by = next(
+        self._typed_by = next((
             place for place, spec in enumerate(self.signature.values())
             if isinstance(spec, ArraySpec) and spec.element == "float"
-        )
+        ), None)                        # None: no array is of a float type that the caller may choose
 
     def __call__(self, *args: Any, work: int = 0) -> None:
         """Run on arrays and scalars, all positional; with several threads if that is allowed and ``work`` is worth it."""
-        parallel, dtype = self.parallel and not threads.serial_only, args[self._typed_by].dtype
+        parallel = self.parallel and not threads.serial_only
+        dtype = FLOATS[-1] if self._typed_by is None else args[self._typed_by].dtype
         form = self.forms[parallel].get(dtype) or self.form(dtype, parallel)
         try:
             if parallel:
