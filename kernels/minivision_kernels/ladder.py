@@ -14,7 +14,7 @@ them may split sums by thread count.
 
 A rung that trades accuracy for speed says so (``exact=False``: Winograd's convolution, off by up to 1e-4 of the spread of
 its results in float32, where direct summation is off by 1e-5). After ``set_exact(True)``, or with the environment variable
-MINIVISION_EXACT=1, none of those is chosen.
+MINIVISION_EXACT=1, none of those is chosen. Tensor cores that round to TF32 are chosen only after ``set_tf32(True)``.
 
 The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads,
 and on a measurement only where the user asked for one: `minivision bench --tune` writes down which repeatable rung was the
@@ -38,7 +38,8 @@ import numpy as np
 from minivision_kernels import tuned
 from minivision_kernels.checks import check, is_array
 
-__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_exact"]
+__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_exact", "set_tf32",
+           "tf32"]
 
 # Family -> (its operations, its modules in ladder order: slowest first, as measured on layers of small networks).
 # Between neighbours the order can turn on other sizes; where it does, the docstrings of the rungs say so.
@@ -59,11 +60,11 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "relu": (
         ("relu_forward", "relu_backward"),
-        ("reference.relu", "cpu.relu_loops", "cpu.relu_parallel", "cpu.relu_vectors"),
+        ("reference.relu", "cpu.relu_loops", "cpu.relu_parallel", "cpu.relu_vectors", "cuda.elementwise"),
     ),
     "add": (
         ("add",),
-        ("reference.add", "cpu.add_vectors"),
+        ("reference.add", "cpu.add_vectors", "cuda.elementwise"),
     ),
     "channels": (
         ("bias_add", "channel_sum"),
@@ -212,6 +213,24 @@ def set_exact(on: bool) -> None:
     """Choose only rungs as accurate as direct summation (True), or also faster, less accurate ones (False, as at first)."""
     global _exact
     _exact = bool(on)
+
+
+_tf32 = os.environ.get("MINIVISION_TF32", "0") == "1"
+
+
+def set_tf32(on: bool) -> None:
+    """Let tensor cores round what they multiply to TF32, 10 bits of mantissa (True), or not (False, as at first).
+
+    Results are then off by about 1e-3 of their size where float32 is off by 1e-6; GPUs from compute capability 8.0 on are
+    several times as fast. The environment variable MINIVISION_TF32=1 says the same; ``set_exact(True)`` overrides both.
+    """
+    global _tf32
+    _tf32 = bool(on)
+
+
+def tf32(*arrays: Any, **options: Any) -> bool:
+    """Whether ``set_tf32`` allows it; the ``worth`` of the rungs that do so."""
+    return _tf32
 
 
 def _device(op: str, first: Any) -> str:

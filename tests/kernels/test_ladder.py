@@ -14,7 +14,7 @@ def test_every_operation_has_a_definition_and_something_faster():
     for op in mk.ops():
         rungs = mk.ladder(op)
         assert {"numpy"} < {rung.name for rung in rungs}
-        assert len({rung.name for rung in rungs}) == len(rungs)
+        assert len({(rung.device, rung.name) for rung in rungs}) == len(rungs)
         for rung in rungs:
             assert rung.op == op and rung.device in ("cpu", "cuda")
             assert len(rung.doc) > 20, f"{rung} does not say what it does better"
@@ -86,11 +86,16 @@ def test_run_calls_with_options_by_name():
 
 
 def test_a_cupy_array_selects_cuda(monkeypatch):
+    from minivision_kernels.ladder import _choices, _ladders
+
     cupy = types.ModuleType("cupy")
-    Array = type("ndarray", (), {"__module__": "cupy"})
+    Array = type("ndarray", (), {"__module__": "cupy", "dtype": np.dtype("float32")})
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     assert mk.array_module(Array()) is cupy
     assert mk.array_module(np.zeros(3)) is np
+    assert mk.best("relu_forward", Array()).device == "cuda"
+    monkeypatch.setitem(_ladders, "relu_forward", [r for r in mk.ladder("relu_forward") if r.device == "cpu"])
+    monkeypatch.delitem(_choices, ("relu_forward", "cuda"))
     with pytest.raises(NotImplementedError, match="relu_forward has no rung on cuda"):
         mk.best("relu_forward", Array())
 

@@ -51,7 +51,7 @@ def cache_info() -> CacheInfo:
 
 def folder() -> Path:
     """The folder of this state of the sources, whether it is there or not."""
-    return _root() / source_hash()
+    return root() / "kernels" / source_hash()
 
 
 @functools.cache
@@ -69,13 +69,14 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _root() -> Path:
+def root() -> Path:
+    """The folder of all that minivision keeps for a user between runs."""
     chosen = os.environ.get("MINIVISION_CACHE")
     if chosen:
-        return Path(chosen).expanduser() / "kernels"
+        return Path(chosen).expanduser()
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("minivision", appauthor=False)) / "kernels"
+    return Path(user_cache_dir("minivision", appauthor=False))
 
 
 def _version(distribution: str) -> str:

@@ -1,0 +1,144 @@
+// The vocabulary of the kernels: the number type, vectors of four, sums over a warp and a block, copies that arrive later,
+// and the tensor core's product. Each word that is an instruction of its own has a twin in plain C++ for the emulator
+// (emulator.h), a few lines that say what the instruction does.
+//
+// Kernels include this file and no other. NVRTC, nvcc and the emulator compile the same text.
+#pragma once
+
+#ifndef REAL
+#define REAL float                        // -DREAL=double for the gradient checker
+#endif
+typedef REAL real;
+
+// Shared memory whose size the launch decides: SHARED(real, tile); then tile[i].
+#ifdef EMULATOR
+#define SHARED(type, name) type* name = (type*)emulator::block->shared
+#else
+#define SHARED(type, name) extern __shared__ __align__(128) unsigned char shared_bytes[]; type* name = (type*)shared_bytes
+#endif
+
+#define ALL_LANES 0xffffffffu
+
+// ---------------------------------------------------------------------------------------------------- four at a time
+
+// Four numbers that are loaded and stored as one where the address is a multiple of 16 bytes.
+struct __align__(16) real4 { real x, y, z, w; };
+
+__device__ __forceinline__ real4 load4(const real* from) { return *reinterpret_cast<const real4*>(from); }
+__device__ __forceinline__ void store4(real* to, real4 value) { *reinterpret_cast<real4*>(to) = value; }
+
+// ------------------------------------------------------------------------------------------- sums over many threads
+
+// The sum over the 32 lanes of a warp, known to all of them. Lanes exchange in pairs at distance 16, 8, 4, 2, 1: every
+// lane adds the same numbers in a tree of the same shape, so the result does not depend on who is first.
+template <class T> __device__ __forceinline__ T warp_sum(T value) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+  return value;
+}
+
+template <class T> __device__ __forceinline__ T warp_max(T value) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const T other = __shfl_xor_sync(ALL_LANES, value, distance);
+    value = other > value || other != other ? other : value;           // NaN stays NaN
+  }
+  return value;
+}
+
+// The sum over a block of whole warps (at most 1024 threads), known to all threads. `partial` is shared memory for one
+// number per warp. Warps sum by exchange; then every thread adds the warps' sums, in order.
+template <class T> __device__ __forceinline__ T block_sum(T value, T* partial) {
+  value = warp_sum(value);
+  __syncthreads();                        // an earlier sum may still be read from `partial`
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+  __syncthreads();
+  T sum = partial[0];
+  for (unsigned warp = 1; warp < blockDim.x / 32; ++warp) sum += partial[warp];
+  return sum;
+}
+
+// ------------------------------------------------------------------------------------------- copies that arrive later
+
+// Start copying BYTES (4, 8 or 16) from global to shared memory and go on; where `wanted` is false, zeros arrive. The copy
+// is there after close_copies() and wait_copies<...>() by this thread, and a barrier for the others. From sm_80 on
+// (cp.async, PTX ISA 9.7.9.25); before that, the copy is an ordinary one and waiting costs nothing.
+template <int BYTES> __device__ __forceinline__ void copy_async(void* to, const void* from, bool wanted = true) {
+#if defined(EMULATOR)
+  emulator::copy_later(to, from, BYTES, wanted ? BYTES : 0);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  const unsigned place = (unsigned)__cvta_generic_to_shared(to);
+  const int valid = wanted ? BYTES : 0;
+  if (BYTES == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(valid) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(place), "l"(from), "n"(BYTES), "r"(valid) : "memory");
+#else
+#pragma unroll
+  for (int i = 0; i < BYTES / 4; ++i) ((unsigned*)to)[i] = wanted ? ((const unsigned*)from)[i] : 0u;
+#endif
+}
+
+// The copies started since the last call form a group.
+__device__ __forceinline__ void close_copies() {
+#if defined(EMULATOR)
+  emulator::close_group();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Wait until all groups have arrived but for the newest PENDING.
+template <int PENDING> __device__ __forceinline__ void wait_copies() {
+#if defined(EMULATOR)
+  emulator::arrive_all_but(PENDING);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
+// --------------------------------------------------------------------------------------------------- tensor cores
+
+// A float rounded to TF32: the exponent of a float, and 10 of its 23 bits of mantissa; ties away from zero.
+__device__ __forceinline__ unsigned round_tf32(float x) {
+#if defined(EMULATOR)
+  return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u ? __float_as_uint(x) : (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  unsigned rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+  return rounded;
+#else
+  return 0;
+#endif
+}
+
+// c += a b, where a is 16 x 8, b is 8 x 8 and c is 16 x 8, spread over the lanes of a warp (mma.sync.m16n8k8, PTX ISA
+// 9.7.14.5.8). With group = lane / 4 and t = lane % 4, a lane holds
+//     a[0], a[1]   rows group and group + 8, column t         b[0], b[1]   column group, rows t and t + 4
+//     a[2], a[3]   the same rows, column t + 4                c[0..1]      row group, columns 2 t and 2 t + 1
+//                                                             c[2..3]      row group + 8, the same columns
+// a and b are TF32; the sums are float. From sm_80 on.
+__device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if defined(EMULATOR)
+  struct Both { unsigned a[4], b[2]; } mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, all[32];
+  emulator::show_and_see(mine, all);
+  const int group = emulator::lane() / 4, t = emulator::lane() % 4;
+  auto value = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000u); };       // the rest is not looked at
+  for (int k = 0; k < 8; ++k)
+    for (int i = 0; i < 4; ++i) {
+      const unsigned left = all[group * 4 + k % 4].a[k / 4 * 2 + i / 2];
+      const unsigned right = all[(2 * t + i % 2) * 4 + k % 4].b[k / 4];
+      c[i] += value(left) * value(right);
+    }
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// x as a sum of two TF32 numbers, large + small, good to 21 bits: a product of two such sums needs three products of
+// their parts to be as accurate as float's own (the fourth, small times small, is below the last bit).
+__device__ __forceinline__ void split_tf32(float x, unsigned& large, unsigned& small) {
+  large = round_tf32(x);
+  small = round_tf32(x - __uint_as_float(large));
+}
