@@ -84,7 +84,7 @@ def compiler() -> str:
 @functools.cache
 def _library(text: str, name: str, kernels: tuple[str, ...], options: tuple[str, ...]) -> ctypes.CDLL:
     """The compiled text, from the cache if it was compiled before."""
-    from minivision_kernels.cuda.launch import cache_folder, kept
+    from minivision_kernels.cuda.launch import HEADERS, cache_folder, kept
 
     checks = os.environ.get(SANITIZE, "")
     words = ["-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unknown-pragmas", "-ffp-contract=off", *options]
@@ -93,7 +93,7 @@ def _library(text: str, name: str, kernels: tuple[str, ...], options: tuple[str,
     main = "\n".join(['#include "emulator.h"', f'#include "{name}"', *(f"EMULATE({kernel})" for kernel in kernels), ""])
     digest = hashlib.sha256()
     for part in (text, main, " ".join(words), _compiler_version(), *(
-            (HERE / header).read_text() for header in ("emulator.h", "words.cuh"))):
+            (HERE / header).read_text() for header in ("emulator.h", *HEADERS))):
         digest.update(f"{len(part)} {part}".encode())
 
     def build() -> bytes:

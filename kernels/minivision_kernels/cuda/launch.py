@@ -33,7 +33,7 @@ import numpy as np
 from minivision_kernels.ladder import array_module
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("words.cuh",)
+HEADERS = ("words.cuh", "tile.cuh")
 OLDEST = (7, 5)                         # compute capability: what every NVRTC from 12 on compiles for
 SHARED_BY_DEFAULT = 48 << 10            # bytes; more must be asked for
 NUMBERS: dict[str, Any] = {"int": np.int32, "unsigned": np.uint32, "long long": np.int64, "float": np.float32,

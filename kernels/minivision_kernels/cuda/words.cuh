@@ -2,7 +2,8 @@
 // and the tensor core's product. Each word that is an instruction of its own has a twin in plain C++ for the emulator
 // (emulator.h), a few lines that say what the instruction does.
 //
-// Kernels include this file and no other. NVRTC, nvcc and the emulator compile the same text.
+// Kernels include this file, products of matrices also tile.cuh, and no other. NVRTC, nvcc and the emulator compile the
+// same text.
 #pragma once
 
 #ifndef REAL
@@ -133,6 +134,23 @@ __device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// Four pieces of 8 rows x 4 floats of shared memory for a warp: lane 8 q + r has the address of row r of piece q, and to[q]
+// is the number at (row lane / 4, column lane % 4) of piece q (ldmatrix, PTX ISA 9.7.14.5.15, to which a float is two halves).
+__device__ __forceinline__ void load_quarters(float (&to)[4], const float* row) {
+#if defined(EMULATOR)
+  const float* all[32];
+  emulator::show_and_see(row, all);
+  for (int q = 0; q < 4; ++q) to[q] = all[8 * q + emulator::lane() / 4][emulator::lane() % 4];
+#elif defined(__CUDA_ARCH__)
+  const unsigned place = (unsigned)__cvta_generic_to_shared(row);
+  unsigned bits[4];
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3]) : "r"(place) : "memory");
+#pragma unroll
+  for (int q = 0; q < 4; ++q) to[q] = __uint_as_float(bits[q]);
 #endif
 }
 
