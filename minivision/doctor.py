@@ -81,14 +81,29 @@ def gpu() -> Rows:
 
     reason = why_no_gpu()
     if reason is not None:
-        return [("none", reason)]
+        return [("none", reason), *_compiler_of_cuda()]
     runtime = gpu_module().cuda.runtime
     rows = []
     for number in range(runtime.getDeviceCount()):
         about = runtime.getDeviceProperties(number)
         rows.append((f"cuda:{number}", f"{about['name'].decode()}, {about['totalGlobalMem'] / 2**30:.0f} GiB, "
                                        f"compute capability {about['major']}.{about['minor']}"))
-    return rows
+    driver = runtime.driverGetVersion()
+    return [*rows, ("driver", f"for CUDA {driver // 1000}.{driver % 1000 // 10}"), *_compiler_of_cuda()]
+
+
+def _compiler_of_cuda() -> Rows:
+    """What compiles the CUDA kernels, and where their machine code is kept."""
+    from minivision_kernels.cuda import launch, nvrtc
+
+    try:
+        major, minor = nvrtc.version()
+        architectures = nvrtc.architectures()
+    except nvrtc.NoCompiler:
+        return [("NVRTC", "not found; it comes with 'minivision[cuda13]' or [cuda12]")]
+    oldest = f"{architectures[0] // 10}.{architectures[0] % 10}"
+    return [("NVRTC", f"{major}.{minor}, for compute capability {oldest} and newer"),
+            ("machine code", str(launch.cache_folder()))]
 
 
 def data_sets(root: str | None = None) -> Rows:

@@ -20,7 +20,7 @@ import numpy as np
 
 from minivision_kernels import array_module
 
-from .device import device_of, move
+from .device import constant, device_of, move
 from .saved import InPlaceError, as_user_sees, check_free
 
 if TYPE_CHECKING:
@@ -395,7 +395,7 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
     if _go_together(inputs, floats_only):
         return tuple(inputs)
     if len(inputs) == 2 and type(number := inputs[1]) is float and isinstance(x := inputs[0], Tensor) and x.dtype.kind == "f":
-        return x, Tensor(array_module(x._data).asarray(number, dtype=x.dtype))       # x * 0.5: the next most frequent
+        return x, Tensor(constant(number, x.dtype, array_module(x._data)))           # x * 0.5: the next most frequent
     dtype = _common_dtype(inputs, floats_only)
     tensors: list[Tensor] = []
     for i, x in enumerate(inputs):
@@ -403,7 +403,7 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
             raise TypeError(f"{name}: input {i} is a list of Tensors that require grad, whose gradients would be lost; join "
                             "them with mv.stack")
         if isinstance(x, (*Number, list, tuple)):
-            x = Tensor(_like(inputs).asarray(x, dtype=dtype))
+            x = Tensor(constant(x, dtype, _like(inputs)))
         elif not isinstance(x, Tensor):
             if not hasattr(x, "dtype"):
                 raise TypeError(f"{name}: input {i} is a {type(x).__name__}; expected a Tensor, an array or a number")

@@ -21,6 +21,7 @@ from .data import DataLoader
 from .nn import ModelMismatchError, Module
 from .optim import Optimizer
 from .optim.lr_scheduler import LRScheduler
+from .tensor import Tensor
 
 
 class Score(NamedTuple):
@@ -52,6 +53,16 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
+def device_of_model(model: Module) -> str:
+    """Where the model's parameters are, and its images must go."""
+    return next((p.device for p in model.parameters()), "cpu")
+
+
+def hits(scores: Tensor, labels: Tensor) -> int:
+    """For how many rows the largest of ``scores`` (N, classes) is that of the label."""
+    return int((scores.argmax(1).numpy() == labels.numpy()).sum())
+
+
 def evaluate(model: Module, loader: DataLoader, on_batch: Callable[[int], None] | None = None) -> Score:
     """The model's score over the loader, in evaluation mode and without recording; its mode is restored afterwards.
 
@@ -63,9 +74,9 @@ def evaluate(model: Module, loader: DataLoader, on_batch: Callable[[int], None] 
     loss, right, seen = 0.0, 0, 0
     with evaluating(model), no_grad():
         for images, labels in loader:
-            scores = model(images)
+            scores = model(images.to(device_of_model(model)))
             loss += F.cross_entropy(scores, labels, reduction="sum").item()
-            right += int((scores.argmax(1) == labels).sum().item())
+            right += hits(scores, labels)
             seen += len(images)
             if on_batch is not None:
                 on_batch(len(images))
@@ -78,7 +89,7 @@ class Trainer:
     """Trains a classifier, and can be stopped and resumed at any step.
 
     Args:
-        model: maps images (N, C, H, W) to scores (N, classes).
+        model: maps images (N, C, H, W) to scores (N, classes); where its parameters are, the images go.
         loader: the training images and labels.
         optimizer: over the model's parameters.
         schedule: stepped at the end of each epoch, or None.
@@ -121,15 +132,16 @@ class Trainer:
             self._finish_epoch(on_epoch)
 
     def _step(self, images: Any, labels: Any) -> None:
-        scores = self.model(images)
-        loss = F.cross_entropy(scores, labels)
+        scores = self.model(images.to(device_of_model(self.model)))
+        loss = F.cross_entropy(scores, labels)            # labels stay on the CPU, where looking at them is free
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
-        self.losses.append(loss.item())
-        self.loss_sum += loss.item() * len(images)
-        self.right += int((scores.argmax(1) == labels).sum().item())
+        value = loss.item()                               # on a GPU: the first wait, when all of the step is under way
+        self.losses.append(value)
+        self.loss_sum += value * len(images)
+        self.right += hits(scores, labels)
         self.seen += len(images)
         self.step += 1
 

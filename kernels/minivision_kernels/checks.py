@@ -6,7 +6,7 @@ what can never be right (a list, another dtype), a ValueError for a shape or a n
 
 ``run`` does not check: the functions of minivision have, before they call it. Two checks run there too, since they look
 at the contents of arrays that the caller keeps: ``check_labels`` and ``check_update``, in ``reference/``. They stand in
-the rungs themselves and are not repeated here.
+the rungs themselves; the first also stands here, since rungs on a GPU do without: to look at labels there is to wait for it.
 """
 
 from __future__ import annotations
@@ -169,6 +169,9 @@ def cross_entropy_forward(logits: Any, labels: Any) -> None:
     _axes("logits", logits.shape, "(N, C)")
     if labels.dtype != np.int64:
         raise TypeError(f"labels are {labels.dtype}; expected int64; convert with .astype")
+    from minivision_kernels.reference.cross_entropy import check_labels  # a rung's module, which imports this one
+
+    check_labels(labels, logits.shape)
 
 
 def cross_entropy_backward(logits: Any, labels: Any, g: Any) -> None:

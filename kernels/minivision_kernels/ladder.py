@@ -56,7 +56,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),
-        ("reference.pool", "cpu.pool_loops", "cpu.pool_parallel", "cpu.pool_vectors"),
+        ("reference.pool", "cpu.pool_loops", "cpu.pool_parallel", "cpu.pool_vectors", "cuda.pool"),
     ),
     "relu": (
         ("relu_forward", "relu_backward"),
@@ -68,11 +68,12 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "channels": (
         ("bias_add", "channel_sum"),
-        ("reference.channels", "cpu.channels_vectors"),
+        ("reference.channels", "cpu.channels_vectors", "cuda.channels"),
     ),
     "batch_norm": (
         ("batch_norm_forward", "batch_norm_backward"),
-        ("reference.batch_norm", "cpu.batch_norm_loops", "cpu.batch_norm_vectors"),
+        ("reference.batch_norm", "cpu.batch_norm_loops", "cpu.batch_norm_vectors",
+         "cuda.batch_norm"),
     ),
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
@@ -82,15 +83,15 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),
         ("reference.cross_entropy", "cpu.cross_entropy_loops", "cpu.cross_entropy_parallel",
-         "cpu.cross_entropy_vectors"),
+         "cpu.cross_entropy_vectors", "cuda.cross_entropy"),
     ),
     "sgd": (
         ("sgd_update",),
-        ("cpu.sgd_loops", "reference.sgd", "cpu.sgd_parallel", "cpu.sgd_vectors"),
+        ("cpu.sgd_loops", "reference.sgd", "cpu.sgd_parallel", "cpu.sgd_vectors", "cuda.optimizers"),
     ),
     "adam": (
         ("adam_update",),
-        ("reference.adam", "cpu.adam_vectors"),
+        ("reference.adam", "cpu.adam_vectors", "cuda.optimizers"),
     ),
 }
 FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}

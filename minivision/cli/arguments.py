@@ -49,10 +49,23 @@ def add_root(parser: Any) -> None:
 
 
 def device(name: str) -> str:
-    """``cpu``; other devices are refused with the reason."""
+    """``cpu``, ``cuda`` or ``cuda:<number>``, if it is there; otherwise it is refused with the reason."""
     if name == "cpu":
         return name
-    from ..device import why_no_gpu
+    from ..device import device_count, why_no_gpu
 
-    reason = why_no_gpu() if name.split(":")[0] == "cuda" else "expected cpu"
-    raise argparse.ArgumentTypeError(f"{name!r} cannot be used: {reason or 'training runs on the cpu only, so far'}")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number.isdigit() or name == "cuda"):
+        reason: str | None = "expected cpu, cuda or cuda:<number>"
+    else:
+        reason = why_no_gpu()
+        if reason is None and number and int(number) >= device_count():
+            reason = f"this machine has {device_count()} CUDA device(s), counted from 0"
+    if reason is not None:
+        raise argparse.ArgumentTypeError(f"{name!r} cannot be used: {reason}")
+    return name
+
+
+def add_device(parser: Any) -> None:
+    """The option --device, to a parser or a group of one."""
+    parser.add_argument("--device", type=device, default="cpu", metavar="NAME", help="cpu, cuda or cuda:<number> (cpu)")

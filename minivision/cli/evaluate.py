@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_root
+from .arguments import add_device, add_root
 from .output import blocks, percent, plural
 from .sources import NAMES
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", help=f"{', '.join(NAMES)}, or a folder of pictures (what it was "
                         "trained on; of another folder all pictures are used)")
     add_root(parser)
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     trained = load_trained(arguments.checkpoint)
     images = _images(trained, arguments.data, arguments.root)
-    answers = probabilities(trained.model, images)
+    answers = probabilities(trained.model.to(arguments.device), images)
     labels, predicted = images.labels, answers.argmax(1)
     loss = float(-np.log(np.maximum(answers[np.arange(len(labels)), labels], 1e-30)).mean())
     right = int((predicted == labels).sum())

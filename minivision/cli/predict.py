@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import add_device
 from .output import blocks, percent
 from .sources import INK_ON_BLACK
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="any picture file")
     parser.add_argument("--checkpoint", metavar="PATH",
                         help=f"model.safetensors that `minivision train` wrote ({DEFAULT})")
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load_trained(arguments.checkpoint or DEFAULT)
     prepared = [prepare(path, trained) for path in arguments.pictures]      # all of them: a bad one is told first
     with no_grad():
-        answers = F.softmax(trained.model(Tensor(np.stack([image for image, _ in prepared]))), 1).numpy()
+        pictures = Tensor(np.stack([image for image, _ in prepared])).to(arguments.device)
+        answers = F.softmax(trained.model.to(arguments.device)(pictures), 1).numpy()
     width = max(map(len, trained.class_names))
     for path, (_, notes), shares in zip(arguments.pictures, prepared, answers):
         print(f"{path}   {', '.join(notes)}")

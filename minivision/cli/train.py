@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_root, device, number, whole
+from .arguments import add_device, add_root, number, whole
 from .output import percent, plural, progress, say
 from .settings import MODEL_NAMES, OPTIMIZERS, SCHEDULES, Settings
 from .sources import NAMES, Source
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--threads", type=whole(1), metavar="N", help="threads for the kernels (all cores); the result "
                       "does not depend on it")
     run_.add_argument("--no-picture", action="store_true", help="do not draw result.png")
-    run_.add_argument("--device", type=device, default="cpu", help="cpu")
+    add_device(run_)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         minivision_kernels.set_num_threads(arguments.threads)
     settings = _settings(arguments)
     source = _source(settings, arguments.root)
-    trainer = _trainer(settings, source)
+    trainer = _trainer(settings, source, arguments.device)
     if arguments.resume:
         trainer.resume(arguments.resume)
         if trainer.schedule is not None and not trainer.step:     # --epochs may have changed the curve's length
@@ -128,7 +128,7 @@ def _source(settings: Settings, root: str | None) -> Source:
     return source._replace(train=source.train.subset(slice(settings.limit)))
 
 
-def _trainer(settings: Settings, source: Source) -> Trainer:
+def _trainer(settings: Settings, source: Source, device: str) -> Trainer:
     from ..random import manual_seed
     from ..training import Trainer
     from .trained import build
@@ -136,6 +136,7 @@ def _trainer(settings: Settings, source: Source) -> Trainer:
     channels, image_size = source.train.images.shape[1:3]
     manual_seed(settings.seed)
     model = build(settings.model, len(source.train.classes), channels, image_size)
+    model.to(device)
     optimizer = settings.optimizer_for(model)
     about = {"model": settings.model, "data": source.name, "class_names": list(source.train.classes),
              "channels": channels, "image_size": image_size, "settings": replace(settings, data=source.name).as_dict()}

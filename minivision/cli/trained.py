@@ -74,12 +74,12 @@ def probabilities(model: Any, images: Dataset, what: str = "testing") -> np.ndar
     from .. import functional as F
     from ..autograd import no_grad
     from ..data import DataLoader
-    from ..training import evaluating
+    from ..training import device_of_model, evaluating
     from .output import progress
 
     rows = []
     with progress(len(images), what, "image") as bar, evaluating(model), no_grad():
         for batch, _ in DataLoader(images, 256):
-            rows.append(F.softmax(model(batch), 1).numpy())
+            rows.append(F.softmax(model(batch.to(device_of_model(model))), 1).numpy())
             bar.update(len(batch))
     return np.concatenate(rows)

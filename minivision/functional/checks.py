@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels import array_module
-
+from ..device import device_of, is_capturing, move
 from ..tensor import Tensor
 
 
@@ -81,23 +80,40 @@ def together(name: str, **tensors: Tensor | None) -> None:
             raise ValueError(f"{name}: {first} is on {x.device} and {other} on {y.device}; move one with .to(device)")
 
 
-def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Tensor, ignore: int | None = None) -> Any:
-    """Class labels as an int64 array of ``shape`` on the device of ``like``, every one in 0 .. classes - 1 (or ``ignore``)."""
-    array = target._data if isinstance(target, Tensor) else array_module(like._data).asarray(target)
+def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Tensor,
+           ignore: int | None = None) -> tuple[Any, bool]:
+    """Class labels as an int64 array of ``shape`` on the device of ``like``, every one in 0 .. classes - 1 (or ``ignore``).
+
+    Labels are looked at where they are. On a GPU that means to wait until it has done all it was asked to do; labels on the
+    CPU cost nothing there, and are moved afterwards. A graph of launches under capture (graph.py) cannot wait, so there they
+    are not looked at; a wrong one then gives NaN.
+
+    Returns:
+        The labels, and whether any is ``ignore``.
+    """
+    array = target._data if isinstance(target, Tensor) else target if hasattr(target, "dtype") else np.asarray(target)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: target is {array.dtype}, expected whole-number class labels 0 .. {classes - 1}; convert "
                         "with .to(dtype='int64') (.astype for an array) if they are whole numbers")
     if array.shape != tuple(shape):
         raise ValueError(f"{name}: target has shape {array.shape}, expected {tuple(shape)}, one label for each row of scores")
-    if type(array) is not type(like._data):
-        raise ValueError(f"{name}: input is on {like.device} and target is not; move one with .to(device)")
-    wrong = (array < 0) | (array >= classes)
-    if ignore is not None:
-        wrong &= array != ignore
-    if wrong.any():
-        bad = array[wrong].reshape(-1)[0]
-        raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} classes")
-    return array if array.dtype == np.int64 else array.astype(np.int64)
+    if device_of(array) not in ("cpu", like.device):
+        raise ValueError(f"{name}: input is on {like.device} and target on {device_of(array)}; move one with .to(device)")
+    ignored = False
+    if not is_capturing(array):
+        wrong = (array < 0) | (array >= classes)
+        if wrong.any():
+            if ignore is not None:
+                outside, wrong = wrong, wrong & (array != ignore)
+                ignored = bool((outside & ~wrong).any())
+            if wrong.any():
+                bad = array[wrong].reshape(-1)[0]
+                raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} "
+                                 "classes")
+        if ignore is not None and 0 <= ignore < classes:
+            ignored = bool((array == ignore).any())
+    array = array if array.dtype == np.int64 else array.astype(np.int64)
+    return move(array, like.device), ignored
 
 
 def destination(device: Any, dtype: Any, name: str) -> tuple[str | None, np.dtype | None]:

@@ -36,7 +36,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
 
     Args:
         input: scores (N, C) or (N, C, d1, ...), any size.
-        target: whole-number labels (N,) or (N, d1, ...) in 0 .. C - 1; or probabilities in the shape of ``input``.
+        target: whole-number labels (N,) or (N, d1, ...) in 0 .. C - 1; or probabilities in the shape of ``input``. Labels
+            may stay on the CPU while the scores are on a GPU: they are checked there, and nobody waits for the GPU.
         weight: (C,) or None, how much each class counts; the mean is then weighted.
         ignore_index: targets with this label do not count.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -50,8 +51,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     if given.dtype.kind == "f" and given.shape == x.shape:
         return _soft_cross_entropy(x, given, weight, reduction, label_smoothing)
     classes = x.shape[1]
-    labels = checks.labels(given, name, classes, (x.shape[0],) + x.shape[2:], x, ignore_index)
-    if weight is None and label_smoothing == 0.0 and x.ndim == 2 and not (labels == ignore_index).any():
+    labels, ignored = checks.labels(given, name, classes, (x.shape[0],) + x.shape[2:], x, ignore_index)
+    if weight is None and label_smoothing == 0.0 and x.ndim == 2 and not ignored:
         return _reduce(ops.CrossEntropy.apply(x, labels=labels), reduction)
     logp = log_softmax(x, 1)
     if label_smoothing == 0.0:
@@ -81,7 +82,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     x = checks.floating(_scores(input, name), name)
     _reduction(reduction, x, name)
     classes = x.shape[1]
-    labels = checks.labels(target, name, classes, (x.shape[0],) + x.shape[2:], x, ignore_index)
+    labels, ignored = checks.labels(target, name, classes, (x.shape[0],) + x.shape[2:], x, ignore_index)
     counted = labels != ignore_index
     xp = array_module(x._data)
     safe = xp.where(counted, labels, 0)
@@ -89,7 +90,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     if weight is not None:
         share = share * _class_weights(weight, classes, x, name)._data[safe]
     picked = reduce_ops.TakeAlong.apply(x, index=xp.expand_dims(safe, 1), axis=1).squeeze(1)
-    if not counted.all():
+    if ignored:
         picked = Where.apply(picked, 0.0, condition=counted)     # 0 * inf would be nan
     losses = -picked * Tensor(share)
     if reduction != "mean":
@@ -185,5 +186,5 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
         raise ValueError("one_hot: cannot count the classes of an empty tensor; give num_classes")
     xp = array_module(t._data)
     count = int(t._data.max()) + 1 if num_classes == -1 else num_classes
-    labels = checks.labels(t, "one_hot", count, t.shape, t)
+    labels, _ = checks.labels(t, "one_hot", count, t.shape, t)
     return Tensor((labels[..., None] == xp.arange(count)).astype(np.int64))

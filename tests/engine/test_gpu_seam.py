@@ -1,157 +1,19 @@
-"""The engine on arrays that refuse to become NumPy arrays, as a GPU's do.
-
-A small stand-in for CuPy: its arrays live in NumPy underneath, but every implicit way there is closed, its functions have
-CuPy's signatures where those are narrower than NumPy's, and NumPy's functions refuse them as they refuse CuPy's. What
-passes here does not prove that CuPy agrees, but that no operation of the engine touches such an array with NumPy.
-
-Kernels launched on such arrays run in the emulator of CUDA (minivision_kernels/cuda/emulator.py).
-"""
-
-import contextlib
-import sys
-import types
+"""The engine on arrays that refuse to become NumPy arrays, as a GPU's do: those of a stand-in for CuPy (stand_in.py)."""
 
 import numpy as np
 import pytest
+import stand_in
 from oracle import assert_close, distinct
+from stand_in import FakeArray
 
 import minivision as mv
 from minivision import functional as F
 from minivision import nn, optim
-from minivision_kernels.cuda import launch
-
-
-class FakeArray:
-    """An array on the stand-in GPU."""
-
-    __module__ = "cupy"
-    __array_priority__ = 100
-
-    def __init__(self, array, base=None):
-        self._a, self.base = np.asarray(array), base
-
-    shape = property(lambda self: self._a.shape)
-    ndim = property(lambda self: self._a.ndim)
-    size = property(lambda self: self._a.size)
-    dtype = property(lambda self: self._a.dtype)
-    device = property(lambda self: types.SimpleNamespace(id=0))
-    T = property(lambda self: FakeArray(self._a.T, base=self))
-    flags = property(lambda self: types.SimpleNamespace(c_contiguous=self._a.flags.c_contiguous))
-    data = property(lambda self: types.SimpleNamespace(ptr=self._a.ctypes.data))
-
-    def __array__(self, *args, **options):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed")
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if any(isinstance(x, np.ndarray) for x in inputs):
-            raise TypeError(f"Unsupported type {np.ndarray} in {ufunc.__name__}")
-        assert method in ("__call__", "at")
-        return wrap(getattr(ufunc, method)(*map(bare, inputs), **{k: bare(v) for k, v in options.items()}))
-
-    def __getitem__(self, index):
-        parts = index if isinstance(index, tuple) else (index,)
-        return FakeArray(self._a[tuple(map(on_device, parts))], base=self)
-
-    def __setitem__(self, index, value):
-        parts = index if isinstance(index, tuple) else (index,)
-        self._a[tuple(map(on_device, parts))] = on_device(value)
-
-    def __bool__(self): return bool(self._a)
-    def __int__(self): return int(self._a)
-    def __float__(self): return float(self._a)
-    def __len__(self): return len(self._a)
-    def item(self): return self._a.item()
-    def tolist(self): return self._a.tolist()
-    def copy(self): return FakeArray(self._a.copy())
-    def astype(self, dtype): return FakeArray(self._a.astype(dtype))
-    def reshape(self, *shape): return FakeArray(self._a.reshape(*shape), base=self)
-    def transpose(self, *axes): return FakeArray(self._a.transpose(*axes), base=self)
-    def sum(self, axis=None, dtype=None, out=None, keepdims=False): return wrap(self._a.sum(axis=axis, keepdims=keepdims))
-    def mean(self, axis=None, dtype=None, out=None, keepdims=False): return wrap(self._a.mean(axis=axis, keepdims=keepdims))
-    def max(self, axis=None, out=None, keepdims=False): return wrap(self._a.max(axis=axis, keepdims=keepdims))
-    def min(self, axis=None, out=None, keepdims=False): return wrap(self._a.min(axis=axis, keepdims=keepdims))
-    def argmax(self, axis=None, out=None, dtype=None, keepdims=False): return wrap(self._a.argmax(axis, keepdims=keepdims))
-    def argmin(self, axis=None, out=None, dtype=None, keepdims=False): return wrap(self._a.argmin(axis, keepdims=keepdims))
-    def any(self, axis=None, out=None, keepdims=False): return wrap(self._a.any(axis=axis, keepdims=keepdims))
-    def all(self, axis=None, out=None, keepdims=False): return wrap(self._a.all(axis=axis, keepdims=keepdims))
-
-    def var(self, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
-        return wrap(self._a.var(axis=axis, ddof=ddof, keepdims=keepdims))
-
-
-def on_device(x):
-    """The array underneath; an array from the other side is refused."""
-    if isinstance(x, np.ndarray):
-        raise TypeError(f"Unsupported type {np.ndarray}")
-    return x._a if isinstance(x, FakeArray) else x
-
-
-def bare(x):
-    """`on_device`, also within tuples and lists."""
-    return type(x)(map(bare, x)) if isinstance(x, (tuple, list)) else on_device(x)
-
-
-def wrap(x):
-    return FakeArray(x) if isinstance(x, (np.ndarray, np.generic)) else x
-
-
-def binary(name):
-    def method(self, other):
-        if isinstance(other, np.ndarray):
-            raise TypeError(f"Unsupported type {np.ndarray}")
-        return wrap(getattr(self._a, name)(bare(other)))
-    return method
-
-
-def in_place(name):
-    def method(self, other):
-        getattr(self._a, name)(bare(other))
-        return self
-    return method
-
-
-for _name in ["add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow", "rmatmul", "eq",
-              "ne", "lt", "le", "gt", "ge", "and", "or"]:
-    setattr(FakeArray, f"__{_name}__", binary(f"__{_name}__"))
-for _name in ["iadd", "isub", "imul", "itruediv", "iand", "ior"]:
-    setattr(FakeArray, f"__{_name}__", in_place(f"__{_name}__"))
-FakeArray.__neg__ = lambda self: FakeArray(-self._a)
-FakeArray.__abs__ = lambda self: FakeArray(abs(self._a))
-FakeArray.__invert__ = lambda self: FakeArray(~self._a)
-FakeArray.__hash__ = object.__hash__
-FakeArray.__name__ = FakeArray.__qualname__ = "ndarray"
-
-
-def fake_cupy():
-    """The functions of CuPy that an engine may want, each refusing NumPy arrays."""
-    cupy = types.ModuleType("cupy")
-    cupy.ndarray = FakeArray
-    for name in ["abs", "exp", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "sign", "power", "maximum", "minimum",
-                 "where", "clip", "isfinite", "isnan", "take_along_axis", "concatenate", "broadcast_to", "expand_dims",
-                 "zeros_like", "ones_like", "pad", "matmul", "arange", "zeros", "ones", "empty", "full", "logical_and",
-                 "logical_or", "stack", "argmax", "prod", "squeeze", "moveaxis", "einsum"]:
-        setattr(cupy, name, (lambda f: lambda *a, **k: wrap(f(*map(bare, a), **{n: bare(v) for n, v in k.items()})))(
-            getattr(np, name)))
-    cupy.asarray = lambda a, dtype=None: a if isinstance(a, FakeArray) and dtype in (None, a.dtype) else FakeArray(
-        np.array(a._a if isinstance(a, FakeArray) else a, dtype=dtype))
-    cupy.array = lambda a, order="K": FakeArray(np.array(on_device(a), order=order))
-    cupy.asnumpy = lambda a: a._a.copy() if isinstance(a, FakeArray) else np.asarray(a)
-    cupy.indices = lambda dimensions, dtype=int: FakeArray(np.indices(dimensions, dtype))
-    cupy.put_along_axis = lambda a, i, v, axis: np.put_along_axis(*map(on_device, (a, i, v)), axis)
-    cupy.add = types.SimpleNamespace(at=lambda a, i, v: np.add.at(on_device(a), bare(i), on_device(v)))
-    for name in ("inf", "nan", "pi", "float32", "float64", "int64", "bool_", "newaxis"):
-        setattr(cupy, name, getattr(np, name))
-    cupy.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
-                                      Device=lambda number: contextlib.nullcontext())
-    return cupy
 
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
-    monkeypatch.setattr(launch.Kernel, "_on_device", lambda self, text, real, shape, shared, values, device: self._emulate(
-        text, real, shape, shared, [on_device(value) if isinstance(value, FakeArray) else value for value in values]))
-    monkeypatch.setattr(launch, "_facts", lambda device: launch.facts(np.zeros(0)))
+    return stand_in.install(monkeypatch)
 
 
 def test_the_stand_in_refuses_numpy():

@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,9 +38,23 @@ OLDEST = (7, 5)                         # compute capability: what every NVRTC f
 SHARED_BY_DEFAULT = 48 << 10            # bytes; more must be asked for
 NUMBERS: dict[str, Any] = {"int": np.int32, "unsigned": np.uint32, "long long": np.int64, "float": np.float32,
                            "double": np.float64, "unsigned char": np.uint8}
+LIMITS = {kind: (int(np.iinfo(number).min), int(np.iinfo(number).max))
+          for kind, number in NUMBERS.items() if np.dtype(number).kind in "iu"}
+DTYPES = {kind: np.dtype(number) for kind, number in NUMBERS.items()}
+SINGLE, NULL = np.dtype(np.float32), np.uint64(0)
+SYNCHRONOUS = os.environ.get("MINIVISION_CUDA_SYNC") == "1"
 HEAD = r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?'       # of a kernel; its name follows
 
 Size = int | tuple[int, ...]
+Three = tuple[int, int, int]
+
+
+class Parameter(NamedTuple):
+    """One parameter of a kernel, as its text declares it."""
+
+    kind: str                           # the C type, or what a pointer points to
+    name: str
+    pointer: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,9 @@ class Kernel:
     ) -> None:
         self.source, self.name, self.constants, self.folder = source, name, constants, folder
         self.needs, self.reals = needs, reals
+        self._chars = {np.dtype(real).char for real in reals}
+        self._parameters: tuple[Parameter, ...] = ()            # read from the text when first launched
+        self._functions: dict[tuple[str, int], Any] = {}        # (real, device) -> what CuPy launches
         Kernel.known.append(self)
 
     def __repr__(self) -> str:
@@ -81,27 +98,34 @@ class Kernel:
         """Run on ``grid`` blocks of ``block`` threads (numbers along x, or x and y, or x, y and z).
 
         Args:
-            arguments: one for each parameter; at least one is an array of ``real``.
+            arguments: one for each parameter; at least one is an array.
             shared: bytes of dynamic shared memory for each block.
 
         Raises:
             TypeError, ValueError: the arguments are not what the kernel's text declares.
         """
-        shape = (*_three(grid), *_three(block))
-        if 0 in shape:                  # nothing to do, which CUDA calls an error
+        grid, block = _three(grid), _three(block)
+        if 0 in grid or 0 in block:     # nothing to do, which CUDA calls an error
             return
-        text = _text(self.folder / self.source)
-        parameters = _parameters(text, self.name, self.source)
+        parameters = self._parameters or self._read()
         if len(parameters) != len(arguments):
-            raise TypeError(f"{self!r} takes {len(parameters)} arguments ({', '.join(n for _, n in parameters)}), "
+            raise TypeError(f"{self!r} takes {len(parameters)} arguments ({', '.join(p.name for p in parameters)}), "
                             f"got {len(arguments)}")
-        real = _real(parameters, arguments)
-        values = [_argument(self, *parameter, value, real) for parameter, value in zip(parameters, arguments)]
-        first = next(value for (kind, _), value in zip(parameters, arguments) if kind.endswith("*") and value is not None)
-        if array_module(first) is np:
-            self._emulate(text, real, shape, shared, values)
+        first, real = self._first(parameters, arguments)
+        values = []
+        for parameter, value in zip(parameters, arguments):
+            kind, _, pointer = parameter
+            if pointer and getattr(value, "dtype", None) is (real if kind == "real" else DTYPES[kind]) and (
+                    value.flags.c_contiguous):              # the usual case; everything else takes a moment longer
+                values.append(value)
+            elif kind == "real" and type(value) is float:
+                values.append(real.type(value))
+            else:
+                values.append(_argument(self, parameter, value, real))
+        if type(first) is np.ndarray or array_module(first) is np:
+            self._emulate(real, grid, block, shared, values)
         else:
-            self._on_device(text, real, shape, shared, values, first.device.id)
+            self._on_device(real, grid, block, shared, values, first.device.id)
 
     def options(self, real: np.dtype) -> list[str]:
         """The definitions that the compiler is given."""
@@ -109,32 +133,64 @@ class Kernel:
         return [f"-DREAL={'double' if real == np.float64 else 'float'}"] + [
             f"-D{self.name.upper()}={constants}"] * bool(self.constants)
 
-    def _emulate(self, text: str, real: np.dtype, shape: tuple[int, ...], shared: int, values: list[Any]) -> None:
+    def _read(self) -> tuple[Parameter, ...]:
+        self._parameters = _parameters(_text(self.folder / self.source), self.name, self.source)
+        return self._parameters
+
+    def _first(self, parameters: tuple[Parameter, ...], arguments: tuple[Any, ...]) -> tuple[Any, np.dtype]:
+        """The first array, which says where to run, and the dtype of the first array of ``real``."""
+        first = None
+        for parameter, value in zip(parameters, arguments):
+            if parameter[2] and hasattr(value, "dtype"):        # a pointer
+                first = value if first is None else first
+                if parameter[0] == "real":
+                    if value.dtype.char not in self._chars:
+                        raise TypeError(f"{self!r}: {parameter.name} is {value.dtype}, expected an array of "
+                                        f"{' or '.join(self.reals)}")
+                    return first, value.dtype
+        if first is None:
+            raise TypeError(f"{self!r}: got no array, expected at least one")
+        return first, SINGLE
+
+    def _emulate(self, real: np.dtype, grid: Three, block: Three, shared: int, values: list[Any]) -> None:
         from minivision_kernels.cuda import emulator
 
+        text = _text(self.folder / self.source)
         together = [self.name] if self.constants else _plain(text)
-        emulator.run(text, self.source, together, self.options(real), self.name, shape, shared, [_in_c(v) for v in values])
+        emulator.run(text, self.source, together, self.options(real), self.name, (*grid, *block), shared,
+                     [_in_c(v) for v in values])
 
-    def _on_device(
-        self, text: str, real: np.dtype, shape: tuple[int, ...], shared: int, values: list[Any], device: int,
-    ) -> None:
+    def _on_device(self, real: np.dtype, grid: Three, block: Three, shared: int, values: list[Any], device: int) -> None:
         import cupy
 
-        with cupy.cuda.Device(device):
+        if cupy.cuda.runtime.getDevice() != device:
+            with cupy.cuda.Device(device):
+                return self._on_device(real, grid, block, shared, values, device)
+        function = self._functions.get((real.char, device))
+        if function is None:
             function = _loaded(self.folder, self.source, self.name, tuple(self.options(real)), device)
-            if shared > SHARED_BY_DEFAULT and function.max_dynamic_shared_size_bytes < shared:
-                function.max_dynamic_shared_size_bytes = shared
-            function(shape[:3], shape[3:], tuple(values), shared_mem=shared)
-            if os.environ.get("MINIVISION_CUDA_SYNC") == "1":
-                try:
-                    cupy.cuda.get_current_stream().synchronize()
-                except Exception as problem:
-                    raise RuntimeError(f"{self!r} on {shape[:3]} blocks of {shape[3:]} threads: {problem}") from problem
+            self._functions[real.char, device] = function
+        if shared > SHARED_BY_DEFAULT:
+            _allow(function, shared)
+        # CuPy passes None as no argument at all; a null pointer is a number.
+        function(grid, block, tuple([NULL if value is None else value for value in values]), shared_mem=shared)
+        if SYNCHRONOUS:
+            try:
+                cupy.cuda.get_current_stream().synchronize()
+            except Exception as problem:
+                raise RuntimeError(f"{self!r} on {grid} blocks of {block} threads: {problem}") from problem
+        return None
 
 
 def blocks(count: int, each: int) -> int:
     """How many blocks that handle ``each`` items it takes for ``count``."""
     return -(-count // each)
+
+
+def grouped(count: int, size: int) -> tuple[int, int]:
+    """How many of ``count`` things of ``size`` numbers go together so that 32 bits count them, and how many such groups."""
+    together = max(1, min(count, (1 << 30) // max(size, 1)))
+    return together, blocks(count, together)
 
 
 def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -180,16 +236,16 @@ def _text(path: Path) -> str:
 
 
 @functools.cache
-def _parameters(text: str, kernel: str, source: str) -> list[tuple[str, str]]:
-    """(C type, name) of each parameter of a kernel."""
+def _parameters(text: str, kernel: str, source: str) -> tuple[Parameter, ...]:
     found = re.search(rf"{HEAD}{kernel}\(([^)]*)\)", text)
     if not found:
         raise ValueError(f'{source} has no kernel {kernel}; expected extern "C" __global__ void {kernel}(...)')
     parameters = []
     for word in filter(None, (part.strip() for part in found.group(1).split(","))):
         kind, name = re.fullmatch(r"(.*?)\s*(\w+)", word.replace("const ", "").replace("__restrict__", ""), re.S).groups()  # type: ignore[union-attr]
-        parameters.append((kind.replace(" *", "*").strip(), name))
-    return parameters
+        kind = kind.replace(" *", "*").strip()
+        parameters.append(Parameter(kind.rstrip("*"), name, kind.endswith("*")))
+    return tuple(parameters)
 
 
 @functools.cache
@@ -199,33 +255,32 @@ def _plain(text: str) -> list[str]:
     return [name for name in names if f"#ifdef {name.upper()}\n" not in text]
 
 
-def _real(parameters: list[tuple[str, str]], arguments: tuple[Any, ...]) -> np.dtype:
-    """The dtype of the first array of ``real``."""
-    for (kind, _), value in zip(parameters, arguments):
-        if kind == "real*" and hasattr(value, "dtype"):
-            return np.dtype(value.dtype)
-    return np.dtype(np.float32)
-
-
-def _argument(kernel: Kernel, kind: str, name: str, value: Any, real: np.dtype) -> Any:
-    """``value`` as the NumPy scalar or the array that the launch takes for a parameter ``kind name``."""
-    types = {**NUMBERS, "real": real.type}
-    if kind.endswith("*"):
-        expected = types[kind[:-1]]
+def _argument(kernel: Kernel, parameter: Parameter, value: Any, real: np.dtype) -> Any:
+    """``value`` as the NumPy scalar or the array that the launch takes for a parameter."""
+    kind, name, pointer = parameter
+    if pointer:
         if value is None:
             return None
+        expected = real if kind == "real" else DTYPES[kind]
         if not hasattr(value, "dtype") or value.dtype != expected:
             got = getattr(value, "dtype", type(value).__name__)
-            raise TypeError(f"{kernel!r}: {name} is {got}, expected an array of {np.dtype(expected)}")
+            raise TypeError(f"{kernel!r}: {name} is {got}, expected an array of {expected}")
         if not value.flags.c_contiguous:
             raise ValueError(f"{kernel!r}: {name} is not contiguous; pass a contiguous copy")
         return value
-    if isinstance(value, tuple):                # a struct of ints
-        return np.frombuffer(np.array(value, np.int32).tobytes(), np.dtype((np.void, 4 * len(value))))
-    number = types[kind]
-    if np.dtype(number).kind in "iu" and not np.iinfo(number).min <= value <= np.iinfo(number).max:
-        raise ValueError(f"{kernel!r}: {name} is {value}, which {kind} cannot hold; use smaller arrays")
-    return number(value)
+    if type(value) is tuple:
+        return _struct(value)
+    if kind in LIMITS:
+        least, most = LIMITS[kind]
+        if not least <= value <= most:
+            raise ValueError(f"{kernel!r}: {name} is {value}, which {kind} cannot hold; use smaller arrays")
+    return (real.type if kind == "real" else NUMBERS[kind])(value)
+
+
+@functools.lru_cache(1024)
+def _struct(numbers: tuple[int, ...]) -> np.ndarray:
+    """Whole numbers as a struct of ints: what CuPy passes by value is an array of one element that has its bytes."""
+    return np.frombuffer(np.array(numbers, np.int32).tobytes(), np.dtype((np.void, 4 * len(numbers))))
 
 
 def _in_c(value: Any) -> Any:
@@ -238,9 +293,11 @@ def _in_c(value: Any) -> Any:
     return (ctypes.c_char * len(raw)).from_buffer_copy(raw)
 
 
-def _three(size: Size) -> tuple[int, ...]:
-    size = (size,) if isinstance(size, int) else tuple(size)
-    return size + (1,) * (3 - len(size))
+def _three(size: Size) -> Three:
+    if isinstance(size, int):
+        return size, 1, 1
+    x, y, z = (*size, 1, 1)[:3]
+    return x, y, z
 
 
 # --------------------------------------------------------------------------------------------------- on the device
@@ -263,6 +320,18 @@ def _loaded(folder: Path, source: str, kernel: str, options: tuple[str, ...], de
     module = cupy.cuda.function.Module()
     module.load(code)
     return module.get_function(kernel)
+
+
+_allowed: dict[int, int] = {}           # by a function's address: the bytes of shared memory that it may ask for
+
+
+def _allow(function: Any, shared: int) -> None:
+    """Let a kernel have more shared memory than a launch may ask for without further words."""
+    if _allowed.get(function.ptr, 0) < shared:
+        from cupy_backends.cuda.api import driver
+
+        driver.funcSetAttribute(function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
+        _allowed[function.ptr] = shared
 
 
 def architecture(capability: tuple[int, int], supported: tuple[int, ...]) -> str:

@@ -1,5 +1,5 @@
-// The vocabulary of the kernels: the number type, vectors of four, sums over a warp and a block, copies that arrive later,
-// and the tensor core's product. Each word that is an instruction of its own has a twin in plain C++ for the emulator
+// The vocabulary of the kernels: the number type, vectors of four, the numbers of a thread and of a channel, sums over a warp
+// and a block, copies that arrive later, and the tensor core's product. Each word that is an instruction of its own has a twin in plain C++ for the emulator
 // (emulator.h), a few lines that say what the instruction does.
 //
 // Kernels include this file, products of matrices also tile.cuh, and no other. NVRTC, nvcc and the emulator compile the
@@ -27,6 +27,68 @@ struct __align__(16) real4 { real x, y, z, w; };
 
 __device__ __forceinline__ real4 load4(const real* from) { return *reinterpret_cast<const real4*>(from); }
 __device__ __forceinline__ void store4(real* to, real4 value) { *reinterpret_cast<real4*>(to) = value; }
+
+// Where a thread finds up to four numbers: side by side, loaded as one, or each at a place of its own.
+struct Places { long long at[4]; int count; bool side_by_side; };
+
+__device__ __forceinline__ void load(const real* from, const Places& p, real (&values)[4]) {
+  if (p.side_by_side) {
+    const real4 four = load4(from + p.at[0]);
+    values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+  } else {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) values[j] = j < p.count ? from[p.at[j]] : real(0);
+  }
+}
+
+__device__ __forceinline__ void store(real* to, const Places& p, const real (&values)[4]) {
+  if (p.side_by_side) {
+    store4(to + p.at[0], {values[0], values[1], values[2], values[3]});
+  } else {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (j < p.count) to[p.at[j]] = values[j];
+  }
+}
+
+// This thread's four of `size` numbers. Where the arrays do not start at a multiple of 16 bytes (`aligned` is 0), they lie a
+// block's width apart, so that the lanes of a warp still read one stretch.
+__device__ __forceinline__ Places my_four(long long size, int aligned) {
+  const long long first = blockIdx.x * 4LL * blockDim.x, start = first + (aligned ? 4 : 1) * threadIdx.x;
+  Places p = {{0, 0, 0, 0}, 0, aligned && start + 4 <= size};
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    p.at[j] = start + (aligned ? j : j * (long long)blockDim.x);
+    p.count += p.at[j] < size;
+  }
+  return p;
+}
+
+// An array (N, C, P) of N images with P pixels in each of C channels. The N P numbers of a channel are shared between
+// `splits` blocks, `each` numbers (a multiple of 4) for every block but the last; blocks of one channel are neighbours.
+struct Shares { int N, C, P, splits, each; };
+
+// Go through this block's share, four numbers at a time: use(places).
+template <class Use> __device__ __forceinline__ void each_four(const Shares& of, Use use) {
+  const unsigned channel = blockIdx.x / of.splits, first = blockIdx.x % of.splits * (unsigned)of.each, P = of.P;
+  const unsigned last = min(first + of.each, (unsigned)of.N * P);
+  auto place = [&](unsigned i) { return (i / P * (long long)of.C + channel) * P + i % P; };
+  Places p = {{0, 0, 0, 0}, 4, P % 4 == 0};
+  if (p.side_by_side) {
+    for (unsigned i = first + 4 * threadIdx.x; i < last; i += 4 * blockDim.x) {
+      p.at[0] = place(i);
+      use(p);
+    }
+  } else {
+    for (unsigned i = first + threadIdx.x; i < last; i += 4 * blockDim.x) {
+      p.count = 0;
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        if (i + j * blockDim.x < last) p.at[j] = place(i + j * blockDim.x), ++p.count;
+      use(p);
+    }
+  }
+}
 
 // ------------------------------------------------------------------------------------------- sums over many threads
 

@@ -1,0 +1,88 @@
+"""One number for each channel, on the GPU (``channels.cu``): added to all pixels, or their sum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minivision_kernels.cuda.launch import Kernel, aligned, blocks, empty, facts, floats, grouped, ready
+from minivision_kernels.ladder import rung
+
+THREADS = 256
+LEAST_PLANE = 8             # pixels; where a channel has fewer side by side, threads of neighbouring channels read better
+LEAST_SHARE = 8 * THREADS   # numbers; a block with fewer is gone before it was worth starting
+MOST_SPLITS = 32            # blocks for one channel: as many as a warp has lanes to bring their results together
+
+_BIAS_THREADS, _BIAS, _SUM_THREADS, _SUM, _JOIN = (
+    Kernel("channels.cu", name) for name in
+    ("bias_add_threads", "bias_add", "channel_sum_threads", "channel_sum", "join_sums"))
+
+Shares = tuple[int, int, int, int, int]
+
+
+def layout(x: Any) -> tuple[int, int, int]:
+    """Images, channels, and pixels of x (N, C, ...)."""
+    N, C = x.shape[:2]
+    return N, C, x.size // max(N * C, 1)
+
+
+def shares(x: Any) -> Shares:
+    """How the numbers of each channel are shared between blocks: N, C, P, how many blocks, and how many numbers for each.
+
+    Four blocks of 256 threads on each multiprocessor keep the memory busy. Layers with fewer channels are split, but not
+    into shares so small that starting a block takes longer than its work.
+    """
+    N, C, P = layout(x)
+    wanted = blocks(4 * facts(x).multiprocessors, C)
+    splits = max(1, min(wanted, MOST_SPLITS, N * P // LEAST_SHARE))
+    each = 4 * blocks(blocks(N * P, splits), 4)
+    return N, C, P, blocks(N * P, each), each
+
+
+def countable(x: Any, *_: Any, **__: Any) -> bool:
+    """Whether 32 bits count the numbers of a channel, as the rungs with shares do."""
+    return floats(x) and x.size // max(x.shape[1], 1) < 1 << 30
+
+
+def planes(x: Any, *_: Any, **__: Any) -> bool:
+    return layout(x)[2] >= LEAST_PLANE
+
+
+@rung("bias_add", name="threads", device="cuda", accepts=floats)
+def bias_add_threads(y: Any, bias: Any) -> Any:
+    """A number for each thread, which finds its channel by two divisions of 64 bits."""
+    C, P = layout(y)[1:]
+    _BIAS_THREADS.launch(blocks(y.size, THREADS), THREADS, y, ready(bias), C, P, y.size)
+    return y
+
+
+@rung("bias_add", name="vectors", device="cuda", accepts=lambda y, bias: floats(y) and y.size // max(len(y), 1) < 1 << 30)
+def bias_add_vectors(y: Any, bias: Any) -> Any:
+    """Four numbers for each thread, and where planes allow it one channel for the four; divisions of 32 bits."""
+    N, C, P = layout(y)
+    together, groups = grouped(N, C * P)
+    _BIAS.launch((blocks(together * C * P, 4 * THREADS), groups), THREADS, y, ready(bias), C, P, together, N,
+                 aligned(y) and C * P % 4 == 0)
+    return y
+
+
+@rung("channel_sum", name="threads", device="cuda", accepts=floats)
+def channel_sum_threads(g: Any) -> Any:
+    """One thread adds up one channel. For the output of a linear layer, where the channels are neighbours, it is chosen."""
+    g, (N, C, P) = ready(g), layout(g)
+    sums = empty(g, (C,))
+    _SUM_THREADS.launch(blocks(C, 64), 64, g, sums, N, C, P)
+    return sums
+
+
+@rung("channel_sum", name="blocks", device="cuda", accepts=countable, worth=planes)
+def channel_sum_blocks(g: Any) -> Any:
+    """The threads of a block read neighbouring pixels and meet by shuffles; few channels are split between blocks."""
+    if not g.size:
+        return channel_sum_threads(g)
+    g, of = ready(g), shares(g)
+    C, splits = of[1], of[3]
+    partial, sums = empty(g, (C * splits,)), empty(g, (C,))
+    _SUM.launch(C * splits, THREADS, g, sums if splits == 1 else partial, of)
+    if splits > 1:
+        _JOIN.launch(blocks(C, 64), 64, partial, sums, C, splits)
+    return sums
