@@ -36,6 +36,8 @@ class FakeArray:
     ndim = property(lambda self: self._a.ndim)
     size = property(lambda self: self._a.size)
     dtype = property(lambda self: self._a.dtype)
+    itemsize = property(lambda self: self._a.itemsize)
+    nbytes = property(lambda self: self._a.nbytes)
     device = property(lambda self: types.SimpleNamespace(id=0))
     T = property(lambda self: FakeArray(self._a.T, base=self))
     flags = property(lambda self: types.SimpleNamespace(c_contiguous=self._a.flags.c_contiguous))

@@ -40,19 +40,23 @@ def operations() -> dict[str, type[Function]]:
             if isinstance(value, type) and issubclass(value, Function) and value.__module__ == family.__name__}
 
 
-def case(op: str, note: str = "", seed: int = 0, device: str = "cpu") -> Case:
-    """The case of one operation, with all its arrays on ``device``."""
+def case(op: str, note: str = "", seed: int = 0, device: str = "cpu", dtype: str = "float64") -> Case:
+    """The case of one operation, with all its arrays on ``device`` and its floats in ``dtype``."""
+
+    def there(array: Any) -> Any:
+        return move(array.astype(dtype) if array.dtype.kind == "f" else array, device)
+
     cls, build = _BUILDERS[op, note]
     arrays, options = build(np.random.default_rng(seed))
     tail = options.pop("then", lambda y: y)
-    options = {name: move(value, device) if isinstance(value, np.ndarray) else value for name, value in options.items()}
-    inputs = tuple(Tensor(move(np.asarray(a, np.float64), device), requires_grad=True) for a in arrays)
+    options = {name: there(value) if isinstance(value, np.ndarray) else value for name, value in options.items()}
+    inputs = tuple(Tensor(there(np.asarray(a, np.float64)), requires_grad=True) for a in arrays)
     return Case(op, lambda *xs: tail(cls.apply(*xs, **options)), inputs, note)
 
 
-def cases(seed: int = 0, device: str = "cpu") -> list[Case]:
+def cases(seed: int = 0) -> list[Case]:
     """All cases, at least one for each operation."""
-    return [case(op, note, seed, device) for op, note in _BUILDERS]
+    return [case(op, note, seed) for op, note in _BUILDERS]
 
 
 def check_all(seed: int = 0) -> Iterator[tuple[str, GradcheckReport, GradcheckReport | str]]:
