@@ -14,13 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 import types
+from typing import ClassVar
 
 import numpy as np
 
 from minivision_kernels import ladder, ops
 from minivision_kernels.cuda import emulator, launch, nvrtc
+
+_captured = None                        # while a graph is captured: the launches that belong to it
+
+
+def refuse_to_wait():
+    if _captured is not None:
+        raise RuntimeError("operation not permitted when stream is capturing")
 
 
 class FakeArray:
@@ -60,12 +69,18 @@ class FakeArray:
         parts = index if isinstance(index, tuple) else (index,)
         self._a[tuple(map(on_device, parts))] = on_device(value)
 
-    def __bool__(self): return bool(self._a)
-    def __int__(self): return int(self._a)
-    def __float__(self): return float(self._a)
+    def __bool__(self): return bool(self.get())
+    def __int__(self): return int(self.get())
+    def __float__(self): return float(self.get())
     def __len__(self): return len(self._a)
-    def item(self): return self._a.item()
-    def tolist(self): return self._a.tolist()
+    def item(self): return self.get().item()
+    def tolist(self): return self.get().tolist()
+
+    def get(self):
+        """The values for the CPU, which waits for them."""
+        refuse_to_wait()
+        return self._a.copy()
+
     def copy(self): return FakeArray(self._a.copy())
     def astype(self, dtype): return FakeArray(self._a.astype(dtype))
     def reshape(self, *shape): return FakeArray(self._a.reshape(*shape), base=self)
@@ -139,7 +154,7 @@ def fake_cupy():
     cupy.asarray = lambda a, dtype=None: a if isinstance(a, FakeArray) and dtype in (None, a.dtype) else FakeArray(
         np.array(a._a if isinstance(a, FakeArray) else a, dtype=dtype))
     cupy.array = lambda a, order="K": FakeArray(np.array(on_device(a), order=order))
-    cupy.asnumpy = lambda a: a._a.copy() if isinstance(a, FakeArray) else np.asarray(a)
+    cupy.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     cupy.indices = lambda dimensions, dtype=int: FakeArray(np.indices(dimensions, dtype))
     cupy.put_along_axis = lambda a, i, v, axis: np.put_along_axis(*map(on_device, (a, i, v)), axis)
     cupy.add = types.SimpleNamespace(at=lambda a, i, v: np.add.at(on_device(a), bare(i), on_device(v)))
@@ -152,9 +167,45 @@ def fake_cupy():
             getDeviceProperties=lambda number: {
                 "name": b"stand-in", "totalGlobalMem": 8 << 30, "major": 8, "minor": 0, "multiProcessorCount": 2,
                 "sharedMemPerBlockOptin": 96 << 10}),
-        Device=lambda number: contextlib.nullcontext(),
-        get_current_stream=lambda: types.SimpleNamespace(is_capturing=lambda: False, synchronize=lambda: None))
+        Device=lambda number: contextlib.nullcontext(), Stream=Stream, get_current_stream=lambda: Stream.current[-1],
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None), using_allocator=lambda malloc: contextlib.nullcontext())
     return cupy
+
+
+class Stream:
+    """Launches run at once, but for those between `begin_capture` and `end_capture`, which run when their graph is launched.
+
+    What is no launch (NumPy's own operations, underneath) is not captured.
+    """
+
+    current: ClassVar[list] = []
+
+    def __init__(self, non_blocking=False):
+        self.capturing = False
+
+    def __enter__(self):
+        self.current.append(self)
+        return self
+
+    def __exit__(self, *_):
+        self.current.pop()
+
+    def record(self): return self
+    def wait_event(self, event): assert isinstance(event, Stream) and not self.capturing
+    def synchronize(self): refuse_to_wait()
+    def is_capturing(self): return self.capturing
+
+    def begin_capture(self):
+        global _captured
+        self.capturing, _captured = True, []
+
+    def end_capture(self):
+        global _captured
+        launches, self.capturing, _captured = _captured, False, None
+        return types.SimpleNamespace(launch=lambda stream: [launch() for launch in launches])
+
+
+Stream.current.append(Stream())
 
 
 # ---------------------------------------------------------------------------------------------------- kernels
@@ -171,8 +222,12 @@ class Function:
 
     def __call__(self, grid, block, args, shared_mem=0):
         assert len(grid) == len(block) == 3 and min(*grid, *block) > 0
-        emulator.run(self.text, self.source, self.together, self.options, self.kernel, (*grid, *block), shared_mem,
-                     list(map(passed, args)))
+        launch = functools.partial(emulator.run, self.text, self.source, self.together, self.options, self.kernel,
+                                   (*grid, *block), shared_mem, list(map(passed, args)))
+        if _captured is None:
+            launch()
+        else:
+            _captured.append(lambda: (launch(), args)[1])       # with the arrays, which a pool of memory keeps
 
 
 def passed(value):
