@@ -68,9 +68,9 @@ def page(path: str | os.PathLike, width: float, height: float, title: str, subti
 
 
 def picture_of(image: np.ndarray) -> np.ndarray:
-    """An image (C, H, W) or (H, W) as matplotlib wants it: (H, W), or (H, W, 3) for three channels."""
+    """An image (C, H, W), (H, W) or uint8 (H, W, 3) as matplotlib wants it: (H, W), or (H, W, 3) for three channels."""
     image = np.asarray(image)
-    if image.ndim == 3:
+    if image.ndim == 3 and not (image.dtype == np.uint8 and image.shape[2] == 3):
         return image.transpose(1, 2, 0) if image.shape[0] == 3 else image.mean(0)
     return image
 

@@ -11,11 +11,13 @@ the rungs themselves; the first also stands here, since rungs on a GPU do withou
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+from minivision_kernels.resample import METHODS
 from minivision_kernels.shapes import Pair, conv_output_fits, conv_output_size, pool_output_size
 
 IMAGES, FILTERS = "(N, C, H, W)", "(F, C // groups, KH, KW)"
@@ -207,7 +209,52 @@ def adam_update(
         raise ValueError(f"step is {step}; expected at least 1")
 
 
+def resize(x: Any, size: Pair, method: str, antialias: bool) -> None:
+    _image("x", x, "(H, W, C)")
+    _pair("size", size, 1)
+    _one_of("method", method, METHODS)
+    _truth(antialias=antialias)
+
+
+def affine(x: Any, matrix: tuple[float, ...], size: Pair, method: str) -> None:
+    _image("x", x, "(H, W, C)")
+    if not isinstance(matrix, tuple) or len(matrix) != 6:
+        raise TypeError(f"matrix is {matrix!r}; expected a tuple of six numbers (a, b, c, d, e, f)")
+    for value in matrix:
+        _numbers(matrix=value)
+        if not math.isfinite(value):
+            raise ValueError(f"matrix is {matrix}; expected finite numbers")
+    _pair("size", size, 1)
+    _one_of("method", method, ("nearest", "bilinear", "bicubic"))
+
+
+def integral(x: Any, squared: bool) -> None:
+    _image("x", x, "(H, W)", least=0)
+    _truth(squared=squared)
+
+
+def integral_tilted(x: Any) -> None:
+    _image("x", x, "(H, W)", least=0)
+
+
 # ------------------------------------------------------------------------------------------ what several have in common
+
+def _image(name: str, x: Any, letters: str, least: int = 1) -> None:
+    """``x`` is an image of bytes or floats, with at least ``least`` pixels along both axes."""
+    _array(name, x, x)
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise TypeError(f"{name} is {x.dtype}; expected uint8 or floats")
+    _axes(name, x.shape, letters)
+    if len(x.shape) == 3 and x.shape[2] > 4:
+        raise ValueError(f"{name} has {x.shape[2]} channels; expected 1 to 4")
+    if min(x.shape) < least:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected at least {least} along every axis")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
 
 def _array(name: str, value: Any, first: Any) -> None:
     """``value`` is an array, of the same library as ``first``."""

@@ -93,6 +93,18 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("adam_update",),
         ("reference.adam", "cpu.adam_vectors", "cuda.optimizers"),
     ),
+    "resize": (
+        ("resize",),
+        ("reference.resize", "cpu.resize_parallel"),
+    ),
+    "affine": (
+        ("affine",),
+        ("reference.affine", "cpu.affine_parallel"),
+    ),
+    "integral": (
+        ("integral", "integral_tilted"),
+        ("reference.integral", "cpu.integral_parallel"),
+    ),
 }
 FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}
 

@@ -142,7 +142,8 @@ def conditions(request: Request, roofs: Roofs) -> dict[str, Any]:
         "date": date.today().isoformat(), "threads": kernels.get_num_threads(), "suite": request.suite,
         "exact": request.exact, "keep_memory": keeps_memory(), "seconds": request.seconds,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in (
-            "minivision", "numpy", "numba", "llvmlite", "torch", "onnxruntime")}},
+            "minivision", "numpy", "numba", "llvmlite", "torch", "onnxruntime", "pillow", "opencv-python-headless",
+            "scikit-image")}},
         "kernels": source_hash(), "tuned": len(tuned.load()),
         "roofs": {"gflops": roofs.gflops, "copy_gbs": roofs.copy, "triad_gbs": roofs.triad},
     }

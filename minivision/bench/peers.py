@@ -16,12 +16,13 @@ import numpy as np
 
 from minivision_kernels import Rung, ladder, run
 
+from . import vision
 from .problems import call_of, numpy_rung, output, own
 from .suites import Problem
 
 OURS = "minivision"
 TORCH = ("pytorch", "pytorch channels_last", "pytorch fused")       # the best of them counts
-PEERS = (*TORCH, "onnxruntime", "numpy")
+PEERS = (*TORCH, "onnxruntime", "numpy", *vision.PACKAGES)
 NEEDED = {"pytorch": ("torch",), "onnxruntime": ("onnxruntime", "onnx")}
 
 
@@ -61,6 +62,12 @@ def usable_rungs(problem: Problem, given: dict[str, Any]) -> list[Rung]:
 
 def peers(problem: Problem, given: dict[str, Any], threads: int) -> Iterator[Contestant]:
     """Whoever is installed and knows the operation."""
+    if problem.peers is not None:
+        for name, call in problem.peers.items():
+            if vision.available(name):
+                yield Contestant(name, call(given["x"], threads), np.asarray)
+        yield ours(problem, given, numpy_rung(problem.op))._replace(name="numpy")
+        return
     if available("pytorch"):
         yield from _torch(problem, given, threads)
     if available("onnxruntime"):

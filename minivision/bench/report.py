@@ -10,11 +10,14 @@ from typing import Any
 from ..checkpoint import write_whole
 from .measure import geometric_mean
 from .peers import OURS, TORCH
+from .vision import PACKAGES
 
 HEAD = (f"{'layer':<24}{'batch':>5}  {'operation':<24}{'rung':<10}{'ms':>9}{'PyTorch':>9}{'ONNX':>7}{'NumPy':>7}"
         f"{'GFLOP/s':>9}{'peak':>6}{'GB/s':>7}{'mem':>6}{'err/σ':>9}{'err/max':>9}")
 LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. peak, mem: share of the measured roof (caches "
           "are faster than memory). err: largest difference from float64, by the spread and by the largest of the results.")
+NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy", "pillow": "Pillow", "opencv": "OpenCV",
+         "scikit-image": "scikit-image"}
 FEW = 3                         # an operation of fewer rows is not summed up
 GROUPS = {"conv2d": "conv2d", "linear": "linear"}
 
@@ -39,9 +42,10 @@ def _line(begin: str, ms: float, torch: float | None, ratios: Mapping[str, float
     def cell(value: float | None, form: str, width: int) -> str:
         return ("" if value is None else format(value, form)).rjust(width)
 
+    others = "".join(f"   {NAMES[peer]} {ratios[peer]:.2f}" for peer in PACKAGES if peer in ratios)
     return (f"{begin}{ms:>9.3f}{cell(torch, '.2f', 9)}{cell(ratios.get('onnxruntime'), '.2f', 7)}"
             f"{cell(ratios.get('numpy'), '.2f', 7)}{cell(gflops, '.1f', 9)}{cell(peak, '.0%', 6)}{cell(gbs, '.1f', 7)}"
-            f"{cell(memory, '.0%', 6)}{errors}").rstrip()
+            f"{cell(memory, '.0%', 6)}{errors}{others}").rstrip()
 
 
 def _errors(row: dict[str, Any], name: str) -> str:
@@ -54,7 +58,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Geometric means of our speed over that of each peer, for each operation and for each family, with the worst case."""
     result = []
     for peer, of in (("pytorch", lambda row: row["ratio"]), ("onnxruntime", lambda row: row["ratios"].get("onnxruntime")),
-                     ("numpy", lambda row: row["ratios"].get("numpy"))):
+                     ("numpy", lambda row: row["ratios"].get("numpy")), ("pillow", lambda row: row["ratios"].get("pillow")),
+                     ("opencv", lambda row: row["ratios"].get("opencv")),
+                     ("scikit-image", lambda row: row["ratios"].get("scikit-image"))):
         told = [row for row in rows if of(row) is not None]
         for what, members in _groups(told):
             worst = min(members, key=of)
@@ -82,13 +88,12 @@ def _groups(rows: Sequence[dict[str, Any]]) -> Iterable[tuple[str, list[dict[str
 
 
 def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    names = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
     text = []
     for entry in summary(rows):
         if entry["what"] != "all" and entry["count"] < FEW:
             continue
         worst = f"{entry['worst']:.2f} ({entry['worst_case']})"
-        text.append(f"{names[entry['peer']]:<14}{entry['what']:<24}{entry['count']:>4} rows   geometric mean "
+        text.append(f"{NAMES[entry['peer']]:<14}{entry['what']:<24}{entry['count']:>4} rows   geometric mean "
                     f"{entry['mean']:.2f}   below 1.0: {entry['below_1']:<4} worst {worst}")
     return text
 

@@ -7,11 +7,13 @@ shapes alone; the arrays are made when its turn comes (``problems.py``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minivision_kernels.shapes import Pair, conv_output_size, pool_output_size
+
+from . import vision
 
 FLOAT = 4                       # bytes
 
@@ -28,6 +30,7 @@ class Problem:
     options: dict[str, Any]                     # the other arguments
     flops: int                                  # of direct summation; 0 where arithmetic is beside the point
     traffic: int                                # bytes: every input read once, every result written once
+    peers: Mapping[str, Callable[[Any, int], Callable[[], Any]]] | None = None      # None: those of networks
 
     def executed(self, rung: str) -> int:
         """The FLOP that a rung really does: Winograd's products are a quarter of the direct ones, and whole patches."""
@@ -103,8 +106,8 @@ LINEARS = [                     # (inputs, outputs): LeNet-5, the CIFAR network,
 # What a suite of the command stands for.
 SUITES: dict[str, tuple[str, ...]] = {
     "conv": tuple(CONVS),
-    **{name: (name,) for name in (*CONVS, "gemm", "linear", "memory", "training")},
-    "all": (*CONVS, "gemm", "linear", "memory", "training"),
+    **{name: (name,) for name in (*CONVS, "gemm", "linear", "memory", "vision", "training")},
+    "all": (*CONVS, "gemm", "linear", "memory", "vision", "training"),
 }
 
 
@@ -126,6 +129,8 @@ def problems(suite: str, batches: Sequence[int]) -> Iterator[Problem]:
         elif part == "memory":
             for batch in batches:
                 yield from memory_problems(batch)
+        elif part == "vision":
+            yield from map(vision_problem, vision.tasks())
 
 
 def conv_problems(suite: str, layer: Conv, batch: int) -> Iterator[Problem]:
@@ -191,6 +196,11 @@ def memory_problems(batch: int) -> Iterator[Problem]:
     settings = dict(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, step=10)
     yield problem("weights", "adam_update", {"param": weights, "grad": weights, "m": weights, "v": weights}, settings,
                   *[weights] * 7)
+
+
+def vision_problem(task: vision.Task) -> Problem:
+    """Work on one picture of bytes."""
+    return Problem("vision", task.name, task.op, 1, {"x": task.shape}, task.options, 0, task.traffic, task.peers)
 
 
 def _bytes(*shapes: Iterable[int]) -> int:

@@ -14,5 +14,10 @@ from .draw import draw_boxes
 from .files import ImageError, imread, imwrite
 from .gray import to_gray
 from .integral import integral_image
+from .resample import quantize, replicate, resize, rotate, subsample
+from .sample import sample
 
-__all__ = ["ImageError", "draw_boxes", "imread", "imwrite", "integral_image", "to_gray"]
+__all__ = [
+    "ImageError", "draw_boxes", "imread", "imwrite", "integral_image", "quantize", "replicate", "resize", "rotate",
+    "sample", "subsample", "to_gray",
+]

@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 
 import minivision_kernels as mk
-from minivision.bench import peers, pictures, report
+from minivision.bench import peers, pictures, report, vision
 from minivision.bench.bench import Request, measure, row
 from minivision.bench.measure import Timing, geometric_mean, in_turns, ratio
 from minivision.bench.problems import Reference, arguments, call_of, own
-from minivision.bench.suites import CONVS, SUITES, conv, conv_problems, linear_problems, memory_problems, problems
+from minivision.bench.suites import (
+    CONVS,
+    SUITES,
+    conv,
+    conv_problems,
+    linear_problems,
+    memory_problems,
+    problems,
+    vision_problem,
+)
 from minivision.bench.training import NETWORKS, steps
 
 roofs = pytest.importorskip("minivision.bench.roofs")
@@ -36,6 +45,12 @@ def small_memory_problems():
 
 def named(problem):
     return f"{problem.op} {problem.layer}"
+
+
+def small_vision_problems():
+    for task in (vision.resizing((9, 12, 3), (5, 20), "box"), vision.rotating((9, 12, 1), 17.0, "bicubic"),
+                 *vision.integrals((7, 5))):
+        yield vision_problem(task)
 
 
 ALL = [*SMALL, *small_memory_problems()]
@@ -75,6 +90,20 @@ def test_arguments_fit_and_every_contestant_is_right(problem):
     for contestant in contestants:
         error = reference.error(contestant.result(contestant.call()))
         assert error.largest < 1e-4, contestant.name
+
+
+@pytest.mark.parametrize("problem", list(small_vision_problems()), ids=named)
+def test_work_on_pictures(problem):
+    """Ours and Pillow's are the same to the last digit; OpenCV's are pictures of the same shape."""
+    given = arguments(problem)
+    reference = Reference(problem, given)
+    found = {contestant.name: contestant.result(contestant.call()) for contestant in (
+        peers.ours(problem, given), *peers.peers(problem, given, 1))}
+    assert {"minivision", "numpy"} <= set(found)
+    for name, result in found.items():
+        if name != "opencv" or "integral" in problem.op:
+            assert reference.error(result.reshape(found["minivision"].shape)).largest == 0, name
+        assert result.size == found["minivision"].size
 
 
 def test_a_wrong_result_has_a_large_error():

@@ -16,6 +16,10 @@ SMALL = {                                       # constants and arguments that m
     "04_three_layers": ({"EPOCHS": 5}, ()),
     "05_one_convolution": ({}, ()),
     "06_cnn": ({}, ("--epochs", "1", "--limit", "320")),
+    "07_image_as_function": ({}, ()),
+    "08_sampling": ({}, ()),
+    "09_grey_levels": ({}, ()),
+    "10_load_and_rotate": ({}, ()),
 }
 
 

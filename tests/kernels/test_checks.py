@@ -52,6 +52,10 @@ FITTING = {
     "adam_update": dict(
         param=zeros(5), grad=zeros(5), m=zeros(5), v=zeros(5), lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.0,
         step=1),
+    "resize": dict(x=zeros(5, 6, 3), size=(4, 9), method="bicubic", antialias=True),
+    "affine": dict(x=zeros(5, 6, 3), matrix=(0.9, 0.1, 0.0, -0.1, 0.9, 0), size=(4, 9), method="bilinear"),
+    "integral": dict(x=zeros(5, 6), squared=True),
+    "integral_tilted": dict(x=zeros(5, 6)),
 }
 
 # Operation, what is wrong, and what the error says; None: whatever it says, it names the argument.
@@ -133,6 +137,17 @@ WRONG = [
     ("adam_update", dict(m=zeros(3)), None),
     ("adam_update", dict(v=zeros(5, dtype=np.float64)), "v is float64"),
     ("adam_update", dict(step=0), "step is 0; expected at least 1"),
+    ("resize", dict(x=zeros(5, 6)), r"x has shape \(5, 6\); expected \(H, W, C\)"),
+    ("resize", dict(x=zeros(0, 6, 3)), r"x has shape \(0, 6, 3\); expected at least 1"),
+    ("resize", dict(x=zeros(5, 6, 5)), "x has 5 channels; expected 1 to 4"),
+    ("resize", dict(size=(0, 4)), r"size is \(0, 4\); expected at least 1"),
+    ("resize", dict(method="cubic"), "method is 'cubic'; expected one of nearest, box, bilinear"),
+    ("affine", dict(x=zeros(5, 0, 3)), None),
+    ("affine", dict(matrix=(1.0, 0.0, np.nan, 0.0, 1.0, 0.0)), "expected finite numbers"),
+    ("affine", dict(size=(4, -1)), None),
+    ("affine", dict(method="lanczos"), "method is 'lanczos'; expected one of nearest, bilinear, bicubic"),
+    ("integral", dict(x=zeros(5, 6, 3)), None),
+    ("integral_tilted", dict(x=zeros(5)), None),
 ]
 for op, arguments in FITTING.items():
     for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
@@ -155,6 +170,12 @@ WRONG_TYPES = [
     ("adam_update", dict(beta1="0.9"), "beta1 is '0.9'; expected a number"),
     ("adam_update", dict(step=1.5), "step is 1.5; expected a whole number"),
     ("sgd_update", dict(first=1), "first is 1; expected True or False"),
+    ("resize", dict(size=[4, 9]), "size is .*expected a tuple of two whole numbers"),
+    ("resize", dict(antialias=1), "antialias is 1; expected True or False"),
+    ("resize", dict(x=zeros(5, 6, 3, dtype=np.int32)), "x is int32; expected uint8 or floats"),
+    ("affine", dict(matrix=(1.0, 0.0)), "expected a tuple of six numbers"),
+    ("affine", dict(matrix=(1.0, 0.0, "x", 0.0, 1.0, 0.0)), "matrix is 'x'; expected a number"),
+    ("integral", dict(squared=0), "squared is 0; expected True or False"),
 ]
 for op, arguments in FITTING.items():
     arrays = [name for name, value in arguments.items() if isinstance(value, np.ndarray)]

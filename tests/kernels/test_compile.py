@@ -219,6 +219,7 @@ CALLS = """
     geometry = (1, 1), (1, 1), (1, 1), 1
     y, index = mk.run("max_pool2d_forward", x, (3, 3), (2, 2), (1, 1), (1, 1), False)
     labels = rng.integers(0, 200, 64)
+    photo = rng.integers(0, 256, (50, 40, 3)).astype(np.uint8)
     calls = {
         "conv2d_forward": (x, w, *geometry), "conv2d_input": (g, w, x.shape, *geometry),
         "conv2d_weight": (x, g, w.shape, *geometry),
@@ -234,6 +235,9 @@ CALLS = """
         "cross_entropy_forward": (c, labels), "cross_entropy_backward": (c, labels, c[:, 0]),
         "adam_update": (g, g.copy(), g.copy(), abs(g), 0.1, 0.9, 0.99, 1e-8, 0.1, 3),
         "sgd_update": (g, g.copy(), None, 0.1, 0.0, 0.0, 0.1, False, False),
+        "resize": (photo, (31, 70), "lanczos", True),
+        "affine": (photo, (0.9, 0.4, -3.0, -0.4, 0.9, 2.5), (50, 40), "bicubic"),
+        "integral": (photo[..., 0], True), "integral_tilted": (photo[..., 0],),
     }
     def fingerprints():
         assert set(calls) == set(mk.ops())

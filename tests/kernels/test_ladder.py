@@ -32,7 +32,9 @@ def test_best_is_repeatable_and_independent_of_threads():
     m = x.reshape(4, -1)
     arguments = {"conv2d_forward": (x, w), "conv2d_input": (x, w, x.shape), "conv2d_weight": (x, x, w.shape),
                  "linear_forward": (m, m), "linear_input": (m, m), "linear_weight": (m, m),
-                 "add": (np.zeros((64, 64, 8, 8), np.float32),) * 2}
+                 "add": (np.zeros((64, 64, 8, 8), np.float32),) * 2,
+                 "resize": (x[0], (4, 4), "box", True), "affine": (x[0], (1.0, 0.5, 0.0, 0.0, 1.0, 0.0), (4, 4), "bilinear"),
+                 "integral": (m, False), "integral_tilted": (m,)}
     for op in mk.ops():
         before = mk.best(op, *arguments.get(op, (x,)))
         assert before.repeatable

@@ -81,6 +81,7 @@ UInt8Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 2, True)]
 UInt8Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, True)]
 Float64In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 1, False)]
 Float64In2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, False)]
+Float64Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, True)]
 
 prange = range                  # in Python; while compiling, Numba's parallel range takes its place
 
@@ -96,6 +97,11 @@ _compiling = threading.RLock()
 def floats(*args: Any, **options: Any) -> bool:
     """What compiled rungs accept: float32 and float64 arrays, where Numba is installed."""
     return args[0].dtype in FLOATS and _have_numba()
+
+
+def pixels(*args: Any, **options: Any) -> bool:
+    """What compiled rungs on images accept: uint8, float32 and float64, where Numba is installed."""
+    return (args[0].dtype == np.uint8 or args[0].dtype in FLOATS) and _have_numba()
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
