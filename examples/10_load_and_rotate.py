@@ -44,7 +44,8 @@ def main() -> None:
             pictures.show(one, image)
             one.set_xlabel(name, labelpad=4)
         pictures.caption(figure, 0.03, 0.415, "Twelve turns by 30 degrees later",
-                         "nearest keeps pixels but misplaces them; bilinear takes means, and blurs; this bicubic sharpens, each time a little more")
+                         "nearest keeps pixels but misplaces them; bilinear takes means, and blurs; this bicubic sharpens a "
+                         "little more each time")
         after = [("before", np.where(seen[..., None], square, 255).astype(np.uint8)), *turned.items()]
         for one, (name, image) in zip(pictures.rows_of(figure, (0.03, 0.02, 0.94, 0.375), 4, 4, 0.06, 0.12), after):
             pictures.show(one, image)

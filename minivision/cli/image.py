@@ -28,6 +28,7 @@ examples:
 FOLDER = Path("runs", "image")
 SAMPLE = "astronaut"
 LONGEST = 512                   # pixels along the longer side of a picture in a series
+SIZES = (256, 128, 64, 32)
 GAP = 8                         # white pixels between two pictures
 
 
@@ -36,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     sample = _action(actions, "sample", "fewer pixels, shown as large as before",
                      "minivision image sample photo.jpg --sizes 128 32 --method box")
-    sample.add_argument("--sizes", nargs="+", type=whole(1), default=[256, 128, 64, 32], metavar="N",
-                        help="pixels along the longer side (256 128 64 32)")
+    sample.add_argument("--sizes", nargs="+", type=whole(1), metavar="N",
+                        help="pixels along the longer side (256 128 64 32, those the picture has)")
     sample.add_argument("--method", choices=("decimate", "box", "bilinear"), default="decimate",
                         help="which pixels stand for a block (decimate: its first, which aliases)")
     sample.set_defaults(action=_sample)
@@ -97,11 +98,12 @@ def _sample(arguments: argparse.Namespace, image: np.ndarray) -> tuple[np.ndarra
 
     image = _small(image)
     longest = max(image.shape[:2])
-    too_large = [size for size in arguments.sizes if size > longest]
+    wanted = arguments.sizes or [size for size in SIZES if size <= longest] or [longest]
+    too_large = [size for size in wanted if size > longest]
     if too_large:
         raise ValueError(f"--sizes: got {too_large[0]}, but the picture is shown with {longest} pixels along its longer side; "
                          f"expected at most {longest}")
-    sizes = [_scaled(image, size / longest) for size in arguments.sizes]
+    sizes = [_scaled(image, size / longest) for size in wanted]
     shown = [vision.replicate(vision.subsample(image, size, arguments.method), image.shape[:2]) for size in sizes]
     return _series(shown), " > ".join(f"{width} x {height}" for height, width in sizes) + f", {arguments.method}"
 

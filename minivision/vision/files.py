@@ -112,7 +112,7 @@ def imwrite(path: str | PathLike[str], image: np.ndarray) -> None:
     try:
         write_whole(path, lambda file: picture.save(file, format=kind, **options))
     except OSError as problem:
-        if problem.errno is not None:       # of the disk
+        if problem.errno is not None or isinstance(problem, IsADirectoryError):         # not a matter of the format
             raise
         raise ImageError(f"{path} cannot be written as {kind}: {problem}; use .png") from problem
     except (ValueError, KeyError) as problem:

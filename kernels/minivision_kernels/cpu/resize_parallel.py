@@ -164,11 +164,12 @@ def _pick_bytes(x: UInt8In3, rows: IntIn1, columns: IntIn1, y: UInt8Out3):
                 result[w, 0] = source[columns[w], 0]
         elif C == 3:
             for w in range(OW):
-                pixel = source[columns[w]]
-                result[w, 0], result[w, 1], result[w, 2] = pixel[0], pixel[1], pixel[2]
+                column = columns[w]
+                result[w, 0], result[w, 1], result[w, 2] = source[column, 0], source[column, 1], source[column, 2]
         else:
             for w in range(OW):
-                result[w] = source[columns[w]]
+                for c in range(C):
+                    result[w, c] = source[columns[w], c]
 
 
 @compiled(parallel=True)
@@ -181,8 +182,9 @@ def _pick_floats(x: In3, rows: IntIn1, columns: IntIn1, y: Out3):
                 result[w, 0] = source[columns[w], 0]
         elif C == 3:
             for w in range(OW):
-                pixel = source[columns[w]]
-                result[w, 0], result[w, 1], result[w, 2] = pixel[0], pixel[1], pixel[2]
+                column = columns[w]
+                result[w, 0], result[w, 1], result[w, 2] = source[column, 0], source[column, 1], source[column, 2]
         else:
             for w in range(OW):
-                result[w] = source[columns[w]]
+                for c in range(C):
+                    result[w, c] = source[columns[w], c]
