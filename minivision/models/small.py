@@ -1,30 +1,10 @@
-"""Networks, small enough to read and to train while you watch. Each maps images (N, C, H, W) to scores (N, classes)."""
+"""Networks small enough to train while you watch."""
 
 from __future__ import annotations
 
-import os
-
-from . import nn
-from .checkpoint import load
-from .tensor import Tensor
-
-
-class Model(nn.Module):
-    """What all models share: the names of their layers, and weights from a file."""
-
-    def layers(self) -> list[str]:
-        """The paths of all layers without sub-layers, in the order in which they were made."""
-        return [name for name, module in self.named_modules() if name and not any(module.named_children())]
-
-    def load_weights(self, path: str | os.PathLike) -> None:
-        """Take the weights from a safetensors file or a training checkpoint.
-
-        Raises:
-            CheckpointError: the file is damaged or of another format.
-            ModelMismatchError: it is for another model.
-        """
-        state = load(path)
-        self.load_state_dict(state["model"] if isinstance(state.get("model"), dict) else state)
+from .. import nn
+from ..tensor import Tensor
+from .base import Model
 
 
 class LeNet5(Model):
@@ -92,6 +72,3 @@ class MLP(Model):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(x)
-
-
-MODELS = {"smallcnn": SmallCNN, "lenet5": LeNet5, "mlp": MLP, "linear": Linear}
