@@ -56,11 +56,12 @@ from .saved import InPlaceError
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import checking, data, models, training, vision
+    from . import checking, data, explain, models, training, vision
     from .checking import GradcheckError, GradcheckReport, gradcheck, gradgradcheck
 
 # The rest is imported when it is first asked for, so that `import minivision` stays quick.
-_LATER = {"checking": "checking", "data": "data", "models": "models", "training": "training", "vision": "vision",
+_LATER = {"checking": "checking", "data": "data", "explain": "explain", "models": "models", "training": "training",
+          "vision": "vision",
           "gradcheck": "checking", "gradgradcheck": "checking", "GradcheckError": "checking", "GradcheckReport": "checking"}
 
 
