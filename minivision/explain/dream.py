@@ -50,16 +50,16 @@ def deepdream(
     bases = [x]
     for _ in range(octaves - 1):
         size = tuple(round(length / scale) for length in bases[-1].shape[2:])
-        if min(size) < 1:
-            raise ValueError(f"{octaves} octaves of {x.shape[2]} x {x.shape[3]} pixels leave none; ask for fewer")
+        if any(length >= before for length, before in zip(size, bases[-1].shape[2:])):
+            raise ValueError(f"{octaves} octaves by {scale} leave nothing of {x.shape[2]} x {x.shape[3]} pixels; ask for fewer")
         bases.append(zoom(bases[-1], size))
     detail = np.zeros_like(bases[-1])
     for base in reversed(bases):
         detail = detail if detail.shape == base.shape else zoom(detail, base.shape[2:])
         dreamt = base + detail
         for _ in range(steps):
-            shift = tuple(int(s) for s in generator.integers(-jitter, jitter + 1, 2)) if jitter else (0, 0)
-            dreamt = dream_step(model, dreamt, layer, channel, step, shift)
+            down, across = generator.integers(-jitter, jitter + 1, 2) if jitter else (0, 0)
+            dreamt = dream_step(model, dreamt, layer, channel, step, (int(down), int(across)))
             if progress is not None:
                 progress(1)
             if frame is not None:

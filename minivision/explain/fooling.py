@@ -58,15 +58,16 @@ def class_image(
     """
     check_model(model)
     generator = np.random.Generator(np.random.PCG64(seed))
-    x = np.clip(0.5 + 0.1 * generator.standard_normal((1, *shape)), 0, 1).astype(np.float32)
+    dtype = next((p.dtype.type for p in model.parameters()), np.float32)
+    x = np.clip(0.5 + 0.1 * generator.standard_normal((1, *shape)), 0, 1).astype(dtype)
     label = check_labels(np.asarray(target), 1, scores(model, x).shape[1], "target")
     for i in range(steps):
         shift = tuple(generator.integers(-jitter, jitter + 1, 2)) if jitter else (0, 0)
         x = np.roll(x, shift, axis=(2, 3))
         gradient, _ = input_gradient(model, x, score_of(label))
-        gradient = gradient - 2 * shrink * (x - np.float32(0.5))
+        gradient = gradient - 2 * shrink * (x - dtype(0.5))
         scale = float(np.sqrt(np.square(gradient).mean()))
-        x = np.roll(np.clip(x + np.float32(step / max(scale, 1e-12)) * gradient, 0, 1), (-shift[0], -shift[1]), axis=(2, 3))
+        x = np.roll(np.clip(x + dtype(step / max(scale, 1e-12)) * gradient, 0, 1), (-shift[0], -shift[1]), axis=(2, 3))
         if blur_every and i % blur_every == 0:
             x = _blurred(x)
         if progress is not None:

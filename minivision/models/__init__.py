@@ -10,6 +10,8 @@
 Preprocessing beyond the range [0, 1] is part of each model: its first layer.
 """
 
+from collections.abc import Callable
+
 from .base import Model, Normalize
 from .deep_compression import CompressedError, read_compressed
 from .resnet import ResNet20
@@ -18,4 +20,4 @@ from .squeezenet import SqueezeNet
 from .vgg import VGG
 
 # Those that `minivision train` builds by name.
-MODELS: dict[str, type[Model]] = {"smallcnn": SmallCNN, "lenet5": LeNet5, "mlp": MLP, "linear": Linear}
+MODELS: dict[str, Callable[..., Model]] = {"smallcnn": SmallCNN, "lenet5": LeNet5, "mlp": MLP, "linear": Linear}

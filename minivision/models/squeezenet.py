@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
 from .. import nn
 from ..tensor import Tensor
@@ -91,8 +93,8 @@ class SqueezeNet(Model):
                                         'trained_by="caffe")')
         ours = {name.rpartition(".")[0] + "." + kind: state[caffe + "." + kind]
                 for caffe, name in names.items() for kind in ("weight", "bias") if caffe + "." + kind in state}
-        first = ours["features.0.weight"]
-        return {**ours, "features.0.weight": Tensor((first.data if isinstance(first, Tensor) else first)[:, ::-1].copy())}
+        first = np.asarray(ours.get("features.0.weight", ()))
+        return ours if first.ndim != 4 else {**ours, "features.0.weight": Tensor(first[:, ::-1].copy())}
 
 
 def _caffe_names(model: SqueezeNet) -> dict[str, str]:
