@@ -145,7 +145,7 @@ __device__ __forceinline__ void product(const real* a, const real* b, real* y, i
   Tile tile;
   multiply_staged<STAGES>(tile, left, right, (count + A::DEPTH - 1) / A::DEPTH, panels);
   y += blockIdx.y * ((long long)M * N) + first.row * (long long)N + first.column;
-  const bool wide = N % WIDE == 0;
+  const bool wide = N % Tile::RUN == 0;
   tile.each([&](int row, int column, const auto& run) {
     if (row < M - first.row) put(y + row * (long long)N, column, N - first.column, run, wide);
   });

@@ -86,12 +86,12 @@ def plan(tiles: tuple[Tile, ...], M: int, N: int, K: int, about: Facts) -> tuple
     return best[1], best[2]
 
 
-def _product(op: str, tiles: tuple[Tile, ...], a: Any, b: Any, splits: bool = True) -> Any:
+def multiply(op: str, tile: Tile, slices: int, a: Any, b: Any) -> Any:
+    """The product with this tile, its terms in so many slices at most."""
     a, b = ready(a), ready(b)
     M, N, K = _sizes(op, a, b)
-    tile, slices = plan(tiles, M, N, K, facts(a)) if splits else (tiles[0], 1)
-    terms = blocks(blocks(K, slices), tile.depth) * tile.depth          # a multiple of the depth
-    slices = max(1, blocks(K, terms)) if terms else 1
+    terms = blocks(blocks(K, slices), tile.depth) * tile.depth          # of a slice: a multiple of the depth
+    slices = max(1, blocks(K, terms)) if K else 1
     y = empty(a, (M, N))
     parts = y if slices == 1 else empty(a, (slices, M, N))
     grid = blocks(M, tile.rows) * blocks(N, tile.columns), slices
@@ -99,6 +99,10 @@ def _product(op: str, tiles: tuple[Tile, ...], a: Any, b: Any, splits: bool = Tr
     if slices > 1:
         _ADD_SLICES.launch(blocks(y.size, THREADS), THREADS, parts, y, y.size, slices)
     return y
+
+
+def _planned(op: str, tiles: tuple[Tile, ...], a: Any, b: Any) -> Any:
+    return multiply(op, *plan(tiles, *_sizes(op, a, b), facts(a)), a, b)
 
 
 def _sizes(op: str, a: Any, b: Any) -> tuple[int, int, int]:
@@ -109,7 +113,7 @@ def _sizes(op: str, a: Any, b: Any) -> tuple[int, int, int]:
 
 
 THREADS = 256
-_PLAIN = {name: Kernel("gemm.cu", name) for name in ("naive", "coalesced", "shared", "registers")}
+PLAIN = {name: Kernel("gemm.cu", name) for name in ("naive", "coalesced", "shared", "registers")}
 _ADD_SLICES = Kernel("gemm.cu", "add_slices")
 
 
@@ -120,7 +124,7 @@ def _plain(name: str, op: str, a: Any, b: Any, side: int, threads: int) -> Any:
     a_along, b_along = ALONG_K[op]
     y = empty(a, (M, N))
     grid = blocks(M, side) * blocks(N, side) if side else blocks(M * N, threads)
-    _PLAIN[name].launch(grid, threads, a, b, y, M, N, K, *((K, 1) if a_along else (1, M)), *((1, K) if b_along else (N, 1)))
+    PLAIN[name].launch(grid, threads, a, b, y, M, N, K, *((K, 1) if a_along else (1, M)), *((1, K) if b_along else (N, 1)))
     return y
 
 
@@ -195,7 +199,7 @@ def vectors(op: str, a: Any, b: Any) -> Any:
     before are multiplied: two stages. 78.4 % of cuBLAS by the wide loads and 93.7 % by the warps in SGEMM_CUDA, without such
     copies; not measured here. In float64 a tile is 64 x 64, which the registers hold.
     """
-    return _product(op, (TWO_STAGES[a.dtype.name],), a, b, splits=False)
+    return multiply(op, TWO_STAGES[a.dtype.name], 1, a, b)
 
 
 @products("stages", accepts=floats)
@@ -205,7 +209,7 @@ def stages(op: str, a: Any, b: Any) -> Any:
     On an A10 two stages gave 12.5 of 31 TFLOP/s, which is why CUTLASS has three to five (NVIDIA/cutlass, discussion 941).
     ``plan`` states the rule for tiles and slices. 98 % of cuBLAS were reached on an A100 by kernels like it; not measured here.
     """
-    return _product(op, ORDINARY[a.dtype.name], a, b)
+    return _planned(op, ORDINARY[a.dtype.name], a, b)
 
 
 @products("tf32x3", accepts=_for_tensor_cores)
@@ -216,7 +220,7 @@ def tf32x3(op: str, a: Any, b: Any) -> Any:
     for one. CUTLASS has 45 TFLOP/s of it on an A100, 2.3 times what its ordinary units can do at most; not measured here.
     An infinite operand gives NaN where float32 would give infinity: the small part of it is infinity - infinity.
     """
-    return _product(op, SPLIT, a, b)
+    return _planned(op, SPLIT, a, b)
 
 
 @products("tf32", accepts=_for_tensor_cores, worth=tf32, exact=False)
@@ -226,4 +230,4 @@ def tf32_once(op: str, a: Any, b: Any) -> Any:
     Three times as fast as the rung below where tensor cores are the limit. cuBLAS has 404 TFLOP/s of it on an H100, by an
     instruction (wgmma) that is not used here; this one reaches about 60 % of that. Not measured here.
     """
-    return _product(op, ROUNDED, a, b)
+    return _planned(op, ROUNDED, a, b)

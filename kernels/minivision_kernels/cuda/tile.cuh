@@ -318,7 +318,8 @@ template <class P, int THREADS> struct Matrix {
   }
 };
 
-// Stores a run of a row from `column` on, as far as the row's `columns` go; `wide` where runs start at multiples of their size.
+// Stores a run of a row from `column` on, as far as the row's `columns` go. In one piece if `wide`: then every row has a
+// multiple of RUN columns and starts at an address that is one of its size, up to 16 bytes.
 template <int RUN> __device__ __forceinline__ void put(real* row, int column, int columns, const real (&run)[RUN], bool wide) {
   if (wide && RUN > 1) {
     struct __align__(RUN * sizeof(real) < 16 ? RUN * sizeof(real) : 16) Run { real numbers[RUN]; };

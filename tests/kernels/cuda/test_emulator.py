@@ -1,12 +1,10 @@
 """The emulator models what kernels use, and shows planted mistakes: only then do the tests of the kernels mean something."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_mistakes import sanitized
 
 from minivision_kernels.cuda import emulator
 from minivision_kernels.cuda.launch import Kernel
@@ -157,12 +155,3 @@ def test_sanitizers_name_the_place_of_an_overrun(name, block, shared, fine, plan
     assert results[0].returncode == 0 and "came to its end" in results[0].stdout, results[0].stderr
     assert results[1].returncode != 0 and "came to its end" not in results[1].stdout
     assert "heap-buffer-overflow" in results[1].stderr and f"in {name}" in results[1].stderr, results[1].stderr[:3000]
-
-
-def sanitized(program):
-    """Run Python with kernels that check every address; the checks' library must be there before Python is."""
-    asked = subprocess.run([emulator.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True)
-    preload = asked.stdout.strip()
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True,
-        env={**os.environ, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0", emulator.SANITIZE: "address,undefined"})

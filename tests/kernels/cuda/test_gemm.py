@@ -3,19 +3,153 @@
 import numpy as np
 import pytest
 import test_small_ops
+from cuda_mistakes import assert_clean, without_each
 from cuda_oracle import PLACES, Placed, cuda_rungs
-from kernel_oracle import FLOATS
+from kernel_oracle import FLOATS, assert_close
 
-RUNGS = cuda_rungs("linear_forward", "linear_input", "linear_weight")
-EXACT = [rung for rung in RUNGS if rung.exact]
+from minivision_kernels import best, ladder, set_exact, set_tf32
+from minivision_kernels.cuda import emulator, gemm
+from minivision_kernels.cuda.launch import Facts
+
+RUNGS = cuda_rungs(*gemm.DIRECTIONS)
+SHAPES = [(1, 1, 1), (5, 0, 3), (0, 3, 2), (4, 3, 0), (3, 70, 37), (37, 20, 68), (130, 33, 5), (65, 41, 132)]      # N, I, O
+H100 = Facts((9, 0), 132, 227 << 10)
 places = pytest.mark.parametrize("place", PLACES)
+directions = pytest.mark.parametrize("op", gemm.DIRECTIONS)
 
 
 @places
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("rung", EXACT, ids=str)
+@pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.exact], ids=str)
 def test_products(rung, place, dtype):
-    if rung.accepts(np.zeros(1, dtype), None):
-        for N, I, O in ((1, 1, 1), (5, 0, 3), (0, 3, 2), (1, 33, 70), (130, 41, 2), (37, 20, 68), (65, 12, 132)):
-            test_small_ops.check_linear(Placed(rung, place), dtype, N, I, O, turned=False)
-        test_small_ops.check_linear(Placed(rung, place), dtype, 5, 9, 7, turned=True)
+    if not rung.accepts(np.zeros((1, 1), dtype), np.zeros((1, 1), dtype)):
+        assert rung.name == "tf32x3" and dtype == np.float64
+        return
+    for shape in SHAPES:
+        test_small_ops.check_linear(Placed(rung, place), dtype, *shape, turned=False)
+    test_small_ops.check_linear(Placed(rung, place), dtype, 5, 9, 7, turned=True)
+
+
+def operands(op, M, N, K, dtype=np.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    a_along, b_along = gemm.ALONG_K[op]
+    a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+    exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    scale = np.abs(a).astype(np.float64) @ np.abs(b)
+    given = a if a_along else a.T, b.T if b_along else b
+    return [np.ascontiguousarray(array) for array in given], exact, scale
+
+
+@pytest.mark.parametrize("place", ["forward", "backward"])
+@pytest.mark.parametrize("tiles", [gemm.ORDINARY["float32"], gemm.SPLIT], ids=["ordinary", "tensor cores"])
+@directions
+def test_every_tile_and_slices(op, tiles, place):
+    """More steps than stages, a last step that is not full, both kinds of copies, terms in slices."""
+    for tile in tiles:
+        for M, N, K, slices in ((tile.rows + 3, 36, 77, 1), (20, tile.columns + 4, 84, 3)):
+            (a, b), exact, scale = operands(op, M, N, K)
+            with emulator.threads(place):
+                got = gemm.multiply(op, tile, slices, a, b)
+            assert_close(got, exact, scale, np.float32)
+
+
+@directions
+def test_three_products_are_as_accurate_as_float32(op):
+    (a, b), exact, _ = operands(op, 24, 40, 600)
+    errors = {}
+    for name in ("stages", "tf32x3", "tf32"):
+        rung = next(rung for rung in ladder(op) if rung.name == name)
+        errors[name] = np.sqrt(np.mean(np.square(rung(a, b) - exact))) / exact.std()
+    assert errors["stages"] < 1e-6
+    assert errors["tf32x3"] < 2 * errors["stages"]
+    assert 1e-4 < errors["tf32"] < 1e-3          # 10 bits of mantissa: two roundings by up to 2^-11
+
+
+def test_the_same_bits_in_every_order():
+    (a, b), _, _ = operands("linear_weight", 9, 70, 900)
+    results = set()
+    for order in ("forward", "backward", 5):
+        with emulator.threads(order):
+            results.add(gemm.multiply("linear_weight", gemm.SPLIT[1], 4, a, b).tobytes())
+    assert len(results) == 1
+
+
+def test_what_is_chosen(monkeypatch):
+    """For arrays on a GPU, for which the emulator's facts stand in."""
+    a, b = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32)
+    monkeypatch.setattr("minivision_kernels.ladder._device", lambda op, first: "cuda")
+
+    class OnDevice(np.ndarray):
+        pass
+
+    def name(dtype):
+        return best("linear_forward", a.astype(dtype).view(OnDevice), b.astype(dtype).view(OnDevice)).name
+
+    assert name(np.float32) == "tf32x3" and name(np.float64) == "stages"
+    try:
+        set_tf32(True)
+        assert name(np.float32) == "tf32" and name(np.float64) == "stages"
+        set_exact(True)
+        assert name(np.float32) == "tf32x3"
+    finally:
+        set_tf32(False)
+        set_exact(False)
+    monkeypatch.setattr(gemm, "facts", lambda array: Facts((7, 5), 40, 64 << 10))
+    assert name(np.float32) == "stages"
+
+
+@pytest.mark.parametrize("M, N, K, rows, slices", [
+    (4096, 4096, 4096, 128, 1),         # many full rounds
+    (1024, 1024, 1024, 64, 1),          # 64 large tiles would leave half of it idle
+    (64, 64, 65536, 64, 132),           # one tile: its terms are shared out
+    (64, 576, 100000, 64, 14),
+    (300, 200, 100, 64, 1),             # too few terms to share
+])
+def test_the_plan(M, N, K, rows, slices):
+    tile, got = gemm.plan(gemm.SPLIT, M, N, K, H100)
+    assert (tile.rows, got) == (rows, slices)
+
+
+@pytest.mark.parametrize("tiles", [*gemm.ORDINARY.values(), gemm.SPLIT, gemm.ROUNDED, *((t,) for t in gemm.TWO_STAGES.values())])
+def test_shared_memory_is_to_be_had(tiles):
+    """On sm_75 a block gets 64 KiB, from sm_80 on 99 or more."""
+    for tile in tiles:
+        for op in gemm.DIRECTIONS:
+            for real in tile.kernels[op].reals:
+                room = 99 << 10 if tile.kernels[op].needs >= (8, 0) else 64 << 10
+                assert tile.shared(op, np.dtype(real).itemsize) <= room
+
+
+@directions
+def test_addresses_under_the_sanitizers(op):
+    M, N, K = {"linear_forward": (37, 21, 70), "linear_input": (37, 70, 21), "linear_weight": (70, 21, 37)}[op]
+    for sizes in ((M, N, K), (36, 20, 24)):
+        (a, b), _, _ = operands(op, *sizes)
+        assert_clean([(op, [a.shape, b.shape], {})], {"naive", "coalesced", "shared", "registers", "stages", "tf32x3"})
+
+
+@pytest.mark.parametrize("name, function", [
+    ("shared", "shared"), ("registers", "registers"), ("staged", "multiply_staged"), ("tensor", "multiply_staged"),
+])
+def test_every_barrier_is_needed(name, function, tmp_path, monkeypatch):
+    """Less any of them, the result is wrong in some order of the threads, or threads wait for ever."""
+    tile = gemm.SPLIT[1] if name == "tensor" else gemm.SMALL
+    kernel = gemm.PLAIN[name] if name in gemm.PLAIN else tile.kernels["linear_forward"]
+    (a, b), exact, scale = operands("linear_forward", 37, 45, 70)
+
+    def is_right(altered, order):
+        kernels = gemm.PLAIN if name in gemm.PLAIN else tile.kernels
+        monkeypatch.setitem(kernels, name if name in gemm.PLAIN else "linear_forward", altered)
+        try:
+            with emulator.threads(order):
+                got = getattr(gemm, name)("linear_forward", a, b) if name in gemm.PLAIN else gemm.multiply(
+                    "linear_forward", tile, 1, a, b)
+        except emulator.EmulatorError:
+            return False
+        return bool((np.abs(got - exact) <= 1e-5 * scale).all())        # NaN is not
+
+    assert is_right(kernel, "forward")
+    removed = list(without_each(kernel, function, tmp_path))
+    assert len(removed) == (2 if name in gemm.PLAIN else 3)
+    for altered, what in removed:
+        assert not all(is_right(altered, order) for order in ("forward", "backward")), f"is not missed: {what}"
