@@ -9,6 +9,7 @@
 // asynchronous copy arrives only when it is waited for, and a block whose threads wait at different barriers is an error.
 // Not modelled: speed, several blocks at a time, the order in which memory is seen, bank conflicts.
 #pragma once
+#include <algorithm>
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
@@ -75,7 +76,7 @@ struct Barrier { int arrived = 0, generation = 0; };
 struct Block {
   dim3 index, size, grid;
   std::vector<Fiber> fibers;
-  std::vector<int> order;                // in which the fibers are taken up
+  std::vector<std::vector<int>> order;   // in which the fibers are taken up: warp by warp, its lanes
   std::vector<Barrier> warps;
   Barrier all;
   int alive = 0;
@@ -199,7 +200,8 @@ inline void resume(Block& b, Fiber& fiber) {
   setcontext(&fiber.start);
 }
 
-// Runs all threads of the block to their end. A full round in which no thread moves on is a deadlock.
+// Runs all threads of the block to their end. A warp goes on until its lanes wait for other warps, so that a missing barrier
+// shows also where the lanes wait for each other. A full round in which no thread moves on is a deadlock.
 inline void run_block(Block& b) {
   b.alive = (int)b.fibers.size();
   b.all = {};
@@ -209,13 +211,16 @@ inline void run_block(Block& b) {
     const int alive = b.alive, generation = b.all.generation;
     int moved = 0;
     for (const Barrier& warp : b.warps) moved -= warp.generation;
-    for (int i : b.order) {
-      Fiber& fiber = b.fibers[i];
-      if (fiber.done) continue;
-      resume(b, fiber);
-      if (fiber.done) left(b);
-      if (!b.problem.empty()) break;
-    }
+    for (const std::vector<int>& lanes : b.order)
+      for (int before = -1; b.problem.empty() && before != b.warps[lanes[0] / WARP].generation;) {
+        before = b.warps[lanes[0] / WARP].generation;
+        for (int i : lanes) {
+          Fiber& fiber = b.fibers[i];
+          if (fiber.done || !b.problem.empty()) continue;
+          resume(b, fiber);
+          if (fiber.done) left(b);
+        }
+      }
     for (const Barrier& warp : b.warps) moved += warp.generation;
     idle = (moved || b.alive != alive || b.all.generation != generation) ? 0 : idle + 1;
   }
@@ -224,14 +229,23 @@ inline void run_block(Block& b) {
                 " threads wait for ever: the others have returned, or wait at another kind of barrier";
 }
 
-// order 0: threads in order; 1: the last one first; any other number: shuffled, the number is the seed.
-inline std::vector<int> make_order(int threads, unsigned order) {
-  std::vector<int> result(threads);
-  for (int i = 0; i < threads; ++i) result[i] = order == 1 ? threads - 1 - i : i;
-  for (int i = threads - 1; order > 1 && i > 0; --i) {
-    order = order * 1664525u + 1013904223u;
-    std::swap(result[i], result[(order >> 8) % (unsigned)(i + 1)]);
-    if (order <= 1) order += 2;
+// order 0: warps and their lanes in order; 1: the last ones first; any other number: both shuffled, the number is the seed.
+inline std::vector<int> shuffled(int count, unsigned& seed) {
+  std::vector<int> result(count);
+  for (int i = 0; i < count; ++i) result[i] = seed == 1 ? count - 1 - i : i;
+  for (int i = count - 1; seed > 1 && i > 0; --i) {
+    seed = seed * 1664525u + 1013904223u;
+    std::swap(result[i], result[(seed >> 8) % (unsigned)(i + 1)]);
+    if (seed <= 1) seed += 2;
+  }
+  return result;
+}
+
+inline std::vector<std::vector<int>> make_order(int threads, unsigned order) {
+  std::vector<std::vector<int>> result;
+  for (int warp : shuffled((threads + WARP - 1) / WARP, order)) {
+    result.push_back(shuffled(std::min(WARP, threads - warp * WARP), order));
+    for (int& lane : result.back()) lane += warp * WARP;
   }
   return result;
 }

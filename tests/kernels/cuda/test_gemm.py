@@ -1,5 +1,7 @@
 """The matrix products on the GPU: the tests of the CPU's, the accuracy of tensor cores, the choice of tiles."""
 
+import sys
+
 import numpy as np
 import pytest
 import test_small_ops
@@ -77,7 +79,7 @@ def test_the_same_bits_in_every_order():
 def test_what_is_chosen(monkeypatch):
     """For arrays on a GPU, for which the emulator's facts stand in."""
     a, b = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32)
-    monkeypatch.setattr("minivision_kernels.ladder._device", lambda op, first: "cuda")
+    monkeypatch.setattr(sys.modules["minivision_kernels.ladder"], "_device", lambda op, first: "cuda")
 
     class OnDevice(np.ndarray):
         pass
@@ -100,7 +102,8 @@ def test_what_is_chosen(monkeypatch):
 
 @pytest.mark.parametrize("M, N, K, rows, slices", [
     (4096, 4096, 4096, 128, 1),         # many full rounds
-    (1024, 1024, 1024, 64, 1),          # 64 large tiles would leave half of it idle
+    (1024, 1024, 1024, 128, 2),         # 64 large tiles would leave half of it idle
+    (512, 512, 512, 64, 2),             # 16 would leave most of it idle, slices or not
     (64, 64, 65536, 64, 132),           # one tile: its terms are shared out
     (64, 576, 100000, 64, 14),
     (300, 200, 100, 64, 1),             # too few terms to share
@@ -110,7 +113,7 @@ def test_the_plan(M, N, K, rows, slices):
     assert (tile.rows, got) == (rows, slices)
 
 
-@pytest.mark.parametrize("tiles", [*gemm.ORDINARY.values(), gemm.SPLIT, gemm.ROUNDED, *((t,) for t in gemm.TWO_STAGES.values())])
+@pytest.mark.parametrize("tiles", [*gemm.ORDINARY.values(), gemm.SPLIT, gemm.ROUNDED, [*gemm.TWO_STAGES.values()]])
 def test_shared_memory_is_to_be_had(tiles):
     """On sm_75 a block gets 64 KiB, from sm_80 on 99 or more."""
     for tile in tiles:
