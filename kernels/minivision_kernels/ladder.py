@@ -78,7 +78,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
         ("cpu.linear_loops", "cpu.linear_parallel", "reference.linear", "cpu.linear_tiles", "cpu.linear_packed",
-         "cuda.gemm"),
+         "cpu.linear_small", "cuda.gemm"),
     ),
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),

@@ -25,8 +25,10 @@ from minivision_kernels.cpu.simd import (
     inner_part,
     lanes,
     lanes_of,
+    load,
     outer_to,
     plus,
+    put,
     store,
     store_to,
     vectors,
@@ -171,7 +173,8 @@ def _sum_taps(
         v = 0
         for m in range(count):
             for h in range(high):
-                for j in range(0, OW, L):
+                for begin in range(0, OW, L):
+                    j = begin if step_w > 1 else max(0, min(begin, OW - L))     # the last vector overlaps the one before it
                     seen[v] = m * size + h * stride_h * width + j
                     target[v] = (m * F * out_h + h * step_h) * out_w + j * step_w
                     number[v] = min(L, OW - j)
@@ -207,6 +210,9 @@ def _sum_taps(
                         for j in range(OUTER_COLUMNS):
                             v = t * OUTER_COLUMNS + j
                             for i in range(f_count):
+                                if step_w == 1 and number[v] == L:
+                                    put(y, to + i * plane + target[v], load(sums, keep + (i * OUTER_COLUMNS + j) * L))
+                                    continue
                                 for lane in range(number[v]):
                                     y[to + i * plane + target[v] + lane * step_w] = sums[
                                         keep + (i * OUTER_COLUMNS + j) * L + lane]

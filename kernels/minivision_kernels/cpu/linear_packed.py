@@ -19,14 +19,20 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 LEAST = 8           # along each axis but the outputs'; with fewer, packing costs more than the product
+SMALL = 1 << 22     # products; up to here, two rounds of threads cost more than packing gains
 
 
 def _worth(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether numbers that are copied once are used often enough."""
-    return a.shape[0] >= LEAST and b.shape[1] >= LEAST
+    return a.shape[0] >= LEAST and b.shape[1] >= LEAST and a.size * b.shape[1] > SMALL
 
 
-@rung("linear_forward", name="packed", device="cpu", accepts=vectors, worth=_worth)
+def _forward_worth(x: np.ndarray, w: np.ndarray) -> bool:
+    """Here w is turned over while it is packed, which takes more rows to pay."""
+    return x.shape[0] >= 3 * LEAST and x.shape[1] >= LEAST and x.size * w.shape[0] > SMALL
+
+
+@rung("linear_forward", name="packed", device="cpu", accepts=vectors, worth=_forward_worth)
 def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Both operands copied to panels first: from then on every load is of the next number in memory.
 

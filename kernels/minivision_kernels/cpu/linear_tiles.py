@@ -7,6 +7,8 @@ second (g w and gᵀ x), numbers of the first are multiplied with vectors of the
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, compiled, contiguous, prange
@@ -43,9 +45,8 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     Two to three times the rung below.
     """
     N, O = x.shape[0], w.shape[0]
-    spare = -O % INNER_COLUMNS                          # a whole number of tiles: the last row again, and dropped
-    place = np.minimum(np.arange(O + spare), O - 1) * w.shape[1]
-    y = np.zeros((N, O + spare), x.dtype)
+    place = _rows(O, w.shape[1])
+    y = np.zeros((N, place.size), x.dtype)
     if O:
         _inner_products(contiguous(x), contiguous(w), place, y, work=x.size * O // lanes_of(x))
     return contiguous(y[:, :O])
@@ -68,6 +69,14 @@ def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     dw = np.empty((g.shape[1], x.shape[1]), g.dtype)
     _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=g.size * x.shape[1] // lanes_of(g))
     return dw
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows(count: int, length: int) -> np.ndarray:
+    """Where each row of a matrix begins; up to a whole number of tiles, the last row again, whose products are dropped."""
+    place = np.minimum(np.arange(count + -count % INNER_COLUMNS), count - 1) * length
+    place.flags.writeable = False
+    return place
 
 
 @compiled(parallel=True)
