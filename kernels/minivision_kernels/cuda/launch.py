@@ -33,7 +33,7 @@ import numpy as np
 from minivision_kernels.ladder import array_module
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("words.cuh", "tile.cuh")
+HEADERS = ("words.cuh", "tile.cuh", "conv.cuh")
 OLDEST = (7, 5)                         # compute capability: what every NVRTC from 12 on compiles for
 SHARED_BY_DEFAULT = 48 << 10            # bytes; more must be asked for
 NUMBERS: dict[str, Any] = {"int": np.int32, "unsigned": np.uint32, "long long": np.int64, "float": np.float32,
@@ -268,7 +268,7 @@ def _argument(kernel: Kernel, parameter: Parameter, value: Any, real: np.dtype) 
         if not value.flags.c_contiguous:
             raise ValueError(f"{kernel!r}: {name} is not contiguous; pass a contiguous copy")
         return value
-    if type(value) is tuple:
+    if isinstance(value, tuple):
         return _struct(value)
     if kind in LIMITS:
         least, most = LIMITS[kind]
