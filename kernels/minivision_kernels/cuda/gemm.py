@@ -8,39 +8,18 @@ cuBLAS's speed, then 8.5, 12.8, 68.7 (registers), 78.4 (wide loads) and 93.7 (wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cuda.launch import Facts, Kernel, blocks, empty, facts, floats, ready
+from minivision_kernels.cuda.launch import Kernel, blocks, empty, facts, floats, ready
+from minivision_kernels.cuda.tile import Tile, add_slices, plan, slices_of
 from minivision_kernels.ladder import rung, tf32
 
 Product = Callable[[str, Any, Any], Any]
 DIRECTIONS = ("linear_forward", "linear_input", "linear_weight")
 # Whether the terms of a row of the left and of a column of the right operand are side by side in memory.
 ALONG_K = {"linear_forward": (1, 1), "linear_input": (1, 0), "linear_weight": (0, 0)}
-LEAST_TERMS = 256               # of a slice: shorter ones spend their time on filling the stages and on adding up
-
-
-@dataclass(frozen=True)
-class Tile:
-    """The part of the result that a block of threads computes, and the kernel that does, for each direction."""
-
-    rows: int
-    columns: int
-    depth: int                  # terms of a step
-    stages: int
-    threads: int
-    speed: float                # of a multiprocessor that is full of such blocks, as a share of the best tile's
-    kernels: dict[str, Kernel]
-
-    def shared(self, op: str, itemsize: int) -> int:
-        """Bytes of shared memory of a block: the strides of ``Panel`` in tile.cuh."""
-        numbers = 0
-        for rows, along_k in zip((self.rows, self.columns), ALONG_K[op]):
-            numbers += rows * (self.depth + 16 // itemsize) if along_k else self.depth * (rows + 8)
-        return self.stages * numbers * itemsize
 
 
 def _ordinary(down: int, across: int, rows: int, columns: int, depth: int, stages: int, speed: float, *reals: str) -> Tile:
@@ -66,38 +45,17 @@ SPLIT = _tensor(2, 4, 4, 4, 16, 4, 3, 1.0), _tensor(2, 2, 2, 4, 16, 3, 3, 0.7)  
 ROUNDED = _tensor(2, 4, 4, 4, 16, 4, 1, 1.0), _tensor(2, 2, 2, 4, 16, 3, 1, 0.6)
 
 
-def plan(tiles: tuple[Tile, ...], M: int, N: int, K: int, about: Facts) -> tuple[Tile, int]:
-    """The tile for a product of M x K and K x N, and into how many slices of its terms the product is cut.
-
-    A multiprocessor has a block's time for each tile that it gets, so a product takes as many rounds as there are tiles for
-    each multiprocessor, rounded up: 133 tiles on 132 multiprocessors take two. Terms are cut in slices as long as a round
-    is not full and slices keep LEAST_TERMS terms. The choice is that of least rounds x work of a tile / its speed;
-    adding up s slices counts as s steps more.
-    """
-    best: tuple[float, Tile, int] | None = None
-    for tile in tiles:
-        count = blocks(M, tile.rows) * blocks(N, tile.columns)
-        slices = max(1, min(about.multiprocessors // max(count, 1), K // LEAST_TERMS))
-        rounds = blocks(count * slices, about.multiprocessors)
-        time = rounds * tile.rows * tile.columns * (blocks(K, slices) + slices * tile.depth) / tile.speed
-        if best is None or time < best[0]:
-            best = time, tile, slices
-    assert best is not None
-    return best[1], best[2]
-
-
 def multiply(op: str, tile: Tile, slices: int, a: Any, b: Any) -> Any:
     """The product with this tile, its terms in so many slices at most."""
     a, b = ready(a), ready(b)
     M, N, K = _sizes(op, a, b)
-    terms = blocks(blocks(K, slices), tile.depth) * tile.depth          # of a slice: a multiple of the depth
-    slices = max(1, blocks(K, terms)) if K else 1
+    terms, slices = slices_of(K, slices, tile.depth)
     y = empty(a, (M, N))
     parts = y if slices == 1 else empty(a, (slices, M, N))
     grid = blocks(M, tile.rows) * blocks(N, tile.columns), slices
-    tile.kernels[op].launch(grid, tile.threads, a, b, parts, M, N, K, terms, shared=tile.shared(op, a.itemsize))
+    tile.kernels[op].launch(grid, tile.threads, a, b, parts, M, N, K, terms, shared=tile.shared(ALONG_K[op], a.itemsize))
     if slices > 1:
-        _ADD_SLICES.launch(blocks(y.size, THREADS), THREADS, parts, y, y.size, slices)
+        add_slices(parts, y)
     return y
 
 
@@ -114,7 +72,6 @@ def _sizes(op: str, a: Any, b: Any) -> tuple[int, int, int]:
 
 THREADS = 256
 PLAIN = {name: Kernel("gemm.cu", name) for name in ("naive", "coalesced", "shared", "registers")}
-_ADD_SLICES = Kernel("gemm.cu", "add_slices")
 
 
 def _plain(name: str, op: str, a: Any, b: Any, side: int, threads: int) -> Any:
