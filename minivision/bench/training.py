@@ -64,7 +64,7 @@ def steps(network: Network, batch: int, threads: int, with_peers: bool) -> Itera
 
 def _ours(mv: Any, model: Any, batches: list) -> Callable[[], float]:
     optimizer = mv.optim.SGD(model.parameters(), **SETTINGS)
-    return _step(mv.functional, model, optimizer, [(mv.Tensor(x), mv.Tensor(labels)) for x, labels in batches])
+    return step_of(mv.functional, model, optimizer, [(mv.Tensor(x), mv.Tensor(labels)) for x, labels in batches])
 
 
 def _torch(network: Network, weights: dict[str, np.ndarray], batches: list, threads: int,
@@ -77,11 +77,11 @@ def _torch(network: Network, weights: dict[str, np.ndarray], batches: list, thre
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     model = model.to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), **SETTINGS)
-    return _step(torch.nn.functional, model, optimizer,
+    return step_of(torch.nn.functional, model, optimizer,
                  [(torch.from_numpy(x).contiguous(memory_format=layout), torch.from_numpy(labels)) for x, labels in batches])
 
 
-def _step(functional: Any, model: Any, optimizer: Any, batches: list) -> Callable[[], float]:
+def step_of(functional: Any, model: Any, optimizer: Any, batches: list) -> Callable[[], float]:
     """One training step, in the words that both libraries share."""
     count = 0
 
