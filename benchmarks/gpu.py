@@ -1,6 +1,6 @@
 """All that a machine with a GPU can tell about the CUDA kernels, by one command: are they right, how fast, how full.
 
-    python benchmarks/cuda.py [--seconds 0.5]
+    python benchmarks/gpu.py [--seconds 0.5]
 
 It runs the tests marked gpu, then measures matrix products, the convolutions of VGG-16, ResNet-50 and the CIFAR network at
 batch 32 in three directions, what only moves memory, and training steps of the CIFAR network at batch 64; and it notes the
@@ -10,7 +10,7 @@ PyTorch with cuDNN (which tries its algorithms first), TF32 off and on, and cuBL
 Contestants take turns. Before each timed call the cache of level 2 is overwritten, which also gives the host the time to be
 ahead of the device; CUDA events around the call measure it, and the median counts. Beside each time stands the error: the
 largest difference from float64, as a share of the spread of the results, over a part of them (minivision/bench/problems.py).
-Everything goes to ``results/cuda.json``. The exit status is 0 if the tests passed.
+Everything goes to ``results/gpu.json``. The exit status is 0 if the tests passed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from minivision.bench.suites import Problem, linear_problems, problems
 from minivision.device import why_no_gpu
 from minivision_kernels import ladder, run, set_tf32
 
-RESULTS = HERE / "results" / "cuda.json"
+RESULTS = HERE / "results" / "gpu.json"
 BATCH, TRAINING_BATCH = 32, 64
 LARGE = 4096, 8192              # squares beside those of the suite "gemm"
 LEAST, MOST = 5, 200            # timed calls of each contestant
@@ -275,7 +275,7 @@ def main() -> int:
     options = parser.parse_args()
     reason = why_no_gpu()
     if reason is not None:
-        print(f"benchmarks/cuda.py measures on a GPU: {reason}", file=sys.stderr)
+        print(f"benchmarks/gpu.py measures on a GPU: {reason}", file=sys.stderr)
         return 1
     root = HERE.parent
     tested = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "tests"], cwd=root)
