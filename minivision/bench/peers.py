@@ -65,7 +65,7 @@ def peers(problem: Problem, given: dict[str, Any], threads: int) -> Iterator[Con
     if problem.peers is not None:
         for name, call in problem.peers.items():
             if vision.available(name):
-                yield Contestant(name, call(given["x"], threads), np.asarray)
+                yield Contestant(name, call(given["x"], threads), partial(_with_axes, given["x"].ndim))
         yield ours(problem, given, numpy_rung(problem.op))._replace(name="numpy")
         return
     if available("pytorch"):
@@ -74,6 +74,12 @@ def peers(problem: Problem, given: dict[str, Any], threads: int) -> Iterator[Con
         yield from _onnxruntime(problem, given, threads)
     if not problem.op.startswith("conv2d"):                 # NumPy has no convolution; our rung of that name is no peer
         yield ours(problem, given, numpy_rung(problem.op))._replace(name="numpy")
+
+
+def _with_axes(ndim: int, result: Any) -> np.ndarray:
+    """Pillow and OpenCV have no axis for the channel of a grey picture."""
+    array = np.asarray(result)
+    return array if array.ndim == ndim else array[..., None]
 
 
 # ------------------------------------------------------------------------------------------------------------- PyTorch

@@ -1,4 +1,5 @@
-"""Measure the kernels beside PyTorch, ONNX Runtime and NumPy, and beside the machine's own limits.
+"""Measure the kernels beside PyTorch, ONNX Runtime and NumPy, those on pictures beside Pillow and OpenCV, and all beside the
+machine's own limits.
 
 Contestants take turns on the same arrays, in one run. Peers that are not installed take no part.
 """
@@ -18,12 +19,14 @@ from .arguments import number, whole
 if TYPE_CHECKING:
     from ..bench.bench import Request
 
-SUITES = ("conv", "vgg", "resnet", "mobilenet", "lenet", "cifar", "deepbench", "gemm", "linear", "memory", "training", "all")
+SUITES = ("conv", "vgg", "resnet", "mobilenet", "lenet", "cifar", "deepbench", "gemm", "linear", "memory", "vision", "training",
+          "all")
 HELP = "measure the kernels beside other libraries and the machine's limits"
 EXAMPLE = """examples:
   minivision bench --suite lenet --batch 64
   minivision bench --suite resnet --batch 1 4 --op forward --json resnet.json
   minivision bench --suite vgg --rungs --plot pictures
+  minivision bench --suite vision --op resize
   minivision bench --suite resnet --batch 1 --tune"""
 
 
