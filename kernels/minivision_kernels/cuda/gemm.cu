@@ -154,11 +154,13 @@ __device__ __forceinline__ void product(const real* a, const real* b, real* y, i
 #ifdef STAGED
 // STAGED: whether a and b have terms side by side, warps down and across, rows and columns of a thread, depth, stages.
 template <int A_ALONG_K, int B_ALONG_K, int WARPS_M, int WARPS_N, int TM, int TN, int DEPTH, int STAGES_> struct Ordinary {
-  using Tile = Simt<Panel<WARPS_M * 4 * TM, DEPTH, A_ALONG_K>, Panel<WARPS_N * 8 * TN, DEPTH, B_ALONG_K>, WARPS_M, WARPS_N, TM, TN>;
+  using Tile = Simt<Panel<WARPS_M * 4 * TM, DEPTH, A_ALONG_K>, Panel<WARPS_N * 8 * TN, DEPTH, B_ALONG_K>, WARPS_M, WARPS_N,
+                    TM, TN>;
   static constexpr int THREADS = Tile::THREADS, STAGES = STAGES_;
 };
 using Staged = Ordinary<STAGED>;
-extern "C" __global__ void __launch_bounds__(Staged::THREADS) staged(const real* a, const real* b, real* y, int M, int N,
+// One block on a multiprocessor is enough, says the 1: without it the assembler keeps numbers in memory to make room for two.
+extern "C" __global__ void __launch_bounds__(Staged::THREADS, 1) staged(const real* a, const real* b, real* y, int M, int N,
                                                                          int K, int terms) {
   product<Staged::Tile, Staged::STAGES>(a, b, y, M, N, K, terms);
 }
@@ -174,8 +176,8 @@ struct OnTensorCores {
   static constexpr int THREADS = Tile::THREADS, STAGES = STAGES_;
 };
 using Chosen = OnTensorCores<TENSOR>;
-extern "C" __global__ void __launch_bounds__(Chosen::THREADS) tensor(const real* a, const real* b, real* y, int M, int N, int K,
-                                                                     int terms) {
+extern "C" __global__ void __launch_bounds__(Chosen::THREADS) tensor(const real* a, const real* b, real* y, int M, int N,
+                                                                     int K, int terms) {
   product<Chosen::Tile, Chosen::STAGES>(a, b, y, M, N, K, terms);
 }
 #endif
