@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minivision_kernels.cascades import LBP, Haar, Trees
 from minivision_kernels.resample import METHODS
 from minivision_kernels.shapes import Pair, conv_output_fits, conv_output_size, pool_output_size
 
@@ -237,6 +238,53 @@ def integral_tilted(x: Any) -> None:
     _image("x", x, "(H, W)", least=0)
 
 
+def shrink_exact(image: Any, size: Pair) -> None:
+    _pixels(image)
+    _pair("size", size, 1)
+
+
+def window_sums(image: Any, tilted: bool) -> None:
+    _pixels(image)
+    _truth(tilted=tilted)
+
+
+def cascade_haar(sums: Any, squares: Any, features: Haar, trees: Trees, size: Pair, step: int, rows: int) -> None:
+    _of_dtype(np.int32, sums=sums, squares=squares)
+    _windows(sums, trees, size, step, rows, subsets=False)
+    if squares.shape != sums.shape[1:]:
+        raise ValueError(f"squares has shape {squares.shape}; expected {sums.shape[1:]}, as each of the sums")
+    if not isinstance(features, Haar):
+        raise TypeError(f"features is of type {type(features).__name__}; expected Haar")
+    _of_dtype(np.int32, rects=features.rects)
+    _of_dtype(np.float32, weights=features.weights)
+    _of_dtype(np.bool_, tilted=features.tilted)
+    K = len(features.rects)
+    if features.rects.shape != (K, 3, 4) or features.weights.shape != (K, 3) or features.tilted.shape != (K,):
+        raise ValueError(f"features have shapes {[a.shape for a in features]}; expected (K, 3, 4), (K, 3) and (K,)")
+    x, y, w, h = np.moveaxis(features.rects, 2, 0)
+    lean = features.tilted[:, None]
+    inside = (x >= np.where(lean, h, 0)) & (x + w <= size[1]) & (y >= 0) & (y + h + np.where(lean, w, 0) <= size[0])
+    if not (inside & (w >= 0) & (h >= 0)).all():
+        raise ValueError(f"features leave the window of size {size}")
+    if lean.any() and len(sums) != 2:
+        raise ValueError(f"sums has shape {sums.shape}; expected (2, H + 1, W + 1), the second tilted, as some features are")
+    _features(trees, K)
+
+
+def cascade_lbp(sums: Any, features: LBP, trees: Trees, size: Pair, step: int, rows: int) -> None:
+    _of_dtype(np.int32, sums=sums)
+    _windows(sums, trees, size, step, rows, subsets=True)
+    if not isinstance(features, LBP):
+        raise TypeError(f"features is of type {type(features).__name__}; expected LBP")
+    _of_dtype(np.int32, rects=features.rects)
+    if features.rects.ndim != 2 or features.rects.shape[1] != 4:
+        raise ValueError(f"rects has shape {features.rects.shape}; expected (K, 4)")
+    x, y, w, h = features.rects.T
+    if not ((features.rects >= 0).all() and (x + 3 * w <= size[1]).all() and (y + 3 * h <= size[0]).all()):
+        raise ValueError(f"features leave the window of size {size}")
+    _features(trees, len(features.rects))
+
+
 # ------------------------------------------------------------------------------------------ what several have in common
 
 def _image(name: str, x: Any, letters: str, least: int = 1) -> None:
@@ -391,3 +439,64 @@ def _product(a: Any, b: Any, shared: str, **letters: tuple[str, str]) -> None:
         raise ValueError(
             f"{a_name} {a.shape} and {b_name} {b.shape} differ in {letter}, the number of {shared}; expected "
             f"{a_name} ({', '.join(a_letters)}) and {b_name} ({', '.join(b_letters)})")
+
+
+def _of_dtype(dtype: Any, **arrays: Any) -> None:
+    first = next(iter(arrays.values()))
+    for name, array in arrays.items():
+        _array(name, array, first)
+        if array.dtype != dtype:
+            raise TypeError(f"{name} is {array.dtype}; expected {np.dtype(dtype)}")
+
+
+def _pixels(image: Any) -> None:
+    _of_dtype(np.uint8, image=image)
+    _axes("image", image.shape, "(H, W)")
+    if not image.size:
+        raise ValueError(f"image has shape {image.shape}; expected at least one pixel")
+
+
+def _windows(sums: Any, trees: Trees, size: Pair, step: int, rows: int, subsets: bool) -> None:
+    """The windows asked for lie in the image, and the trees are trees."""
+    if sums.ndim != 3 or sums.shape[0] not in (1, 2):
+        raise ValueError(f"sums has shape {sums.shape}; expected (1, H + 1, W + 1), or 2 for tilted ones too")
+    _pair("size", size, 3)
+    for name, value in (("step", step), ("rows", rows)):
+        if not _is_whole(value):
+            raise TypeError(f"{name} is {value!r}; expected a whole number")
+    if step not in (1, 2):
+        raise ValueError(f"step is {step}; expected 1 or 2")
+    most = len(range(0, max(sums.shape[1] - size[0], 0), step))
+    if not 0 <= rows <= most:
+        raise ValueError(f"rows is {rows}; expected 0 to {most}, the rows of windows of size {size} in sums {sums.shape}")
+    if not isinstance(trees, Trees):
+        raise TypeError(f"trees is of type {type(trees).__name__}; expected Trees")
+    _trees(trees, subsets)
+
+
+def _trees(trees: Trees, subsets: bool) -> None:
+    """Every index of the trees points to something, and every child lies further on in its tree."""
+    nodes, roots, stages = trees.nodes, trees.roots, trees.stages
+    _of_dtype(np.int32, nodes=nodes, subsets=trees.subsets, roots=roots, stages=stages)
+    _of_dtype(np.float32, thresholds=trees.thresholds, leaves=trees.leaves, stage_thresholds=trees.stage_thresholds)
+    M, T, S = len(nodes), len(roots), len(trees.stage_thresholds)
+    shapes = {"nodes": (M, 3), "subsets": (M * subsets, 8), "thresholds": (M * (not subsets),), "leaves": (len(trees.leaves),),
+              "roots": (T,), "stages": (S + 1,), "stage_thresholds": (S,)}
+    for name, shape in shapes.items():
+        if getattr(trees, name).shape != shape:
+            raise ValueError(f"{name} has shape {getattr(trees, name).shape}; expected {shape}")
+    if not S or stages[0] != 0 or stages[-1] != T or (np.diff(stages) < 1).any():
+        raise ValueError(f"stages are {stages.tolist()[:8]}...; expected 0 up to the {T} trees, growing by at least one")
+    if roots[0] != 0 or (np.diff(roots) < 1).any() or roots[-1] >= M:
+        raise ValueError(f"roots are {roots.tolist()[:8]}...; expected 0 and on, growing, below the {M} nodes")
+    ends = np.repeat(np.append(roots[1:], M), np.diff(np.append(roots, M)))[:, None]
+    children = nodes[:, :2]
+    further = (children > np.arange(M)[:, None]) & (children < ends)
+    if not np.where(children < 0, -1 - children < len(trees.leaves), further).all():
+        raise ValueError("nodes have children that are neither leaves nor nodes further on in the same tree")
+
+
+def _features(trees: Trees, count: int) -> None:
+    which = trees.nodes[:, 2]
+    if which.min() < 0 or which.max() >= count:
+        raise ValueError(f"nodes ask about features {which.min()} to {which.max()}; expected 0 to {count - 1}")

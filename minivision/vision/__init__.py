@@ -10,14 +10,17 @@ Every function returns a new array and leaves its argument alone.
 Sizes are (height, width), as in ``array.shape``; boxes are x, y, width, height, as in OpenCV.
 """
 
+from .cascade import CascadeClassifier, find_cascade, installed_cascades
+from .cascade_file import CascadeError
 from .draw import draw_boxes
 from .files import ImageError, imread, imwrite
 from .gray import to_gray
+from .grouping import group_rectangles
 from .integral import integral_image
 from .resample import quantize, replicate, resize, rotate, subsample
 from .sample import sample
 
 __all__ = [
-    "ImageError", "draw_boxes", "imread", "imwrite", "integral_image", "quantize", "replicate", "resize", "rotate",
-    "sample", "subsample", "to_gray",
+    "CascadeClassifier", "CascadeError", "ImageError", "draw_boxes", "find_cascade", "group_rectangles", "imread", "imwrite",
+    "installed_cascades", "integral_image", "quantize", "replicate", "resize", "rotate", "sample", "subsample", "to_gray",
 ]

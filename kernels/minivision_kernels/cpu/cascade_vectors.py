@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import models, register_model
 
 from minivision_kernels.cascades import FLAT, LBP, SKIPPED, Haar, Trees
-from minivision_kernels.cpu.cascade_loops import new_answers, taps, trees_plan
+from minivision_kernels.cpu.cascade_loops import new_answers, taps
 from minivision_kernels.cpu.cascade_parallel import HANDS, along_row, dealt
 from minivision_kernels.cpu.compile import (
     In1,
@@ -38,14 +38,14 @@ from minivision_kernels.cpu.compile import (
     helper,
     prange,
 )
-from minivision_kernels.cpu.simd import add, entry, lanes, load
-from minivision_kernels.cpu.stream import Places, mul, places, spread
+from minivision_kernels.cpu.simd import add, entry, load, none
+from minivision_kernels.cpu.stream import Places, mul, spread
 from minivision_kernels.cpu.writer import BYTES, INT, INT32, Vector, Writer, config, int_, word
 from minivision_kernels.ladder import rung
 from minivision_kernels.reference.cascade import Pair
 
 LANES = BYTES // 4
-CORNERS, GRID = 12, 16
+PLACES, NUMBERS = 16, 8   # of a node, as ``_haar_plan`` lists them
 WINDOW = 10             # a window costs about as much as this many multiply-adds
 
 
@@ -70,13 +70,12 @@ def cascade_haar(
     """A vector of windows is asked at once; eight stumps cost what one did, and there is not a branch between them."""
     passed = new_answers(sums, size, step, rows)
     table, of_squares, pitch = _laid_out(sums, squares, step)
-    corners = np.empty((len(trees.nodes), CORNERS), np.int32)
-    weights = np.empty((len(trees.nodes), 3), np.float32)
+    places, numbers = np.empty((len(trees.nodes), PLACES), np.int32), np.empty((len(trees.nodes), NUMBERS), np.float32)
     half, second = (pitch // 2 if step == 2 else 0), sums.shape[1] * pitch
-    _haar_corners(features.weights, features.rects, features.tilted.view(np.uint8)[:, None], trees.nodes, pitch, half, step,
-                  second, corners, weights, work=CORNERS * len(corners))
-    _haar(table, of_squares, corners.reshape(-1), weights.reshape(-1), trees.thresholds, *trees_plan(trees), pitch, half,
-          size[0], size[1], step, passed, work=WINDOW * passed.size)
+    _haar_plan(features.weights, features.rects, features.tilted.view(np.uint8)[:, None], trees.nodes, trees.thresholds,
+               trees.leaves, pitch, half, step, second, places, numbers, work=PLACES * len(places))
+    _haar(table, of_squares, places.reshape(-1), numbers.reshape(-1), trees.roots, trees.stages, trees.stage_thresholds,
+          pitch, half, size[0], size[1], step, passed, work=WINDOW * passed.size)
     return passed
 
 
@@ -140,11 +139,12 @@ def mix_rows(above, below, f, mixed):
 
 
 @compiled(parallel=True)
-def _haar_corners(
-    feature_weights: In2, rects: Int32In3, tilted: UInt8In2, nodes: Int32In2, pitch: int, half: int, step: int, second: int,
-    corners: Int32Out2, weights: Out2,
+def _haar_plan(
+    weights: In2, rects: Int32In3, tilted: UInt8In2, nodes: Int32In2, thresholds: In1, leaves: In1, pitch: int, half: int,
+    step: int, second: int, places: Int32Out2, numbers: Out2,
 ):
-    """As in ``cascade_loops``, for the tables as ``_laid_out`` has them."""
+    """All that is asked of a node in two rows. places: the twelve corners, as distances from the window's own; the left and
+    the right child. numbers: the three weights, the threshold, and what the left and the right leaf say, if they are leaves."""
     for m in prange(nodes.shape[0]):
         k = nodes[m, 2]
         for r in range(3):
@@ -152,10 +152,15 @@ def _haar_corners(
             for c in range(4):
                 i, j = c // 2, c % 2
                 if tilted[k, 0] != 0:
-                    corners[m, 4 * r + c] = second + place(y + i * h + j * w, x - i * h + j * w, pitch, half, step)
+                    places[m, 4 * r + c] = second + place(y + i * h + j * w, x - i * h + j * w, pitch, half, step)
                 else:
-                    corners[m, 4 * r + c] = place(y + i * h, x + j * w, pitch, half, step)
-            weights[m, r] = feature_weights[k, r]
+                    places[m, 4 * r + c] = place(y + i * h, x + j * w, pitch, half, step)
+            numbers[m, r] = weights[k, r]
+        numbers[m, 3] = thresholds[m]
+        for side in range(2):
+            child = nodes[m, side]
+            places[m, 12 + side] = child
+            numbers[m, 4 + side] = leaves[-1 - child] if child < 0 else 0
 
 
 @helper
@@ -166,9 +171,8 @@ def place(y, x, pitch, half, step):
 
 @compiled(parallel=True)
 def _haar(
-    sums: Int32In1, squares: Int32In1, corners: Int32In1, weights: In1, thresholds: In1, nodes: Int32In2, leaves: In1,
-    roots: Int32In1, stages: Int32In1, stage_thresholds: In1, pitch: int, half: int, height: int, width: int, step: int,
-    passed: Int32Out2,
+    sums: Int32In1, squares: Int32In1, places: Int32In1, numbers: In1, roots: Int32In1, stages: Int32In1,
+    stage_thresholds: In1, pitch: int, half: int, height: int, width: int, step: int, passed: Int32Out2,
 ):
     for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS):
         row = dealt(i, passed.shape[0])
@@ -177,8 +181,8 @@ def _haar(
             norms = np.empty(columns + LANES, np.float32)
             inverse_deviations(sums, squares, start, pitch, half, height, width, step, norms)
             for column in range(0, columns, LANES):
-                failed = haar_stage(sums, corners, weights, thresholds, nodes, leaves, roots, stages[0], stages[1],
-                                    stage_thresholds[0], start + column, norms, column)
+                failed = haar_stage(sums, places, numbers, roots, stages[0], stages[1], stage_thresholds[0], start + column,
+                                    norms, column)
                 for k in range(min(LANES, columns - column)):
                     passed[row, column + k] = FLAT if norms[column + k] == 0 else 1 - ((failed >> k) & 1)
             for column in range(1, columns):
@@ -190,8 +194,8 @@ def _haar(
                     alive |= (passed[row, column + k] == 1) << k
                 stage = 1
                 while alive != 0 and stage < stage_thresholds.shape[0]:
-                    alive &= ~haar_stage(sums, corners, weights, thresholds, nodes, leaves, roots, stages[stage],
-                                         stages[stage + 1], stage_thresholds[stage], start + column, norms, column)
+                    alive &= ~haar_stage(sums, places, numbers, roots, stages[stage], stages[stage + 1],
+                                         stage_thresholds[stage], start + column, norms, column)
                     stage += 1
                     for k in range(min(LANES, columns - column)):
                         if (alive >> k) & 1:
@@ -216,48 +220,34 @@ def inverse_deviations(sums, squares, start, pitch, half, height, width, step, n
 
 
 @helper
-def haar_stage(sums, corners, weights, thresholds, nodes, leaves, roots, first, last, threshold, at, norms, column):
+def haar_stage(sums, places, numbers, roots, first, last, threshold, at, norms, column):
     """Which of the windows from ``at`` on fail a stage, the trees ``first`` to ``last``: a bit for each."""
     norm = load(norms, column)
-    totals = no_totals(weights)
+    totals = no_totals(numbers)
     for tree in range(first, last):
         node = np.int64(entry(roots, tree))
-        left, right = nodes[node, 0], nodes[node, 1]
-        value = mul(haar_values(sums, corners, weights, at, node), norm)
-        limit = spread(weights, entry(thresholds, node))
-        if left < 0 and right < 0:
-            totals = vote(totals, choose(value, limit, spread(weights, leaves[-1 - left]), spread(weights, leaves[-1 - right])))
+        p, n = PLACES * node, NUMBERS * node
+        value = mul(weighed(numbers, sums, places, at, p, n), norm)
+        limit, left, right = (spread(numbers, entry(numbers, n + 3)), spread(numbers, entry(numbers, n + 4)),
+                              spread(numbers, entry(numbers, n + 5)))
+        deepest = max(entry(places, p + 12), entry(places, p + 13))
+        if deepest < 0:
+            totals = vote(totals, choose(value, limit, left, right))
         else:
             # Every node of the tree is asked, in order; a window heeds the answer of the node where it stands.
-            where = places(weights, node, 0)
-            votes = spread(weights, np.float32(0))
-            deepest = node
-            while node <= deepest:
-                deepest = max(deepest, left, right)
-                where, votes = step_on(where, votes, value, limit, node, left, right,
-                                       np.float32(leaves[-1 - left] if left < 0 else 0),
-                                       np.float32(leaves[-1 - right] if right < 0 else 0))
-                node += 1
-                if node <= deepest:
-                    left, right = nodes[node, 0], nodes[node, 1]
-                    value = mul(haar_values(sums, corners, weights, at, node), norm)
-                    limit = spread(weights, entry(thresholds, node))
+            where, votes = standing(numbers, node), none(numbers)
+            while True:
+                where, votes = step_on(where, votes, value, limit, left, right, node, np.int64(entry(places, p + 12)),
+                                       np.int64(entry(places, p + 13)))
+                if node >= deepest:
+                    break
+                node, p, n = node + 1, p + PLACES, n + NUMBERS
+                value = mul(weighed(numbers, sums, places, at, p, n), norm)
+                limit, left, right = (spread(numbers, entry(numbers, n + 3)), spread(numbers, entry(numbers, n + 4)),
+                                      spread(numbers, entry(numbers, n + 5)))
+                deepest = max(deepest, entry(places, p + 12), entry(places, p + 13))
             totals = vote(totals, votes)
     return below(totals, np.float64(threshold))
-
-
-@helper
-def haar_values(sums, corners, weights, at, node):
-    """The weighted sums of a node's rectangles, for all windows of a vector."""
-    c, w = CORNERS * node, 3 * node
-    value = mul(spread(weights, entry(weights, w)), rectangle(
-        weights, sums, at, entry(corners, c), entry(corners, c + 1), entry(corners, c + 2), entry(corners, c + 3)))
-    value = add(value, mul(spread(weights, entry(weights, w + 1)), rectangle(
-        weights, sums, at, entry(corners, c + 4), entry(corners, c + 5), entry(corners, c + 6), entry(corners, c + 7))))
-    if entry(weights, w + 2) != 0:
-        value = add(value, mul(spread(weights, entry(weights, w + 2)), rectangle(
-            weights, sums, at, entry(corners, c + 8), entry(corners, c + 9), entry(corners, c + 10), entry(corners, c + 11))))
-    return value
 
 
 # ------------------------------------------------------------------------------------------------ words
@@ -278,21 +268,41 @@ class _TotalsModel(models.PrimitiveModel):
 
 
 @word
-def rectangle(typing, a, sums, at, p, q, r, s):
-    """sums[at + p] - sums[at + q] - sums[at + r] + sums[at + s], as floats of a's type, for at, at + 1, ..."""
+def weighed(typing, numbers, sums, places, at, p, n):
+    """The feature whose corners are places[p], ... and whose weights are numbers[n], ..., of the windows at, at + 1, ...
+
+    A word and not a helper, since Numba counts references to arrays around a branch in a helper: that took half the time.
+    """
     def write(context, builder, signature, args):
         w = Writer(context, builder, signature.args[0])
-        data = context.make_array(signature.args[1])(context, builder, args[1]).data
-        start, whole = builder.gep(data, [args[2]]), ir.VectorType(INT32, w.lanes)
+        weights, table, corners = (context.make_array(kind)(context, builder, array).data
+                                   for kind, array in zip(signature.args[:3], args[:3]))
+        start, whole = builder.gep(table, [args[3]]), ir.VectorType(INT32, w.lanes)
 
-        def corner(place):
-            pointer = builder.gep(start, [builder.sext(place, INT) if place.type != INT else place])
+        def corner(k):
+            distance = builder.load(builder.gep(corners, [builder.add(args[4], ir.Constant(INT, k))]))
+            pointer = builder.gep(start, [builder.sext(distance, INT)])
             return builder.load(builder.bitcast(pointer, whole.as_pointer()), align=4)
 
-        p, q, r, s = map(corner, args[3:])
-        return builder.sitofp(builder.add(builder.sub(builder.sub(p, q), r), s), w.kind)
+        def weight(r):
+            return builder.load(builder.gep(weights, [builder.add(args[5], ir.Constant(INT, r))]))
 
-    return Vector(a.dtype)(a, sums, int_, p, q, r, s), write
+        def rectangle(r):
+            a, b, c, d = (corner(4 * r + k) for k in range(4))
+            inside = builder.add(builder.sub(builder.sub(a, b), c), d)
+            return builder.fmul(w.spread(weight(r)), builder.sitofp(inside, w.kind))
+
+        two, third = builder.fadd(rectangle(0), rectangle(1)), weight(2)
+        before = builder.block
+        with builder.if_then(builder.fcmp_unordered("!=", third, ir.Constant(third.type, 0.0))):
+            three = builder.fadd(two, rectangle(2))
+            there = builder.block
+        value = builder.phi(w.kind)
+        value.add_incoming(two, before)
+        value.add_incoming(three, there)
+        return value
+
+    return Vector(numbers.dtype)(numbers, sums, places, int_, int_, int_), write
 
 
 @word
@@ -332,19 +342,30 @@ def below(typing, totals, threshold):
 
 
 @word
-def step_on(typing, where, votes, value, limit, node, left, right, left_leaf, right_leaf):
+def standing(typing, a, node):
+    """``node`` in every lane."""
+    kind = Places(Vector(a.dtype).lanes)
+
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        return w.spread(builder.trunc(args[1], INT32), ir.VectorType(INT32, w.lanes))
+
+    return kind(a, int_), write
+
+
+@word
+def step_on(typing, where, votes, value, limit, left_vote, right_vote, node, left, right):
     """Windows that stand at ``node`` move on to its left or right child, and take that leaf's number along."""
     kind = types.Tuple((where, votes))
 
     def write(context, builder, signature, args):
-        where, votes, value, limit, *numbers = args
+        where, votes, value, limit, left_vote, right_vote, *numbers = args
         w = Writer(context, builder, signature.args[1])
-        node, left, right = (w.spread(builder.trunc(x, INT32), where.type) for x in numbers[:3])
-        left_leaf, right_leaf = map(w.spread, numbers[3:])
+        node, left, right = (w.spread(builder.trunc(x, INT32), where.type) for x in numbers)
         here = builder.icmp_signed("==", where, node)
         goes_left = builder.fcmp_ordered("<", value, limit)
         where = builder.select(here, builder.select(goes_left, left, right), where)
-        votes = builder.select(here, builder.select(goes_left, left_leaf, right_leaf), votes)
+        votes = builder.select(here, builder.select(goes_left, left_vote, right_vote), votes)
         return context.make_tuple(builder, kind, (where, votes))
 
-    return kind(where, votes, value, limit, int_, int_, int_, votes.dtype, votes.dtype), write
+    return kind(where, votes, value, limit, left_vote, right_vote, int_, int_, int_), write

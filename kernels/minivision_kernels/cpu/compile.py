@@ -72,8 +72,10 @@ IntIn2: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 2, False)]
 IntOut2: TypeAlias = Annotated[np.ndarray, ArraySpec("int64", 2, True)]
 Int32In1: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 1, False)]
 Int32In2: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 2, False)]
+Int32In3: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 3, False)]
 Int32Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 1, True)]
 Int32Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 2, True)]
+Int32Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("int32", 3, True)]
 UInt8In2: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 2, False)]
 UInt8In3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, False)]
 UInt8Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 1, True)]
@@ -102,6 +104,11 @@ def floats(*args: Any, **options: Any) -> bool:
 def pixels(*args: Any, **options: Any) -> bool:
     """What compiled rungs on images accept: uint8, float32 and float64, where Numba is installed."""
     return (args[0].dtype == np.uint8 or args[0].dtype in FLOATS) and _have_numba()
+
+
+def have_compiler(*_: Any, **__: Any) -> bool:
+    """What rungs of whole numbers accept: whatever the operation takes, where Numba is installed."""
+    return _have_numba()
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
