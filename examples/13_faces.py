@@ -65,7 +65,8 @@ def draw(path: Path, photo: np.ndarray, candidates: np.ndarray, boxes: np.ndarra
     thickness = max(2, max(photo.shape[:2]) // 170)
     raw = vision.draw_boxes(photo, candidates, thickness=1)
     found = vision.draw_boxes(photo, boxes, thickness=thickness)
-    with pictures.page(path, 14, 6.0, "Finding faces", f"{share[0]:,.0f} windows, a cascade of {len(share) - 1} stages") as figure:
+    subtitle = f"{share[0]:,.0f} windows, a cascade of {len(share) - 1} stages"
+    with pictures.page(path, 14, 6.0, "Finding faces", subtitle) as figure:
         left, middle, right = (figure.add_axes((0.02 + 0.327 * i, 0.03, 0.307, 0.74)) for i in range(3))
         left.set_title(f"stages passed by windows of {typical:.0f} pixels")
         pictures.show(left, depth(cascade, photo, typical).astype(np.float32), limits=(0, len(share) - 1))

@@ -44,8 +44,8 @@ OLD = b"""<opencv_storage><c type_id="opencv-haar-classifier"><size>8 8</size><s
 SEEDS = (NEW, LBP, OLD)
 ABSURD = (b"-1", b"0", b"1", b"2", b"7", b"-7", b"99999999999999999999", b"-2147483649", b"1e308", b"nan", b"inf", b"1_0",
           b"0x10", b"", b"--1", b"1.5", b".", b"\xd9\xa1", b"1e-400", b"2147483647")
-PIECES = (b"<!DOCTYPE a [<!ENTITY b \"bbbb\">]>", b"&b;", b"&#0;", b"&lt;", b"<![CDATA[1 2]]>", b"<!-- -->", b"<?pi?>", b"<_>", b"</_>",
-          b"<_/>", b"\x00", b"\xff\xfe", b"<?xml version=\"1.0\" encoding=\"utf-7\"?>", b"<rects>", b"<a>" * 40)
+PIECES = (b"<!DOCTYPE a [<!ENTITY b \"bbbb\">]>", b"&b;", b"&#0;", b"&lt;", b"<![CDATA[1 2]]>", b"<!-- -->", b"<?pi?>", b"<_>",
+          b"</_>", b"<_/>", b"\x00", b"\xff\xfe", b"<?xml version=\"1.0\" encoding=\"utf-7\"?>", b"<rects>", b"<a>" * 40)
 
 
 def mutated(rng: random.Random) -> bytes:

@@ -104,6 +104,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "integral": (
         ("integral", "integral_tilted"),
         ("reference.integral", "cpu.integral_parallel"),
+    ),
     "cascade": (
         ("shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"),
         ("reference.cascade", "cpu.cascade_loops", "cpu.cascade_parallel", "cpu.cascade_vectors"),

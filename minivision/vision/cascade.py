@@ -77,7 +77,7 @@ class CascadeClassifier:
             min_size, max_size: (width, height) of the boxes, at least and at most. If no size of the window lies between
                 them, the one nearest to ``min_size`` is taken, as OpenCV does.
             return_counts: also return how many raw finds each box stands for.
-            return_candidates: also return the raw finds.
+            return_candidates: also return the raw finds, as ``min_neighbors=0`` would.
 
         Returns:
             int64 (n, 4): x, y, width, height. If asked for, a tuple of that, the counts int64 (n,) and the raw finds.
@@ -90,7 +90,8 @@ class CascadeClassifier:
         found = [self._boxes(passed, scale) for scale, passed in self._looked_at(gray, scale_factor, min_size, max_size)]
         candidates = np.concatenate([np.zeros((0, 4), np.int64), *found])
         boxes, counts = _clipped(*group_rectangles(candidates, min_neighbors), gray.shape)
-        extra = [counts] * return_counts + [candidates] * return_candidates
+        raw, _ = _clipped(candidates, np.ones(len(candidates), np.int64), gray.shape)
+        extra = [counts] * return_counts + [raw] * return_candidates
         return (boxes, *extra) if extra else boxes
 
     def stages_passed(
@@ -122,7 +123,7 @@ class CascadeClassifier:
         """The finds of one scale, in the pixels of the image."""
         rows, columns = np.nonzero(passed == len(self.cascade.trees.stage_thresholds))
         places = np.stack([columns * scale.step, rows * scale.step], 1).astype(np.float32)
-        size = np.float32([self.cascade.width, self.cascade.height])
+        size = np.array([self.cascade.width, self.cascade.height], np.float32)
         corners = np.rint(places * scale.factor)
         return np.concatenate([corners, np.broadcast_to(np.rint(size * scale.factor), corners.shape)], 1).astype(np.int64)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
@@ -156,24 +155,23 @@ def parse_xml(text: bytes) -> Element:
         raise CascadeError(f"is larger than {MOST_BYTES >> 20} MiB; no cascade is")
     parser = expat.ParserCreate()
     top = Element("", {}, None)
-    state = {"at": top, "depth": 0, "count": 0}
+    opened, count = [top], 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        state["depth"] += 1
-        state["count"] += 1
-        if state["depth"] > MOST_DEPTH or state["count"] > MOST_ELEMENTS:
+        nonlocal count
+        count += 1
+        if len(opened) > MOST_DEPTH or count > MOST_ELEMENTS:
             raise CascadeError(f"line {parser.CurrentLineNumber}: expected at most {MOST_ELEMENTS} elements, at most "
                                f"{MOST_DEPTH} deep, as cascades have them")
-        element = Element(name, attributes, state["at"])
-        state["at"].children.append(element)
-        state["at"] = element
+        element = Element(name, attributes, opened[-1])
+        opened[-1].children.append(element)
+        opened.append(element)
 
     def end(name: str) -> None:
-        state["depth"] -= 1
-        state["at"] = state["at"].parent
+        opened.pop()
 
     def letters(data: str) -> None:
-        state["at"].pieces.append(data)
+        opened[-1].pieces.append(data)
 
     def refuse(*_: object) -> NoReturn:
         raise CascadeError(f"line {parser.CurrentLineNumber}: has a document type declaration or entities, which no cascade "

@@ -127,11 +127,11 @@ def boost(values: np.ndarray, faces: np.ndarray, enough: Callable[[Stage, np.nda
         feature, place = np.unravel_index(np.argmax(explained), explained.shape)
         threshold = np.float32((ranked[feature, place].astype(np.float64) + ranked[feature, place + 1]) / 2)
         left = values[feature] < threshold
-        answers = tuple(np.float32((weight * truth)[side].sum() / weight[side].sum()) for side in (left, ~left))
+        left_mean, right_mean = (np.float32(np.average(truth[side], weights=weight[side])) for side in (left, ~left))
         stage.features.append(int(feature))
         stage.thresholds.append(threshold)
-        stage.leaves.append(answers)                            # type: ignore[arg-type]
-        said = np.where(left, *answers)
+        stage.leaves.append((left_mean, right_mean))
+        said = np.where(left, left_mean, right_mean)
         sums += said
         weight *= np.exp(-truth * said)
         if enough(stage, sums):

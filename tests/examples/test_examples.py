@@ -20,6 +20,7 @@ SMALL = {                                       # constants and arguments that m
     "08_sampling": ({}, ()),
     "09_grey_levels": ({}, ()),
     "10_load_and_rotate": ({}, ()),
+    "13_faces": ({"SCALE_FACTOR": 1.2}, ()),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import minivision_kernels as mk
 from minivision_kernels import checks
+from minivision_kernels.cascades import LBP, Haar, Trees
 from minivision_kernels.shapes import conv_output_fits, conv_output_size
 
 
@@ -57,6 +58,22 @@ FITTING = {
     "integral": dict(x=zeros(5, 6), squared=True),
     "integral_tilted": dict(x=zeros(5, 6)),
 }
+
+CORNERS = dict(sums=places(2, 11, 12), squares=places(11, 12))
+STUMPS = Trees(                     # a tree of two nodes, and a stump
+    nodes=np.array([[1, -1, 0], [-2, -3, 1], [-4, -5, 0]], np.int32), thresholds=zeros(3), subsets=places(0, 8),
+    leaves=zeros(5), roots=np.array([0, 2], np.int32), stages=np.array([0, 1, 2], np.int32), stage_thresholds=zeros(2))
+HAAR = Haar(np.array([[[0, 0, 4, 4], [2, 0, 2, 4], [0, 0, 0, 0]], [[2, 0, 2, 2], [2, 1, 1, 1], [0, 0, 0, 0]]], np.int32),
+            zeros(2, 3), np.array([False, True]))
+PATTERNS = STUMPS._replace(thresholds=zeros(0), subsets=places(3, 8))
+WINDOWS = dict(size=(5, 6), step=2, rows=3)                                            # in 10 x 11 pixels
+FITTING.update({
+    "shrink_exact": dict(image=places(5, 6, dtype=np.uint8), size=(4, 9)),
+    "window_sums": dict(image=places(5, 6, dtype=np.uint8), tilted=True),
+    "cascade_haar": dict(**CORNERS, features=HAAR, trees=STUMPS, **WINDOWS),
+    "cascade_lbp": dict(sums=CORNERS["sums"], features=LBP(np.array([[0, 0, 2, 1], [0, 2, 1, 1]], np.int32)), trees=PATTERNS,
+                        **WINDOWS),
+})
 
 # Operation, what is wrong, and what the error says; None: whatever it says, it names the argument.
 WRONG = [
@@ -149,6 +166,37 @@ WRONG = [
     ("integral", dict(x=zeros(5, 6, 3)), None),
     ("integral_tilted", dict(x=zeros(5)), None),
 ]
+for op in ("cascade_haar", "cascade_lbp"):
+    good = FITTING[op]["trees"]
+    for changed, message in (
+        (dict(nodes=good.nodes[:, :2]), r"nodes has shape \(3, 2\); expected \(3, 3\)"),
+        (dict(leaves=good.leaves[:4]), "children that are neither leaves nor nodes further on"),
+        (dict(nodes=good.nodes * [[0, 1, 1]]), "neither leaves nor nodes further on"),               # node 0 is its own child
+        (dict(nodes=good.nodes + np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]])), "further on in the same tree"),
+        (dict(nodes=good.nodes + [[0, 0, 2]]), "features 2 to 3; expected 0 to 1"),
+        (dict(nodes=good.nodes - [[0, 0, 1]]), "features -1 to 0; expected 0 to 1"),
+        (dict(roots=good.roots + 1), "roots are"), (dict(roots=good.roots * 2), "roots are"),
+        (dict(stages=good.stages[:2]), "stages has shape"), (dict(stages=good.stages * 2), "stages are"),
+        (dict(stage_thresholds=zeros(3)), "stage"), (dict(thresholds=zeros(2)), "thresholds has shape"),
+    ):
+        changed = {name: array.astype(getattr(good, name).dtype) for name, array in changed.items()}
+        WRONG.append((op, dict(trees=good._replace(**changed)), message))
+    WRONG += [
+        (op, dict(rows=4), r"rows is 4; expected 0 to 3"), (op, dict(rows=-1), "rows is -1"), (op, dict(step=3), "step is 3"),
+        (op, dict(size=(2, 6)), r"size is \(2, 6\); expected at least 3"), (op, dict(size=(5, 3)), "leave the window"),
+        (op, dict(sums=places(11, 12)), None), (op, dict(sums=places(3, 11, 12)), None)]
+WRONG += [
+    ("shrink_exact", dict(image=places(5, 6, 3, dtype=np.uint8)), r"expected \(H, W\)"),
+    ("shrink_exact", dict(image=places(0, 6, dtype=np.uint8)), "at least one pixel"), ("shrink_exact", dict(size=(0, 1)), None),
+    ("window_sums", dict(image=places(6, dtype=np.uint8)), r"expected \(H, W\)"),
+    ("cascade_haar", dict(squares=places(11, 11)), r"squares has shape \(11, 11\); expected \(11, 12\)"),
+    ("cascade_haar", dict(sums=places(1, 11, 12)), "the second tilted"),
+    ("cascade_haar", dict(features=HAAR._replace(weights=zeros(2, 2))), "features have shapes"),
+    ("cascade_haar", dict(features=HAAR._replace(rects=HAAR.rects + 3)), "leave the window"),
+    ("cascade_haar", dict(features=HAAR._replace(rects=-HAAR.rects)), "leave the window"),
+    ("cascade_lbp", dict(features=LBP(places(2, 3))), r"rects has shape \(2, 3\)"),
+    ("cascade_lbp", dict(features=LBP(places(2, 4, value=3))), "leave the window"),
+]
 for op, arguments in FITTING.items():
     for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
         if name in arguments:
@@ -159,6 +207,17 @@ for op, arguments in FITTING.items():
         WRONG += [(op, dict(groups=groups), f"groups is {groups}; expected a divisor") for groups in (0, -2, 3)]
 
 WRONG_TYPES = [
+    ("shrink_exact", dict(image=zeros(5, 6)), "image is float32; expected uint8"),
+    ("shrink_exact", dict(size=[4, 9]), "expected a tuple of two whole numbers"),
+    ("window_sums", dict(image=zeros(5, 6)), "image is float32; expected uint8"),
+    ("window_sums", dict(tilted=1), "tilted is 1; expected True or False"),
+    ("cascade_haar", dict(sums=zeros(2, 11, 12)), "sums is float32; expected int32"),
+    ("cascade_haar", dict(features=tuple(HAAR)), "features is of type tuple; expected Haar"),
+    ("cascade_haar", dict(trees=tuple(STUMPS)), "trees is of type tuple; expected Trees"),
+    ("cascade_haar", dict(trees=STUMPS._replace(leaves=zeros(5, dtype=np.float64))), "leaves is float64; expected float32"),
+    ("cascade_haar", dict(step=2.0), "step is 2.0; expected a whole number"),
+    ("cascade_lbp", dict(features=HAAR), "features is of type Haar; expected LBP"),
+    ("cascade_lbp", dict(rows=None), "rows is None; expected a whole number"),
     ("max_pool2d_backward", dict(index=places(2, 4, 3, 3, dtype=np.int64)), "index is int64; expected int32"),
     ("cross_entropy_forward", dict(labels=zeros(2)), "labels are float32; expected int64"),
     ("cross_entropy_backward", dict(labels=places(2)), "labels are int32; expected int64"),
@@ -189,7 +248,8 @@ for op, arguments in FITTING.items():
             WRONG_TYPES.append((op, {name: mixed}, f"{floats[0]} is float32 and {name} float64; expected the same"))
     else:
         WRONG.append((op, dict(grad=zeros(5, dtype=np.float64)), "grad is float64"))
-    WRONG_TYPES.append((op, {name: arguments[name].astype(complex) for name in floats}, f"{floats[0]} is complex128"))
+    if floats:
+        WRONG_TYPES.append((op, {name: arguments[name].astype(complex) for name in floats}, f"{floats[0]} is complex128"))
     for name in ("kernel_size", "stride", "dilation", "padding"):
         if name in arguments:
             for value in (1, [1, 1], (1,), (1.0, 1), (True, 1), "11"):

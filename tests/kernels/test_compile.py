@@ -210,6 +210,7 @@ def test_without_numba_numpy_answers(tmp_path):
 
 CALLS = """
     import hashlib, numpy as np, minivision_kernels as mk
+    from minivision_kernels.cascades import LBP, Haar, Trees
     from minivision_kernels.cpu import compile
     compile.SERIAL_BELOW = 0
     rng = np.random.default_rng(0)
@@ -220,6 +221,13 @@ CALLS = """
     y, index = mk.run("max_pool2d_forward", x, (3, 3), (2, 2), (1, 1), (1, 1), False)
     labels = rng.integers(0, 200, 64)
     photo = rng.integers(0, 256, (50, 40, 3)).astype(np.uint8)
+    sums, squares = mk.run("window_sums", np.ascontiguousarray(photo[..., 0]), True)
+    weak, bits = np.float32([-0.1, 0.1, 0]), rng.integers(-(1 << 31), 1 << 31, (3, 8)).astype(np.int32)
+    haar = Haar(np.int32([[[0, 0, 4, 4], [2, 0, 2, 4], [0, 0, 0, 0]], [[2, 0, 2, 2], [2, 1, 1, 1], [0, 1, 2, 2]]]),
+                np.float32([[-1, 2, 0], [-1, 2, 1]]), np.array([False, True]))
+    lbp = LBP(np.int32([[0, 0, 2, 1], [0, 2, 1, 1]]))
+    trees = Trees(np.int32([[1, -1, 0], [-2, -3, 1], [-4, -5, 0]]), weak, bits[:0], np.float32([1, -1, 1, -1, 1]),
+                  np.int32([0, 2]), np.int32([0, 1, 2]), np.float32([0, 0]))
     calls = {
         "conv2d_forward": (x, w, *geometry), "conv2d_input": (g, w, x.shape, *geometry),
         "conv2d_weight": (x, g, w.shape, *geometry),
@@ -238,6 +246,9 @@ CALLS = """
         "resize": (photo, (31, 70), "lanczos", True),
         "affine": (photo, (0.9, 0.4, -3.0, -0.4, 0.9, 2.5), (50, 40), "bicubic"),
         "integral": (photo[..., 0], True), "integral_tilted": (photo[..., 0],),
+        "shrink_exact": (photo[..., 0], (31, 70)), "window_sums": (photo[..., 0], True),
+        "cascade_haar": (sums, squares, haar, trees, (5, 6), 1, 46),
+        "cascade_lbp": (sums, lbp, trees._replace(thresholds=weak[:0], subsets=bits), (5, 6), 2, 23),
     }
     def fingerprints():
         assert set(calls) == set(mk.ops())

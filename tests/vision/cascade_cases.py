@@ -7,7 +7,9 @@ import numpy as np
 HEAD = '<?xml version="1.0"?><opencv_storage><cascade type_id="opencv-cascade-classifier"><stageType>BOOST</stageType>'
 
 
-def haar_xml(rng: np.random.Generator, width: int, height: int, stages: int = 2, tilted: bool = True, trees: bool = True) -> str:
+def haar_xml(
+    rng: np.random.Generator, width: int, height: int, stages: int = 2, tilted: bool = True, trees: bool = True,
+) -> str:
     """A random Haar cascade whose first stages let about half of all windows through."""
     features, rows = [], []
     for _ in range(12):
@@ -39,13 +41,15 @@ def lbp_xml(rng: np.random.Generator, width: int, height: int, stages: int = 2) 
     features, rows = [], []
     for _ in range(8):
         w, h = rng.integers(1, width // 3 + 1), rng.integers(1, height // 3 + 1)
-        features.append(f"<_><rect>{rng.integers(0, width - 3 * w + 1)} {rng.integers(0, height - 3 * h + 1)} {w} {h}</rect></_>")
+        x, y = rng.integers(0, width - 3 * w + 1), rng.integers(0, height - 3 * h + 1)
+        features.append(f"<_><rect>{x} {y} {w} {h}</rect></_>")
     for _ in range(stages):
         weak = []
         for _ in range(int(rng.integers(1, 4))):
             subset = " ".join(str(word) for word in rng.integers(-(1 << 31), 1 << 31, 8))
             a, b = rng.normal(0, 1, 2)
-            weak.append(f"<_><internalNodes>0 -1 {rng.integers(8)} {subset}</internalNodes><leafValues>{a:.6e} {b:.6e}</leafValues></_>")
+            weak.append(f"<_><internalNodes>0 -1 {rng.integers(8)} {subset}</internalNodes>"
+                        f"<leafValues>{a:.6e} {b:.6e}</leafValues></_>")
         rows.append(f"<_><maxWeakCount>{len(weak)}</maxWeakCount><stageThreshold>{rng.normal(-0.3, 0.4):.6e}</stageThreshold>"
                     f"<weakClassifiers>{''.join(weak)}</weakClassifiers></_>")
     return _file("LBP", 256, width, height, rows, features)

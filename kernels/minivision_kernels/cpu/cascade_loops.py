@@ -18,7 +18,6 @@ from minivision_kernels.cpu.compile import (
     Int32In1,
     Int32In2,
     Int32In3,
-    Int32Out1,
     Int32Out2,
     Int32Out3,
     Out2,

@@ -18,9 +18,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import models, register_model
 
-from minivision_kernels.cascades import FLAT, LBP, SKIPPED, Haar, Trees
+from minivision_kernels.cascades import FLAT, SKIPPED, Haar, Trees
 from minivision_kernels.cpu.cascade_loops import new_answers, taps
-from minivision_kernels.cpu.cascade_parallel import HANDS, along_row, dealt
+from minivision_kernels.cpu.cascade_parallel import HANDS, dealt
 from minivision_kernels.cpu.compile import (
     In1,
     In2,
@@ -38,7 +38,7 @@ from minivision_kernels.cpu.compile import (
     helper,
     prange,
 )
-from minivision_kernels.cpu.simd import add, entry, load, none
+from minivision_kernels.cpu.simd import entry, load, none
 from minivision_kernels.cpu.stream import Places, mul, spread
 from minivision_kernels.cpu.writer import BYTES, INT, INT32, Vector, Writer, config, int_, word
 from minivision_kernels.ladder import rung
@@ -95,12 +95,12 @@ def _laid_out(sums: np.ndarray, squares: np.ndarray, step: int) -> tuple[np.ndar
 
 @compiled(parallel=True)
 def _lay_out(sums: Int32In2, squares: Int32In2, step: int, pitch: int, table: Int32Out1, of_squares: Int32Out1):
-    H, W = squares.shape
-    for y in prange(sums.shape[0] + H):
-        if y < sums.shape[0]:
+    above = sums.shape[0]
+    for y in prange(above + squares.shape[0]):
+        if y < above:
             lay_row(sums[y], step, table[y * pitch:y * pitch + pitch])
         else:
-            lay_row(squares[y - sums.shape[0]], step, of_squares[(y - sums.shape[0]) * pitch:(y - sums.shape[0] + 1) * pitch])
+            lay_row(squares[y - above], step, of_squares[(y - above) * pitch:(y - above + 1) * pitch])
 
 
 @helper
