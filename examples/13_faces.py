@@ -54,9 +54,11 @@ def depth(cascade: vision.CascadeClassifier, photo: np.ndarray, size: float) -> 
     window = cascade.cascade.width
     scale, passed = min(cascade.stages_passed(photo, SCALE_FACTOR), key=lambda pair: abs(float(pair[0].factor) * window - size))
     step, factor = scale.step, float(scale.factor)
-    rows = np.clip(((np.arange(H) / factor - window / 2) / step).round().astype(int), 0, len(passed) - 1)
-    columns = np.clip(((np.arange(W) / factor - window / 2) / step).round().astype(int), 0, passed.shape[1] - 1)
-    return np.maximum(passed, 0)[rows][:, columns]
+    rows, columns = (((np.arange(n) / factor - window / 2) / step).round().astype(int) for n in (H, W))
+    inside = np.ix_((rows >= 0) & (rows < passed.shape[0]), (columns >= 0) & (columns < passed.shape[1]))
+    stages = np.zeros((H, W), int)              # too near to the border no window has its centre
+    stages[inside] = np.maximum(passed, 0)[np.ix_(rows[inside[0].ravel()], columns[inside[1].ravel()])]
+    return stages
 
 
 def draw(path: Path, photo: np.ndarray, candidates: np.ndarray, boxes: np.ndarray, cascade: vision.CascadeClassifier,

@@ -59,7 +59,8 @@ ALL = [*SMALL, *small_memory_problems()]
 
 
 def test_every_operation_is_measured():
-    assert {problem.op for problem in problems("all", [1])} == set(mk.ops())
+    whole = {"shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"}      # a detection is timed as a whole, in tools/
+    assert {problem.op for problem in problems("all", [1])} == set(mk.ops()) - whole
 
 
 @pytest.mark.parametrize("suite", SUITES)
