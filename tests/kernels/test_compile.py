@@ -223,7 +223,7 @@ CALLS = """
     photo = rng.integers(0, 256, (50, 40, 3)).astype(np.uint8)
     sums, squares = mk.run("window_sums", np.ascontiguousarray(photo[..., 0]), True)
     weak, bits = np.float32([-0.1, 0.1, 0]), rng.integers(-(1 << 31), 1 << 31, (3, 8)).astype(np.int32)
-    haar = Haar(np.int32([[[0, 0, 4, 4], [2, 0, 2, 4], [0, 0, 0, 0]], [[2, 0, 2, 2], [2, 1, 1, 1], [0, 1, 2, 2]]]),
+    haar = Haar(np.int32([[[0, 0, 4, 4], [2, 0, 2, 4], [0, 0, 0, 0]], [[2, 0, 2, 2], [2, 1, 1, 1], [2, 0, 1, 1]]]),
                 np.float32([[-1, 2, 0], [-1, 2, 1]]), np.array([False, True]))
     lbp = LBP(np.int32([[0, 0, 2, 1], [0, 2, 1, 1]]))
     trees = Trees(np.int32([[1, -1, 0], [-2, -3, 1], [-4, -5, 0]]), weak, bits[:0], np.float32([1, -1, 1, -1, 1]),
