@@ -7,6 +7,7 @@ from oracle import assert_close, distinct
 from stand_in import FakeArray
 
 import minivision as mv
+import minivision_kernels as mk
 from minivision import functional as F
 from minivision import nn, optim
 
@@ -167,3 +168,20 @@ def test_kernels_run_on_the_device_or_say_that_there_is_none(call):
     else:
         assert y.device == "cuda:0"
         assert_close(y.numpy(), call(mv.tensor(x), "cpu").numpy())
+
+
+@pytest.mark.parametrize("op, shapes, options", [
+    ("batch_norm_forward", [(2, 3, 4, 4), (3,), (3,)], (1e-5,)),
+    ("batch_norm_backward", [(2, 3, 4, 4), (2, 3, 4, 4), (3,), (3,), (3,)], (1e-5,)),
+    ("adam_update", [(5,)] * 4, (0.1, 0.9, 0.99, 1e-8, 0.01, 2)),
+])
+def test_rungs_of_array_expressions(op, shapes, options):
+    """The lowest rungs on the device are NumPy's formulas, written so that CuPy's arrays can follow them."""
+    rung = next(r for r in mk.ladder(op) if r.name == "cupy")
+    arrays = [abs(distinct(i, *shape)) for i, shape in enumerate(shapes)]
+    there = [mv.tensor(a, device="cuda")._data for a in arrays]
+    here = rung.function(*arrays, *options), arrays
+    assert rung.device == "cuda"
+    for ours, theirs in zip((rung(*there, *options), there), here):
+        for a, b in zip(ours or (), theirs or ()):
+            assert_close(a.get(), b, 1e-12)
