@@ -1,6 +1,10 @@
-"""Kernels of one pass over memory, with every address and every shift checked by the compiler's sanitizers."""
+"""Kernels of one pass over memory: every address checked by the compiler's sanitizers, every barrier shown to be needed."""
 
-from test_emulator import sanitized
+import numpy as np
+import pytest
+from cuda_mistakes import sanitized, without_each
+
+from minivision_kernels.cuda import batch_norm, cross_entropy, emulator
 
 PROGRAM = """
 import numpy as np
@@ -56,3 +60,36 @@ print("came to its end:", len(done), "rungs")
 def test_no_kernel_leaves_its_arrays():
     result = sanitized(PROGRAM)
     assert result.returncode == 0 and "came to its end: 27 rungs" in result.stdout, result.stdout + result.stderr[-3000:]
+
+
+def variance(kernel):
+    """Right if the statistics of a block's eight warps were joined when all of them were there."""
+    x = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    partial = np.zeros(2, np.float32)
+    kernel.launch(1, 256, x, partial, (1, 1, 2000, 1, 2000))
+    return np.allclose(partial, [x.mean(), ((x - x.mean()) ** 2).sum()], rtol=1e-3, atol=1e-5)
+
+
+def loss(kernel):
+    logits = np.random.default_rng(0).standard_normal((1, 2000)).astype(np.float32)
+    losses = np.zeros(1, np.float32)
+    kernel.launch(1, 256, logits, np.array([7]), losses, 2000)
+    return np.allclose(losses, np.log(np.exp(logits).sum()) - logits[0, 7], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel, function, is_right", [
+    (batch_norm._MOMENTS, "moments", variance), (cross_entropy._LOSSES["blocks"], "block_joined", loss),
+])
+def test_every_barrier_is_needed(tmp_path, kernel, function, is_right):
+    def is_right_in(altered, order):
+        with emulator.threads(order):
+            try:
+                return is_right(altered)
+            except emulator.EmulatorError:
+                return False
+
+    assert all(is_right_in(kernel, order) for order in ("forward", "backward"))
+    removed = list(without_each(kernel, function, tmp_path))
+    assert len(removed) == 1
+    for altered, what in removed:
+        assert not all(is_right_in(altered, order) for order in ("forward", "backward")), f"is not missed: {what}"
