@@ -1,15 +1,17 @@
 """Convolutions on the GPU: the tests of the CPU's, every tile, slices, accuracy of tensor cores."""
 
 import dataclasses
+import itertools
 
 import kernel_oracle as oracle
 import numpy as np
 import pytest
 import test_conv as on_the_cpu
+from cuda_mistakes import assert_clean, without_each
 from cuda_oracle import GPU, PLACES, Placed, cuda_rungs
 from hypothesis import given, settings
 
-from minivision_kernels.cuda import conv, conv_staged, tile
+from minivision_kernels.cuda import conv, conv_staged, depthwise, emulator, tile
 from minivision_kernels.cuda.launch import Facts
 
 OPS = "conv2d_forward", "conv2d_input", "conv2d_weight"
@@ -70,6 +72,106 @@ def test_takes_arrays_that_are_not_contiguous(rung, place):
 @pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.op == "conv2d_input" and rung.name not in TENSOR], ids=str)
 def test_pixels_no_window_sees_get_zero(rung, place):
     on_the_cpu.test_pixels_no_window_sees_get_zero(Placed(rung, place))
+
+
+# ---------------------------------------------------------------------------------------------------------- depthwise
+
+DEPTHWISE = [rung for rung in cuda_rungs(*OPS) if rung.name == "depthwise"]
+DEPTHWISE_CASES = [                     # each kernel; filters that share a channel; sums in slices; more taps than nine
+    ((3, 4, 9, 7), (4, 1, 3, 3), ((1, 1), (1, 1), (1, 1), 4)),
+    ((2, 3, 13, 11), (6, 1, 5, 5), ((1, 1), (2, 3), (1, 1), 3)),
+    ((9, 2, 8, 17), (4, 1, 3, 3), ((2, 2), (1, 1), (1, 1), 2)),
+    ((2, 2, 9, 9), (2, 1, 5, 3), ((2, 3), (1, 0), (2, 1), 2)),
+    ((1, 2, 30, 31), (2, 1, 7, 7), ((4, 4), (3, 3), (1, 1), 2)),
+    ((0, 2, 5, 5), (2, 1, 3, 3), ((1, 1), (1, 1), (1, 1), 2)),
+    ((2, 2, 2, 2), (2, 1, 3, 3), ((1, 1), (0, 0), (1, 1), 2)),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
+def test_depthwise(rung, dtype, place):
+    for case in DEPTHWISE_CASES:
+        on_the_cpu.check(Placed(rung, place), dtype, *case)
+
+
+@pytest.mark.parametrize("place", ["forward", GPU])
+@pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
+@settings(max_examples=20)
+@given(case=on_the_cpu.depthwise_convolutions())
+def test_depthwise_matches_the_formula(rung, place, case):
+    on_the_cpu.check(Placed(rung, place), np.float32, *case)
+
+
+@pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
+def test_depthwise_refuses_other_groups(rung):
+    on_the_cpu.test_depthwise_refuses_other_groups(rung)
+    other = np.zeros((4, 2, 3, 3), np.float32)
+    assert not rung.accepts(other, other, other.shape, (1, 1), (0, 0), (1, 1), 2)
+
+
+def test_more_planes_than_a_grid_counts(monkeypatch):
+    monkeypatch.setattr(depthwise, "MOST_PLANES", 3)
+    for rung in DEPTHWISE:
+        on_the_cpu.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[0])
+        on_the_cpu.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[2])
+
+
+# ------------------------------------------------------------------------------------------- addresses and barriers
+
+def test_no_address_is_wrong():
+    """All rungs under the sanitizers of the compiler."""
+    for x, w, (stride, padding, dilation, groups) in (
+            ((2, 5, 7, 6), (6, 5, 3, 3), ((2, 1), (1, 2), (1, 1), 1)),
+            ((2, 3, 7, 5), (3, 1, 3, 3), ((1, 1), (1, 1), (1, 1), 3))):
+        g = x[0], w[0], *oracle.conv_size(x[2:], w[2:], stride, padding, dilation)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        assert_clean([("conv2d_forward", [x, w], options), ("conv2d_input", [g, w], {"shape": x, **options}),
+                      ("conv2d_weight", [x, g], {"shape": w, **options})])
+
+
+def wrong_in_some_order(call, expected):
+    """Whether threads in some order, or the emulator's checks, show that something is missing."""
+    for order in ("forward", "backward", 7):
+        try:
+            with emulator.threads(order):
+                got = call()
+        except emulator.EmulatorError:
+            return True
+        if not np.allclose(got, expected, rtol=1e-3, atol=1e-3):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("kernel, function, count", [
+    ("shared", "shared_product", 2), ("registers", "registers_product", 2), ("sum", "multiply_staged", 3),
+    ("sum", "WindowLoader", 1), ("weight", "TurnedLoader", 1),
+])
+def test_every_barrier_is_needed(kernel, function, count, tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+    x, w, g = (rng.standard_normal(shape, np.float32) for shape in ((2, 20, 9, 9), (70, 20, 3, 3), (2, 70, 9, 9)))
+    geometry = (1, 1), (1, 1), (1, 1), 1
+    small = conv_staged.SMALL
+    calls = {
+        "shared": lambda: conv._forward(conv._SHARED, conv.SIDE, x, w, *geometry),
+        "registers": lambda: conv._forward(conv._REGISTERS, conv.LARGE, x, w, *geometry),
+        "sum": lambda: conv_staged._forward((small,), x, w, *geometry),
+        "weight": lambda: conv_staged._weight((small,), x, g, w.shape, *geometry),
+    }
+    whole = {"shared": conv._SHARED, "registers": conv._REGISTERS}.get(kernel) or small.kernels[kernel]
+    expected = calls[kernel]()
+    assert not wrong_in_some_order(calls[kernel], expected)
+    removed = []
+    for altered, what in itertools.islice(without_each(whole, function, tmp_path), 1 if "Loader" in function else None):
+        with monkeypatch.context() as patch:
+            if kernel in small.kernels:
+                patch.setitem(small.kernels, kernel, altered)
+            else:
+                patch.setattr(conv, f"_{kernel.upper()}", altered)
+            assert wrong_in_some_order(calls[kernel], expected), f"{what} is not missed"
+        removed.append(what)
+    assert len(removed) == count
 
 
 # ---------------------------------------------------------------------------------------------------------- the tiles
