@@ -123,6 +123,9 @@ def data_sets(root: str | None = None) -> Rows:
         folders = [top / name] + ([top] if name == "cifar10" else [])
         where = next((folder for folder in folders if _all_there(folder, files)), None)
         rows.append((name, f"here, {where}" if where else f"not here; minivision data fetch {name}"))
+    weights = top / "squeezenet-v1.0"
+    here = _all_there(weights, [["compressed_SqueezeNet.net"], ["imagenet-simple-labels.json"]])
+    rows.append(("squeezenet", f"here, {weights}" if here else "not here; minivision data fetch squeezenet"))
     return rows
 
 

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
     fetch = actions.add_parser("fetch", help="download a set and check it", allow_abbrev=False,
                                description="Download a data set from its authors' site and check its SHA-256.")
-    fetch.add_argument("name", metavar="NAME", help="mnist (12 MB), fashion-mnist (31 MB) or cifar10 (170 MB)")
+    fetch.add_argument("name", metavar="NAME", help="mnist (12 MB), fashion-mnist (31 MB), cifar10 (170 MB), or squeezenet "
+                       "(0.7 MB, the weights of a network)")
     listing = actions.add_parser("list", help="say which sets are here", allow_abbrev=False)
     fetch.set_defaults(action=_fetch)
     listing.set_defaults(action=_list)

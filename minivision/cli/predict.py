@@ -1,4 +1,5 @@
-"""Ask a trained network what is on a picture of your own.
+"""Ask a trained network what is on a picture of your own: one that `minivision train` made, or SqueezeNet, which knows the
+1000 classes of ImageNet.
 
 The picture is turned upright as the camera recorded it, made grey or RGB, and scaled as the network's training
 pictures were. A digit drawn dark on bright paper is inverted and cut out first, since the network knows bright ink on
@@ -8,6 +9,7 @@ black only.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,8 @@ HELP = "ask a trained network what is on a picture"
 EXAMPLE = """\
 example:
   minivision predict my-seven.jpg                         with runs/digits-smallcnn/model.safetensors
-  minivision predict *.png --checkpoint runs/mnist-smallcnn/model.safetensors"""
+  minivision predict *.png --checkpoint runs/mnist-smallcnn/model.safetensors
+  minivision predict cat.jpg --model squeezenet           after `minivision data fetch squeezenet`"""
 
 DEFAULT = Path("runs", "digits-smallcnn", "model.safetensors")
 BEST = 5                    # answers shown
@@ -48,9 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..tensor import Tensor
     from .trained import load_trained
 
-    if arguments.checkpoint is None and not DEFAULT.exists():
-        raise FileNotFoundError(f"there is no {DEFAULT} yet; train one with `minivision train`, or name another with "
-                                "--checkpoint")
+    if arguments.model or (arguments.checkpoint is None and not DEFAULT.exists()):
+        return _by_name(arguments)
     trained = load_trained(arguments.checkpoint or DEFAULT)
     prepared = [prepare(path, trained) for path in arguments.pictures]      # all of them: a bad one is told first
     with no_grad():
@@ -58,10 +60,36 @@ def run(arguments: argparse.Namespace) -> int:
         answers = F.softmax(trained.model.to(arguments.device)(pictures), 1).numpy()
     width = max(map(len, trained.class_names))
     for path, (_, notes), shares in zip(arguments.pictures, prepared, answers):
-        print(f"{path}   {', '.join(notes)}")
-        for label in np.argsort(-shares, kind="stable")[:BEST]:
-            print(f"  {trained.class_names[label]:<{width}}  {blocks(float(shares[label]), 24)} "
-                  f"{percent(float(shares[label])):>7}")
+        _tell(f"{path}   {', '.join(notes)}", shares, trained.class_names, width)
+    return 0
+
+
+def _tell(heading: str, shares: np.ndarray, class_names: Sequence[str], width: int) -> None:
+    import numpy as np
+
+    print(heading)
+    for label in np.argsort(-shares, kind="stable")[:BEST]:
+        print(f"  {class_names[label]:<{width}}  {blocks(float(shares[label]), 24)} {percent(float(shares[label])):>7}")
+
+
+def _by_name(arguments: argparse.Namespace) -> int:
+    """The answers of a network that comes by its name."""
+    import numpy as np
+
+    from ..explain import probabilities
+    from .networks import open_network
+
+    try:
+        network = open_network(arguments.model or "squeezenet", arguments.root)
+    except FileNotFoundError as missing:
+        if arguments.model:
+            raise
+        raise FileNotFoundError(f"there is no {DEFAULT} yet; train one with `minivision train`, or name another with "
+                                "--checkpoint. Photographs are for SqueezeNet: `minivision data fetch squeezenet`") from missing
+    answers = probabilities(network.model, np.stack([network.prepare(path) for path in arguments.pictures]))
+    width = max(len(network.class_names[label]) for shares in answers for label in np.argsort(-shares)[:BEST])
+    for path, shares in zip(arguments.pictures, answers):
+        _tell(f"{path}   {network.name}", shares, network.class_names, width)
     return 0
 
 

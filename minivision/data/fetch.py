@@ -30,6 +30,7 @@ class RemoteFile:
     name: str
     size: int                   # bytes
     sha256: str
+    place: str = ""             # its path below the source's address, where that is not the name
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Source:
 
     base_url: str               # ends with a slash
     files: tuple[RemoteFile, ...]
+    folder: str = ""            # below the data root, where that is not the name of the set
 
 
 SOURCES = {
@@ -66,6 +68,13 @@ SOURCES = {
         RemoteFile("cifar-10-binary.tar.gz", 170_052_171,
                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     )),
+    # Weights of SqueezeNet by its authors (BSD licence), and short names of the 1000 classes (public domain).
+    "squeezenet": Source("https://raw.githubusercontent.com/", (
+        RemoteFile("compressed_SqueezeNet.net", 675_763, "e4ab6960ae8cd81505e1c2136921201507e930966c53deaf15862a395b3a3261",
+                   "songhan/SqueezeNet-Deep-Compression/fb13faa2cf121ced9999f8a9d538ec6c56084733/compressed_SqueezeNet.net"),
+        RemoteFile("imagenet-simple-labels.json", 14_209, "987705581d9446328498f950454a1cc7d8dfc578a8243d8bfdcd2588a6905aae",
+                   "anishathalye/imagenet-simple-labels/0f6e9efda54a9d35ab6de6b6dda1581aad18b3d6/imagenet-simple-labels.json"),
+    ), "squeezenet-v1.0"),
 }
 
 TIMEOUT = 30.0                  # seconds without a byte
@@ -94,7 +103,7 @@ def fetch(name: str, root: str | PathLike[str] | None = None, *, progress: bool 
     names them: they may be somebody's. Fetch a set from one process at a time; two would write to the same part.
 
     Args:
-        name: "mnist" (12 MB), "fashion-mnist" (31 MB) or "cifar10" (170 MB).
+        name: "mnist" (12 MB), "fashion-mnist" (31 MB), "cifar10" (170 MB) or "squeezenet" (0.7 MB, the weights of a network).
         root: see `data_root`.
         progress: whether to say on stderr what is done, with a bar if it is a terminal.
         base_url: a mirror to take the files from instead of their public home, http or https. The checksums stay.
@@ -112,7 +121,7 @@ def fetch(name: str, root: str | PathLike[str] | None = None, *, progress: bool 
     base_url = source.base_url if base_url is None else base_url.rstrip("/") + "/"
     if not base_url.startswith(("http://", "https://")):
         raise DataError(f"base_url is {base_url!r}, expected an address that begins with http:// or https://")
-    folder = data_root(root) / name
+    folder = data_root(root) / (source.folder or name)
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for file in source.files:
@@ -122,7 +131,7 @@ def fetch(name: str, root: str | PathLike[str] | None = None, *, progress: bool 
                 _check_present(path, file)
                 _say(progress, f"{name}: {file.name} is already here and right")
                 continue
-            _download(base_url + file.name, path, file, progress)
+            _download(base_url + (file.place or file.name), path, file, progress)
     _say(progress, f"{name}: all files are in {folder}")
     return folder
 

@@ -1,0 +1,135 @@
+"""The pages that show what was found in a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..pictures import BLUE, INK, ORANGE, PALE, caption, page, picture_of, rows_of, show, show_weights
+from .faithful import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def heat_over(axes: Axes, image: np.ndarray, heat: np.ndarray) -> None:
+    """The image in grey below its heat (H, W): from nothing at 0 to bright at 1."""
+    grey = np.asarray(image).mean(axis=0)
+    axes.imshow(0.35 + 0.65 * grey, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.15 + 0.75 * heat, 0, 0.9))
+    _bare(axes)
+
+
+def explanation(
+    path: str | os.PathLike, image: np.ndarray, heat: np.ndarray, title: str, subtitle: str, deleted: Curve, inserted: Curve,
+    chance: np.ndarray | None = None,
+) -> None:
+    """The photo, the heat over it, for occlusion the map of probabilities, and whether the heat is right.
+
+    Args:
+        image: (C, H, W) in [0, 1]. heat: (H, W) in [0, 1].
+        chance: the probability of the class with the patch at each position, from `occlusion_map`.
+    """
+    panels = 3 + (chance is not None)
+    with page(path, 3.6 * panels, 4.9, title, subtitle) as figure:
+        width = 0.92 / panels
+        places = [(0.03 + i * (width + 0.01), 0.1, width - 0.02, 0.64) for i in range(panels)]
+        first = figure.add_axes(places[0])
+        show(first, image, limits=(0, 1))
+        first.set_title("what the network is shown")
+        second = figure.add_axes(places[1])
+        heat_over(second, image, heat)
+        second.set_title("what speaks for the class")
+        if chance is not None:
+            third = figure.add_axes(places[2])
+            drawn = third.imshow(chance, cmap="viridis", vmin=0, vmax=max(float(chance.max()), 1e-3))
+            _bare(third)
+            third.set_title("probability, the patch being there")
+            bar = figure.colorbar(drawn, ax=third, fraction=0.046, pad=0.03)
+            bar.outline.set_visible(False)      # type: ignore[operator]
+        left, bottom, wide, high = places[-1]
+        _curves(figure.add_axes((left + 0.05, bottom + 0.06, wide - 0.05, high - 0.1)), deleted, inserted)
+
+
+def _curves(axes: Axes, deleted: Curve, inserted: Curve) -> None:
+    for curve, color, what in ((deleted, ORANGE, "taken away"), (inserted, BLUE, "given back")):
+        axes.plot(100 * curve.shares, curve.probabilities, color=color, label=f"{what}, area {curve.area:.2f}")
+    axes.set_title("the brightest pixels first")
+    axes.set_xlabel("share of the pixels, %")
+    axes.set_ylabel("probability of the class")
+    axes.set_ylim(-0.02, 1.3)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.grid(axis="y")
+    axes.legend(loc="upper center")
+
+
+def attack_page(
+    path: str | os.PathLike, before: np.ndarray, after: np.ndarray, title: str, subtitle: str, says: Sequence[str],
+) -> None:
+    """The image, the change magnified, and the changed image; ``says`` are the network's answers to the first and last."""
+    change = after - before
+    reach = float(np.abs(change).max()) or 1.0
+    with page(path, 11, 5.0, title, subtitle) as figure:
+        magnified = f"the change, {0.5 / reach:.0f} times as large"
+        for axes, shown, heading in zip(rows_of(figure, (0.03, 0.08, 0.94, 0.68), 3, 3, 0.08),
+                                        (before, 0.5 + 0.5 * change / reach, after), (says[0], magnified, says[1])):
+            show(axes, np.clip(shown, 0, 1), limits=(0, 1))
+            axes.set_title(heading)
+
+
+def dream_page(path: str | os.PathLike, before: np.ndarray, after: np.ndarray, title: str, subtitle: str) -> None:
+    """The image and what was dreamt of it, side by side."""
+    aspect = before.shape[2] / before.shape[1]
+    with page(path, 12, 1.25 + 5.7 / aspect, title, subtitle) as figure:
+        top = 1 - 0.85 / figure.get_size_inches()[1]
+        for axes, shown in zip(rows_of(figure, (0.02, 0.02, 0.96, top - 0.02), 2, 2, 0.03, aspect=aspect), (before, after)):
+            show(axes, shown, limits=(0, 1))
+
+
+def features_page(
+    path: str | os.PathLike, image: np.ndarray, maps: Mapping[str, np.ndarray], filters: np.ndarray, title: str,
+    subtitle: str, columns: int = 12,
+) -> None:
+    """A contact sheet: the photo, the first filters, and for each layer its channels that answer most."""
+    pixels = {name: y for name, y in maps.items() if y.ndim == 3 and min(y.shape[1:]) > 1}
+    row = 0.96
+    height = 1.0 + row * (len(pixels) + 2.2)
+    with page(path, 12.6, height, title, subtitle) as figure:
+        def band(index: float, high: float = row) -> tuple[float, float, float, float]:
+            return 0.16, 1 - (0.95 + index * row + high) / height, 0.82, (high - 0.08) / height
+
+        first = figure.add_axes((0.02, 1 - (0.95 + 2.1 * row) / height, 2.0 * row / 12.6, 2.0 * row / height))
+        show(first, image, limits=(0, 1))
+        shown = filters[:2 * columns] if filters.ndim == 4 else filters[:0]
+        if len(shown):
+            for axes, one in zip(rows_of(figure, (0.22, 1 - (0.95 + 2.1 * row) / height, 0.76, 2.0 * row / height),
+                                         len(shown), columns, 0.1), shown):
+                show_weights(axes, one)
+        for i, (name, y) in enumerate(pixels.items()):
+            left, bottom, width, high = band(2.2 + i)
+            figure.text(0.02, bottom + high, name, fontsize=10, va="top", color=INK)
+            figure.text(0.02, bottom + high - 0.2 / height, f"{len(y)} x {y.shape[1]} x {y.shape[2]}", fontsize=8, va="top",
+                        color=PALE)
+            most = np.argsort(-np.abs(y).mean(axis=(1, 2)), kind="stable")[:columns]
+            for axes, channel in zip(rows_of(figure, (left, bottom, width, high), len(most), columns, 0.1), most):
+                show(axes, y[channel], "inferno" if y.min() >= 0 else "gray")
+
+
+def patches_sheet(figure: Figure, images: np.ndarray, patches: Sequence, area: tuple[float, float, float, float],
+                  heading: str) -> None:
+    """The parts of the images that excite a channel most, in one row of ``area``."""
+    caption(figure, area[0], area[1] + area[3], heading)
+    for axes, patch in zip(rows_of(figure, area, len(patches), len(patches), 0.08), patches):
+        part = images[patch.image][:, slice(*patch.rows), slice(*patch.columns)]
+        show(axes, picture_of(part), limits=(0, 1))
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

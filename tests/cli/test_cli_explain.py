@@ -1,0 +1,74 @@
+"""The commands that look into a network, on the digits network, which is trained when it is first needed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minivision.cli import main
+from minivision.cli.networks import open_network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_places(tmp_path_factory):
+    """A cache and a working folder of their own: nothing is there at first."""
+    with pytest.MonkeyPatch.context() as patch:
+        import platformdirs
+
+        root = tmp_path_factory.mktemp("home")
+        patch.setattr(platformdirs, "user_cache_dir", lambda *args, **options: str(root / "cache"))
+        patch.chdir(root)
+        yield root
+
+
+@pytest.mark.parametrize("words, written", [
+    (["explain", "--window", "2", "--stride", "1"], "runs/explain/sample-explain.png"),
+    (["explain", "--method", "gradcam", "-o", "cam.png"], "cam.png"),
+    (["explain", "--method", "integrated", "--target", "3", "-o", "ig.png"], "ig.png"),
+    (["attack", "--eps", "0.3"], "runs/attack/sample-attack.png"),
+    (["attack", "--method", "fool", "--target", "7", "-o", "fool.png"], "fool.png"),
+    (["attack", "--method", "fgsm", "-o", "fgsm.png"], "fgsm.png"),
+    (["dream", "--steps", "2", "--gif", "dream.gif"], "runs/dream/sample-dream.png"),
+    (["features"], "runs/features/sample-features.png"),
+])
+def test_without_weights_the_digits_network_is_looked_into(own_places, capsys, words, written):
+    assert main([*words, "--root", "nowhere"]) == 0
+    out, err = capsys.readouterr()
+    assert written in out and "minivision data fetch squeezenet" in err
+    pixels = np.asarray(Image.open(own_places / written).convert("RGB"), float)
+    assert pixels.shape[0] > 300 and pixels.std() > 10
+    assert (own_places / "cache" / "networks" / "digits.safetensors").is_file()
+
+
+def test_the_animation_has_a_frame_for_each_step(own_places, capsys):
+    assert main(["dream", "--steps", "3", "--gif", "d.gif", "--root", "nowhere"]) == 0
+    with Image.open(own_places / "d.gif") as gif:
+        assert gif.n_frames == 4
+    assert "4 frames" in capsys.readouterr().out
+
+
+def test_layers(capsys):
+    assert main(["layers", "digits"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["features.0", "Conv2d", "16", "x", "8", "x", "8", "160", "weights"]
+
+
+@pytest.mark.parametrize("words, message", [
+    (["dream", "--layer", "features.9"], "no layer 'features.9'; did you mean"),
+    (["explain", "--target", "cat"], "there is no class 'cat'; did you mean"),
+    (["explain", "--target", "12"], "there is no class 12; the digits network has 0 to 9"),
+    (["explain", "--window", "9"], "larger than the image"), (["attack", "--eps", "-1"], "expected a number >= 0"),
+    (["explain", "--model", "squeezenet"], "minivision data fetch squeezenet"),
+    (["dream", "--channel", "99"], "channels 0 to"), (["explain", "nothing.png"], "nothing.png"),
+])
+def test_mistakes_are_told_in_one_line(capsys, words, message):
+    assert main([*words, "--root", "nowhere"]) == 2
+    err = capsys.readouterr().err
+    assert message in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_classes_by_name(real_data):
+    network = open_network("squeezenet", str(real_data))
+    assert network.find_class("Espresso") == network.find_class("967") == 967
+    with pytest.raises(ValueError, match="several classes 'terrier'; did you mean"):
+        network.find_class("terrier")
+    assert network.prepare(None).shape == (3, 227, 227)
