@@ -132,7 +132,7 @@ def _digits(folder: Path) -> Network:
     from ..checkpoint import CheckpointError, save
 
     path = Path(user_cache_dir("minivision", appauthor=False)) / "networks" / "digits.safetensors"
-    model = models.SmallCNN(10, 1, 8)
+    model: Model = models.SmallCNN(10, 1, 8)
     try:
         model.load_weights(path)
     except (FileNotFoundError, CheckpointError, ValueError):

@@ -50,7 +50,7 @@ def explanation(
             _bare(third)
             third.set_title("probability, the patch being there")
             bar = figure.colorbar(drawn, ax=third, fraction=0.046, pad=0.03)
-            bar.outline.set_visible(False)      # type: ignore[operator]
+            bar.outline.set_visible(False)
         left, bottom, wide, high = places[-1]
         _curves(figure.add_axes((left + 0.05, bottom + 0.06, wide - 0.05, high - 0.1)), deleted, inserted)
 
