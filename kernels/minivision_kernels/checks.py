@@ -285,6 +285,41 @@ def cascade_lbp(sums: Any, features: LBP, trees: Trees, size: Pair, step: int, r
     _features(trees, len(features.rects))
 
 
+def hog_cells(image: Any, pixels_per_cell: Pair, orientations: int) -> None:
+    _alike("f", image=image)
+    _axes("image", image.shape, "(H, W, C)")
+    _pair("pixels_per_cell", pixels_per_cell, 1)
+    _count("orientations", orientations)
+    if not image.shape[2]:
+        raise ValueError(f"image has shape {image.shape}; expected at least one channel")
+
+
+def hog_votes(
+    image: Any, window_rows: Any, window_columns: Any, pixels_per_cell: Pair, block_stride: Pair, start: Pair,
+    orientations: int, signed: bool, polynomial: bool,
+) -> None:
+    _alike("f", image=image, window_rows=window_rows, window_columns=window_columns)
+    hog_cells(image, pixels_per_cell, orientations)
+    _pair("block_stride", block_stride, 1)
+    _pair("start", start, 0)
+    _truth(signed=signed, polynomial=polynomial)
+    for name, window, cell in zip(("window_rows", "window_columns"), (window_rows, window_columns), pixels_per_cell):
+        if window.ndim != 1 or not len(window) or len(window) % cell:
+            raise ValueError(f"{name} has shape {window.shape}; expected as many numbers as a block has pixels, a multiple "
+                             f"of pixels_per_cell {pixels_per_cell}")
+
+
+def hog_blocks(cells: Any, cells_per_block: Pair, norm: str) -> None:
+    _alike("f", cells=cells)
+    _axes("cells", cells.shape, "(R, C, L)")
+    _pair("cells_per_block", cells_per_block, 1)
+    if any(block > count for block, count in zip(cells_per_block, cells.shape)):
+        raise ValueError(f"cells has shape {cells.shape}; expected at least one block of {cells_per_block} cells")
+    norms = "L1", "L1-sqrt", "L2", "L2-Hys", "OpenCV"
+    if not isinstance(norm, str) or norm not in norms:
+        raise (ValueError if isinstance(norm, str) else TypeError)(f"norm is {norm!r}; expected one of {', '.join(norms)}")
+
+
 # ------------------------------------------------------------------------------------------ what several have in common
 
 def _image(name: str, x: Any, letters: str, least: int = 1) -> None:
@@ -363,6 +398,13 @@ def _pair(name: str, value: Any, least: int) -> None:
         raise TypeError(f"{name} is {value!r}; expected a tuple of two whole numbers, (vertical, horizontal)")
     if min(value) < least:
         raise ValueError(f"{name} is {value}; expected at least {least} along both axes")
+
+
+def _count(name: str, value: Any) -> None:
+    if not _is_whole(value):
+        raise TypeError(f"{name} is {value!r}; expected a whole number")
+    if value < 1:
+        raise ValueError(f"{name} is {value}; expected at least 1")
 
 
 def _numbers(**values: Any) -> None:

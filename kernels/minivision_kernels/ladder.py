@@ -111,6 +111,10 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"),
         ("reference.cascade", "cpu.cascade_loops", "cpu.cascade_parallel", "cpu.cascade_vectors"),
     ),
+    "hog": (
+        ("hog_cells", "hog_votes", "hog_blocks"),
+        ("reference.hog", "cpu.hog_loops", "cpu.hog_vectors"),
+    ),
 }
 FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}
 

@@ -131,6 +131,8 @@ def problems(suite: str, batches: Sequence[int]) -> Iterator[Problem]:
                 yield from memory_problems(batch)
         elif part == "vision":
             yield from map(vision_problem, vision.tasks())
+            yield from hog_problems((480, 640))
+            yield from hog_problems((1080, 1920))
 
 
 def conv_problems(suite: str, layer: Conv, batch: int) -> Iterator[Problem]:
@@ -201,6 +203,22 @@ def memory_problems(batch: int) -> Iterator[Problem]:
 def vision_problem(task: vision.Task) -> Problem:
     """Work on one picture of bytes."""
     return Problem("vision", task.name, task.op, 1, {"x": task.shape}, task.options, 0, task.traffic, task.peers)
+
+
+def hog_problems(size: Pair) -> Iterator[Problem]:
+    """The parts of histograms of oriented gradients; the whole stands beside other libraries in ``benchmarks/hog.py``."""
+    H, W = size
+    image, cells, blocks = (H, W, 1), (H // 8, W // 8, 9), (H // 8 - 1, W // 8 - 1, 2, 2, 9)
+    cell: dict[str, Any] = dict(pixels_per_cell=(8, 8))
+    shared = dict(**cell, block_stride=(8, 8), start=(0, 0), orientations=9, signed=False, polynomial=True)
+    name = f"{W}x{H}"
+    windows = {"image": image, "window_rows": (16,), "window_columns": (16,)}
+    for op, shapes, options, *moved in (
+        ("hog_cells", {"image": image}, {**cell, "orientations": 9}, image, cells),
+        ("hog_votes", windows, shared, image, blocks),
+        ("hog_blocks", {"cells": cells}, {"cells_per_block": (2, 2), "norm": "L2-Hys"}, cells, blocks),
+    ):
+        yield Problem("hog", name, op, 1, shapes, options, 0, _bytes(*moved), {})
 
 
 def _bytes(*shapes: Iterable[int]) -> int:

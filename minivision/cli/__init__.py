@@ -5,7 +5,7 @@
     trained.py      a model and all that belongs to it, out of a checkpoint
     networks.py     the networks that can be looked into
     output.py       progress bars, bars of blocks, tables
-    train.py  evaluate.py  predict.py  image.py  faces.py  explain.py  attack.py  dream.py  features.py  layers.py
+    train.py  evaluate.py  predict.py  image.py  hog.py  faces.py  explain.py  attack.py  dream.py  features.py  layers.py
     gradcheck.py  bench.py  warmup.py  data.py  doctor.py      the jobs
 
 A job is a module with ``HELP``, ``EXAMPLE``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``; to add one,
@@ -25,8 +25,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-JOBS = ("train", "evaluate", "predict", "image", "faces", "explain", "attack", "dream", "features", "layers", "gradcheck",
-        "bench", "warmup", "data", "doctor")
+JOBS = ("train", "evaluate", "predict", "image", "hog", "faces", "explain", "attack", "dream", "features", "layers",
+        "gradcheck", "bench", "warmup", "data", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

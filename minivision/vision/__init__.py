@@ -10,17 +10,21 @@ Every function returns a new array and leaves its argument alone.
 Sizes are (height, width), as in ``array.shape``; boxes are x, y, width, height, as in OpenCV.
 """
 
+from .boxes import iou, nms, sliding_windows
 from .cascade import CascadeClassifier, find_cascade, installed_cascades
 from .cascade_file import CascadeError
+from .descriptor import HOGDescriptor
 from .draw import draw_boxes
 from .files import ImageError, imread, imwrite
 from .gray import to_gray
 from .grouping import group_rectangles
+from .hog import hog, hog_image
 from .integral import integral_image
 from .resample import quantize, replicate, resize, rotate, subsample
 from .sample import sample
 
 __all__ = [
-    "CascadeClassifier", "CascadeError", "ImageError", "draw_boxes", "find_cascade", "group_rectangles", "imread", "imwrite",
-    "installed_cascades", "integral_image", "quantize", "replicate", "resize", "rotate", "sample", "subsample", "to_gray",
+    "CascadeClassifier", "CascadeError", "HOGDescriptor", "ImageError", "draw_boxes", "find_cascade", "group_rectangles",
+    "hog", "hog_image", "imread", "imwrite", "installed_cascades", "integral_image", "iou", "nms", "quantize", "replicate",
+    "resize", "rotate", "sample", "sliding_windows", "subsample", "to_gray",
 ]

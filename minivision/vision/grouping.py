@@ -36,17 +36,17 @@ def group_rectangles(rectangles: Any, group_threshold: int, eps: float = 0.2) ->
         raise ValueError(f"eps is {eps}; expected a number of at least 0")
     if group_threshold <= 0 or not len(boxes):
         return boxes, np.ones(len(boxes), np.int64)
-    groups = _groups(boxes, eps)
+    groups = similar_groups(boxes, eps)
     counts = np.array([len(group) for group in groups])
     totals = np.array([boxes[group].sum(0) for group in groups])
     share = np.float32(1) / counts.astype(np.float32)
     means = np.rint(totals.astype(np.float32) * share[:, None]).astype(np.int64)
     means, counts = means[counts > group_threshold], counts[counts > group_threshold]
-    kept = np.array([not _swallowed(i, means, counts, eps) for i in range(len(means))], np.bool_)
+    kept = np.array([not swallowed(i, means, counts, eps) for i in range(len(means))], np.bool_)
     return means[kept], counts[kept]
 
 
-def _groups(boxes: np.ndarray, eps: float) -> list[np.ndarray]:
+def similar_groups(boxes: np.ndarray, eps: float) -> list[np.ndarray]:
     """The indices of the boxes of each group: all that a chain of similar boxes leads to."""
     edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     left = np.arange(len(boxes))
@@ -64,7 +64,7 @@ def _groups(boxes: np.ndarray, eps: float) -> list[np.ndarray]:
     return groups
 
 
-def _swallowed(i: int, boxes: np.ndarray, counts: np.ndarray, eps: float) -> bool:
+def swallowed(i: int, boxes: np.ndarray, counts: np.ndarray, eps: float) -> bool:
     """Whether box i lies within another one that is better supported."""
     others = np.arange(len(boxes)) != i
     margin = np.rint(boxes[:, 2:] * eps)

@@ -17,6 +17,7 @@ from minivision.bench.suites import (
     SUITES,
     conv,
     conv_problems,
+    hog_problems,
     linear_problems,
     memory_problems,
     problems,
@@ -55,7 +56,7 @@ def small_vision_problems():
         yield vision_problem(task)
 
 
-ALL = [*SMALL, *small_memory_problems()]
+ALL = [*SMALL, *small_memory_problems(), *hog_problems((20, 35))]
 
 
 def test_every_operation_is_measured():

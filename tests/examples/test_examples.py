@@ -21,6 +21,8 @@ SMALL = {                                       # constants and arguments that m
     "09_grey_levels": ({}, ()),
     "10_load_and_rotate": ({}, ()),
     "13_faces": ({"SCALE_FACTOR": 1.2}, ()),
+    "11_hog": ({}, ()),
+    "12_pedestrians": ({"EPOCHS": 2, "ENLARGED": (1.0, 1.25)}, ()),
 }
 
 

@@ -57,6 +57,11 @@ FITTING = {
     "affine": dict(x=zeros(5, 6, 3), matrix=(0.9, 0.1, 0.0, -0.1, 0.9, 0), size=(4, 9), method="bilinear"),
     "integral": dict(x=zeros(5, 6), squared=True),
     "integral_tilted": dict(x=zeros(5, 6)),
+    "hog_cells": dict(image=zeros(9, 12, 3), pixels_per_cell=(4, 3), orientations=5),
+    "hog_votes": dict(
+        image=zeros(9, 12, 3), window_rows=zeros(8), window_columns=zeros(6), pixels_per_cell=(4, 3), block_stride=(1, 3),
+        start=(0, 1), orientations=5, signed=False, polynomial=True),
+    "hog_blocks": dict(cells=zeros(4, 5, 3), cells_per_block=(3, 2), norm="L2-Hys"),
 }
 
 CORNERS = dict(sums=places(2, 11, 12), squares=places(11, 12))
@@ -165,6 +170,19 @@ WRONG = [
     ("affine", dict(method="lanczos"), "method is 'lanczos'; expected one of nearest, bilinear, bicubic"),
     ("integral", dict(x=zeros(5, 6, 3)), None),
     ("integral_tilted", dict(x=zeros(5)), None),
+    ("hog_cells", dict(image=zeros(9, 12)), r"image has shape \(9, 12\); expected \(H, W, C\)"),
+    ("hog_cells", dict(image=zeros(9, 12, 0)), "expected at least one channel"),
+    ("hog_cells", dict(pixels_per_cell=(0, 3)), r"pixels_per_cell is \(0, 3\); expected at least 1"),
+    ("hog_cells", dict(orientations=0), "orientations is 0; expected at least 1"),
+    ("hog_votes", dict(image=zeros(9, 12)), None),
+    ("hog_votes", dict(window_rows=zeros(7)), r"window_rows has shape \(7,\); .*a multiple of pixels_per_cell"),
+    ("hog_votes", dict(window_columns=zeros(0)), None),
+    ("hog_votes", dict(window_columns=zeros(6, 1)), None),
+    ("hog_votes", dict(block_stride=(0, 1)), r"block_stride is \(0, 1\); expected at least 1"),
+    ("hog_votes", dict(start=(0, -1)), r"start is \(0, -1\); expected at least 0"),
+    ("hog_blocks", dict(cells=zeros(4, 5)), None),
+    ("hog_blocks", dict(cells=zeros(2, 5, 3)), r"cells has shape \(2, 5, 3\); expected at least one block of \(3, 2\)"),
+    ("hog_blocks", dict(norm="L3"), "norm is 'L3'; expected one of L1, L1-sqrt, L2, L2-Hys, OpenCV"),
 ]
 for op in ("cascade_haar", "cascade_lbp"):
     good = FITTING[op]["trees"]
@@ -235,6 +253,11 @@ WRONG_TYPES = [
     ("affine", dict(matrix=(1.0, 0.0)), "expected a tuple of six numbers"),
     ("affine", dict(matrix=(1.0, 0.0, "x", 0.0, 1.0, 0.0)), "matrix is 'x'; expected a number"),
     ("integral", dict(squared=0), "squared is 0; expected True or False"),
+    ("hog_cells", dict(orientations=2.5), "orientations is 2.5; expected a whole number"),
+    ("hog_cells", dict(pixels_per_cell=4), "pixels_per_cell is 4; expected a tuple of two whole numbers"),
+    ("hog_votes", dict(signed=0), "signed is 0; expected True or False"),
+    ("hog_votes", dict(polynomial=None), "polynomial is None; expected True or False"),
+    ("hog_blocks", dict(norm=None), "norm is None; expected one of"),
 ]
 for op, arguments in FITTING.items():
     arrays = [name for name, value in arguments.items() if isinstance(value, np.ndarray)]

@@ -34,7 +34,8 @@ def test_best_is_repeatable_and_independent_of_threads():
                  "linear_forward": (m, m), "linear_input": (m, m), "linear_weight": (m, m),
                  "add": (np.zeros((64, 64, 8, 8), np.float32),) * 2,
                  "resize": (x[0], (4, 4), "box", True), "affine": (x[0], (1.0, 0.5, 0.0, 0.0, 1.0, 0.0), (4, 4), "bilinear"),
-                 "integral": (m, False), "integral_tilted": (m,)}
+                 "integral": (m, False), "integral_tilted": (m,),
+                 "hog_blocks": (x[0], (1, 1), "L2")}
     for op in mk.ops():
         before = mk.best(op, *arguments.get(op, (x,)))
         assert before.repeatable
