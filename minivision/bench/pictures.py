@@ -106,7 +106,7 @@ def roofline(path: Path, about: Row, rows: Sequence[Row]) -> None:
             executed = row["executed_gflop"][OURS] / row["ms"][OURS] * 1e3
             axes.plot(intensity, executed, marker, color=BLUE, markersize=5, linestyle="",
                       label=once(f"{OURS}, {row['op'].rpartition('_')[2]}"))
-            if row["rung"] == "winograd":
+            if row["rung"].startswith("winograd"):
                 axes.plot([intensity, intensity], [executed, row["gflops"]], color=LIGHT_BLUE, linewidth=0.8, zorder=1)
                 axes.plot(intensity, row["gflops"], marker, markerfacecolor="white", markeredgecolor=BLUE, markersize=5,
                           linestyle="", label=once("the same, Winograd counted as if direct"))

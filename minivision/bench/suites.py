@@ -33,14 +33,15 @@ class Problem:
     peers: Mapping[str, Callable[[Any, int], Callable[[], Any]]] | None = None      # None: those of networks
 
     def executed(self, rung: str) -> int:
-        """The FLOP that a rung really does: Winograd's products are a quarter of the direct ones, and whole patches."""
-        if rung != "winograd":
+        """The FLOP that a rung really does: Winograd's products are a part of the direct ones, and whole patches."""
+        if not rung.startswith("winograd"):
             return self.flops
+        size = 2 if rung == "winograd2" else 4
         N, C, H, W = self.options.get("shape", ()) if self.op == "conv2d_input" else self.shapes["x"]
         F = self.shapes["w"][0] if "w" in self.shapes else self.options["shape"][0]
         if self.op != "conv2d_input":
             H, W = conv_output_size((H, W), (3, 3), (1, 1), self.options["padding"], (1, 1))
-        return 2 * 36 * N * math.ceil(H / 4) * math.ceil(W / 4) * C * F
+        return 2 * (size + 2) ** 2 * N * math.ceil(H / size) * math.ceil(W / size) * C * F
 
 
 class Conv(NamedTuple):

@@ -1,5 +1,7 @@
 """Every rung held against PyTorch on random shapes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_conv(seed, dtype):
 
 @pytest.mark.parametrize("seed", RNG_SEEDS[:8])
 def test_winograd(seed):
-    """In float64 as close as any; in float32 within 1e-4 of the spread of the results."""
+    """In float64 as close as any; in float32 within 1e-4 of the spread of the results, from small patches 1e-5."""
     rng = np.random.default_rng(seed)
     N, C, K, padding = int(rng.integers(1, 4)), int(rng.integers(1, 70)), int(rng.integers(1, 40)), pair(rng, 0, 2)
     H, W = pair(rng, 3, 40)
@@ -66,8 +68,9 @@ def test_winograd(seed):
     ty.backward(torch.tensor(g))
     for op, args, expected in (("conv2d_forward", (x, w), ty.detach().numpy()),
                                ("conv2d_input", (g, w, x.shape), tx.grad.numpy())):
-        rung = next(rung for rung in mk.ladder(op) if rung.name == "winograd")
-        for dtype, bound in ((np.float64, 1e-12), (np.float32, 1e-4)):
+        rungs = [rung for rung in mk.ladder(op) if rung.name.startswith("winograd")]
+        for rung, dtype in itertools.product(rungs, (np.float64, np.float32)):
+            bound = 1e-12 if dtype is np.float64 else 1e-5 if rung.exact else 1e-4
             got = rung(*(a.astype(dtype) if isinstance(a, np.ndarray) else a for a in args), (1, 1), padding, (1, 1), 1)
             assert np.abs(got - expected).max() <= bound * expected.std()
 

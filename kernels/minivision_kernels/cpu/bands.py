@@ -125,11 +125,11 @@ def input_phases(
     """
     flat = contiguous(w).reshape(-1)
     return [part._replace(weights=part.weights._replace(flat=flat)) for part in
-            _input_phases(w.shape, shape[2:], stride, padding, dilation, groups)]
+            phases_of(w.shape, shape[2:], stride, padding, dilation, groups)]
 
 
 @functools.lru_cache(maxsize=1024)
-def _input_phases(
+def phases_of(
     w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> list[Part]:
     """The same for filters that are not there yet."""

@@ -24,6 +24,7 @@ from minivision_kernels.cpu.rows import add_product, add_row, fold
 from minivision_kernels.cpu.simd import MANY, add_totals, lanes, vectors, zeros
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 ROWS = 4            # rows of results at a time
@@ -69,7 +70,7 @@ def conv2d_forward(
     F, _, KH, KW = w.shape
     _insist(_is_depthwise(C, F, groups))
     OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
-    y = np.empty((N, F, OH, OW), x.dtype)
+    y = empty((N, F, OH, OW), x.dtype)
     if not y.size:
         return y
     x, w, work = contiguous(x).reshape(-1), contiguous(w).reshape(-1), y.size * KH * KW
@@ -89,7 +90,7 @@ def conv2d_input(
     F, _, KH, KW = w.shape
     _insist(_is_depthwise(C, F, groups))
     OH, OW = g.shape[2:]
-    dx = np.empty(shape, g.dtype)
+    dx = empty(shape, g.dtype)
     if not dx.size:
         return dx
     g, w, work = contiguous(g).reshape(-1), contiguous(w).reshape(-1), N * F * H * W * KH * KW // (stride[0] * stride[1])

@@ -6,12 +6,7 @@ as the image. But the product needs it only as panels (``panels.py``), a block a
 image when its turn comes: it is read from the second-level cache and forgotten. (Chellapilla et al. 2006 write the matrix
 down; Chetlur et al. 2014, section 3.1, make it up on the way.)
 
-Columns are all outputs of all images, one behind the other, so that small images fill panels as well as large ones. What a
-vector of a panel holds depends on where its outputs lie:
-
-    neighbours in a line, stride 1      a vector of the image from one place on
-    neighbours in a line, stride 2      every second number of two vectors
-    anything else                       number by number
+How pixels get into the lanes of a panel is told in ``columns.py``.
 
 The gradient to the filters is the product of that matrix with g, a sum over all outputs. There the taps are the rows, four
 or eight of them are packed at a time, and the filters are the columns, for which g is turned over.
@@ -27,31 +22,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
+from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, pack_taps, pack_upstream, sort_vectors
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
-from minivision_kernels.cpu.simd import (
-    entries,
-    entry,
-    every_second,
-    interleave,
-    joined,
-    lanes,
-    lanes_of,
-    load,
-    load_at,
-    prefetch,
-    put,
-    second_at,
-    turn,
-    vectors,
-)
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
-AHEAD = 16                  # terms ahead of the packing for which memory is asked
 TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
 
 
@@ -98,7 +79,9 @@ def conv2d_forward(
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """Channels of x as rows, packed numbers of g as columns, once for every phase of the image."""
+    """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
+    if stride == (2, 2) and min(shape[2:]) >= 2:
+        return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
 
@@ -124,11 +107,24 @@ def conv2d_weight(
     if not N * OH * OW * F * channels * KH * KW:
         dw.fill(0)
         return dw
-    taps = window((KH, KW), padding, dilation)
-    how = weight_plan(N, (H, W), channels, OH, OW, stride, taps, F // groups, groups, x.itemsize, lanes_of(x), workers())
-    _correlate(contiguous(x).reshape(-1), N, C, H, W, *padding, *how, *stride, contiguous(g).reshape(-1), F, OH, OW, KH * KW,
-               groups, dw.reshape(-1), workers(), work=g.size * channels * KH * KW // lanes_of(x))
+    taps, filters, L = window((KH, KW), padding, dilation), F // groups, lanes_of(x)
+    seen, upstream, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * channels * KH * KW // L
+    # Where every pixel meets one result, x and g may change places, and the one that fills panels better is the columns.
+    alike = KH * KW * stride[0] * stride[1] == 1 and padding == (0, 0)
+    if alike and _filled(filters, channels, L) < _filled(channels, filters, L):
+        how = weight_plan(N, (OH, OW), filters, OH, OW, stride, taps, channels, groups, x.itemsize, L, workers())
+        _correlate(upstream, N, F, OH, OW, 0, 0, *how, 1, 1, seen, C, OH, OW, 1, groups, dw.reshape(-1), False, workers(),
+                   work=work)
+        return dw
+    how = weight_plan(N, (H, W), channels, OH, OW, stride, taps, filters, groups, x.itemsize, L, workers())
+    _correlate(seen, N, C, H, W, *padding, *how, *stride, upstream, F, OH, OW, KH * KW, groups, dw.reshape(-1), True, workers(),
+               work=work)
     return dw
+
+
+def _filled(rows: int, columns: int, lanes: int) -> int:
+    """Sums of the tiles of a product, those that nobody wants included."""
+    return -(-rows // ROWS) * ROWS * -(-columns // (COLUMNS * lanes)) * COLUMNS * lanes
 
 
 class Plan(NamedTuple):
@@ -152,8 +148,9 @@ def plan(
     """For sums over taps: the columns of the product are outputs."""
     each = len(taps.down) * len(taps.right)
     stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
-    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers)
-    in_place, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
+    in_place = _seen(size, OH, OW, stride, taps, 0)[0]
+    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers, BLOCK // (1 + in_place))
+    _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
                 _place(taps, stretch // each, height, width))
 
@@ -284,6 +281,14 @@ def _multiply(
             loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
                                  x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
+            # Where the block after this one begins; the last one is asked for once more.
+            after = min(item + 1, items * (worker + 1) // workers_ - 1)
+            next_begin = all_panels * (after // parts % blocks) // blocks * wide
+            next_end = min(outputs, all_panels * (after // parts % blocks + 1) // blocks * wide)
+            seen_after, length_after = next_run(next_begin, next_end, OH, OW, stride_h, stride_w, top, left_, reach // width,
+                                              reach % width, H, W, C)
+            seen_here, length = next_run(begin, end, OH, OW, stride_h, stride_w, top, left_, reach // width, reach % width,
+                                         H, W, C)
             for term in range(0, K, stretch):
                 terms = min(stretch, K - term)
                 if in_place:
@@ -294,103 +299,25 @@ def _multiply(
                         copy_band(x, ((n * C + group * channels) + term // taps) * H * W, terms // taps, H, W,
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
                     pack_seen(buffer, 0, place, terms, seen, read, stride_w, panels, right)
+                if term + terms < K:
+                    next_at, next_length = seen_here + (group * channels + (term + terms) // taps) * H * W, length
+                    next_channels = min(stretch, K - term - terms) // taps
+                else:
+                    next_at = seen_after + after // (blocks * parts) * channels * H * W
+                    next_length, next_channels = length_after, min(stretch, K) // taps
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
                                 right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose,
-                                False, 0)
-
-
-@helper
-def find_outputs(
-    begin, end, OH, OW, skip, image_step, line_step, column_step, to, n_target, h_target, w_target, total, seen, target,
-):
-    """seen[i] = where the window of output begin + i begins, target[i] = where the output goes, for i below ``total``.
-
-    What is seen begins with line ``skip`` of the first image; the other images are there from line 0 on. From ``end`` on there
-    are no outputs: their target is -1.
-    """
-    n, h, w = 0, begin % (OH * OW) // OW, begin % OW
-    for i in range(total):
-        if begin + i < end:
-            seen[i] = n * image_step + (h - skip) * line_step + w * column_step
-            target[i] = to + n * n_target + h * h_target + w * w_target
-            w += 1
-            if w == OW:
-                w = 0
-                h += 1
-                if h == OH:
-                    h = 0
-                    n += 1
-                    skip = 0
-        else:
-            seen[i], target[i] = seen[i - 1], -1
-
-
-@helper
-def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
-    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
-    what its windows see is to be read, two numbers:
-
-        the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
-        where a vector would begin whose last lanes are those in the second line
-
-    Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
-    Returns whether any count is 0.
-    """
-    loose = False
-    for v in range(vectors_):
-        at = v * L
-        number, lane = 0, L
-        for i in range(L):
-            if target[at + i] >= 0:
-                number += 1
-                if target[at + i] != target[at] + i:
-                    number = -2 * L
-            if i > 0 and seen[at + i] != seen[at + i - 1] + stride:
-                lane = i if lane == L else 0
-        loose = loose or number < 0
-        start[v], count[v] = max(0, target[at]), max(0, number)
-        second = seen[at + L - 1] - (L - 1) * stride
-        if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
-            lane = 0
-        read[2 * v], read[2 * v + 1] = lane, second
-    return loose
-
-
-@helper
-def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
-    """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]]."""
-    L = lanes(source)
-    wide = COLUMNS * L
-    for p in range(panels):
-        for j in range(COLUMNS):
-            v = p * COLUMNS + j
-            to, lane = p * terms * wide + j * L, read[2 * v]
-            first, second = at + seen[v * L], at + read[2 * v + 1]
-            if lane == 0:
-                for k in range(terms):
-                    for i in range(L):
-                        right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
-            elif lane == L and stride == 1:
-                for k in range(terms):
-                    prefetch(source, first + entry(place, min(terms - 1, k + AHEAD)))
-                    put(right, to + k * wide, load(source, first + entry(place, k)))
-            elif stride == 1:
-                for k in range(terms):
-                    here = entry(place, k)
-                    put(right, to + k * wide, joined(load(source, first + here), load(source, second + here), lane))
-            else:
-                for k in range(terms):
-                    here = entry(place, k)
-                    pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
-                    put(right, to + k * wide, pixels)
+                                False, 0, x, next_at, H * W, next_length, next_channels)
 
 
 @compiled(parallel=True)
 def _correlate(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
-    stride_h: int, stride_w: int, g: In1, F: int, OH: int, OW: int, taps: int, groups: int, dw: Out1, workers_: int,
+    stride_h: int, stride_w: int, g: In1, F: int, OH: int, OW: int, taps: int, groups: int, dw: Out1,
+    turned: bool, workers_: int,
 ):
+    """dw[filter, tap] if ``turned``; else dw[tap, filter]: x and g have changed places then, and "filters" are channels."""
     L = lanes(x)
     wide = COLUMNS * L
     channels, filters, plane, outputs = C // groups, F // groups, OH * OW, N * OH * OW
@@ -406,11 +333,14 @@ def _correlate(
         sums = np.empty(((bands + parts - 1) // parts * most + 1) * ROWS * wide, x.dtype)
         seen, target = np.empty(vectors_ * L, np.int64), np.empty(vectors_ * L, np.int64)
         start, count, read = np.empty(vectors_, np.int64), np.empty(vectors_, np.int64), np.empty(2 * vectors_, np.int64)
-        steps = np.empty(ROWS, np.int64)
+        steps, columns = np.empty(ROWS, np.int64), np.empty(2 * most * COLUMNS, np.int64)
+        first_column, columns_there = columns[:most * COLUMNS], columns[most * COLUMNS:]
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
             first, first_band = all_panels * block // blocks, bands * part // parts
             panels, end_band = all_panels * (block + 1) // blocks - first, bands * (part + 1) // parts
+            for v in range(panels * COLUMNS):
+                first_column[v], columns_there[v] = v * L, max(0, min(L, filters - first * wide - v * L))
             for begin in range(0, outputs, stretch):
                 terms = min(stretch, outputs - begin)
                 n_first, n_end = begin // plane, (begin + terms - 1) // plane + 1
@@ -439,41 +369,9 @@ def _correlate(
                         pack_taps(x, origin + c * H * W, steps, here, seen, read, stride_w, left)
                     else:
                         pack_taps(buffer, 0, steps, here, seen, read, stride_w, left)
-                    to = (group * filters + first * wide) * K + band * ROWS
-                    multiply_panels(left, 0, 0, min(ROWS, K - band * ROWS), terms, right, panels,
-                                    sums[(band - first_band) * panels * ROWS * wide:], begin > 0, begin + terms == outputs, dw,
-                                    to, K, start, count, target, False, True, filters - first * wide)
-
-
-@helper
-def pack_upstream(g, begin, terms, F, first, column, filters, plane, right, to):
-    """A right panel of filters: right[to + t * wide + j] = g of filter ``column`` + j at output begin + t."""
-    L = lanes(g)
-    wide, t = COLUMNS * L, 0
-    while t < terms:                                    # image by image, a vector of outputs at a time
-        n, pixel = (begin + t) // plane, (begin + t) % plane
-        here = min(L, min(terms - t, plane - pixel))
-        for j in range(0, wide, L):
-            turn(g, (n * F + first + column + j) * plane + pixel, plane, 0, here, max(0, min(L, filters - column - j)),
-                 right, to + t * wide + j, wide, here, L)
-        t += here
-
-
-@helper
-def pack_taps(source, at, steps, vectors_, seen, read, stride, left):
-    """A left panel of taps: left[t * ROWS + i] = source[at + steps[i] + seen[t]]."""
-    L = lanes(source)
-    place = entries(steps, 0, ROWS)
-    for v in range(vectors_):
-        to, lane = v * L * ROWS, read[2 * v]
-        first, second = at + seen[v * L], at + read[2 * v + 1]
-        if lane == 0:
-            for i in range(ROWS):
-                for t in range(L):
-                    left[to + t * ROWS + i] = entry(source, at + entry(steps, i) + entry(seen, v * L + t))
-        elif stride == 1 and lane == L:
-            interleave(load_at(source, first, place), left, to)
-        elif stride == 1:
-            interleave(joined(load_at(source, first, place), load_at(source, second, place), lane), left, to)
-        else:
-            interleave(joined(second_at(source, first, place), second_at(source, second, place), lane), left, to)
+                    rows, to, step = min(ROWS, K - band * ROWS), (group * filters + first * wide) * K + band * ROWS, K
+                    if not turned:
+                        to, step = (group * K + band * ROWS) * filters + first * wide, filters
+                    multiply_panels(left, 0, 0, rows, terms, right, panels, sums[(band - first_band) * panels * ROWS * wide:],
+                                    begin > 0, begin + terms == outputs, dw, to, step, first_column, columns_there, target,
+                                    False, turned, filters - first * wide, x, 0, 0, 0, 0)

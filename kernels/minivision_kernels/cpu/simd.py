@@ -308,6 +308,35 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
 
 
 @word
+def turn_whole(typing, a, at, a_step, b, bt, b_step):
+    """`turn` for a square all of which exists: b[bt + k * b_step + i] = a[at + i * a_step + k], without a mask or a branch."""
+    def write(context, builder, signature, args):
+        a, at, a_step, b, bt, b_step = args
+        w = Writer(context, builder, signature.args[0])
+        pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
+        for k, vector in enumerate(w.turned([w.load(w.beyond(pa, i, a_step)) for i in range(w.lanes)])):
+            w.store(vector, w.beyond(pb, k, b_step))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, int_, b, int_, int_), write
+
+
+@word
+def put_woven(typing, a, at, x, y, count):
+    """a[at], a[at + 1], ... = x[0], y[0], x[1], y[1], ..., for two vectors; the first ``count`` numbers of them."""
+    def write(context, builder, signature, args):
+        a, at, x, y, count = args
+        w = Writer(context, builder, signature.args[0])
+        target = w.pointer(signature.args[0], a, at)
+        for half, vector in enumerate(w.turned([x, y])):
+            rest = builder.sub(count, ir.Constant(INT, half * w.lanes))
+            w.store_first(vector, w.beyond(target, half * w.lanes), rest)
+        return context.get_dummy_value()
+
+    return types.void(a, int_, x, y, int_), write
+
+
+@word
 def interleave(typing, tile, b, bt):
     """b[bt + k * rows + i] = tile[i][k], for a tile of one column."""
     def write(context, builder, signature, args):
@@ -401,6 +430,17 @@ def prefetch(typing, a, at):
     def write(context, builder, signature, args):
         w = Writer(context, builder, signature.args[0])
         w.prefetch(w.pointer(signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(a, int_), write
+
+
+@word
+def fetch(typing, a, at):
+    """`prefetch`, but only to the second-level cache: for what is needed later."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        w.prefetch(w.pointer(signature.args[0], args[0], args[1]), level=2)
         return context.get_dummy_value()
 
     return types.void(a, int_), write

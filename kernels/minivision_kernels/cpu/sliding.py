@@ -54,15 +54,6 @@ class Window(Writer):
         inside = b.icmp_unsigned("<", b.add(self.row, ir.Constant(INT, i)), self.height)     # a negative one is huge
         return b.select(inside, self.beyond(self.start, i, self.width), self.zeros() if other is None else other)
 
-    def put(self, value: Any, line: Any, at: int, part: bool) -> None:
-        """Write a vector to a line, from ``at`` on."""
-        pointer = self.beyond(line, at)
-        self.store_part(value, pointer, self.mask(at)) if part else self.store(value, pointer)
-
-    def put_first(self, value: Any, line: Any, count: Any) -> None:
-        """Write the first ``count`` numbers of a vector to a line."""
-        self.store_first(value, line, count)
-
     def nowhere(self) -> Any:
         """A row to which rows are written that do not exist. With branches instead, LLVM would move each row's
         multiply-adds behind its branch, far from the loads."""
@@ -225,7 +216,7 @@ def put_rows(typing, tile, rows, part, a, at, width, row, height, count):
         window = Window(context, builder, signature.args[3], *args[3:8])
         for i, value in enumerate(cgutils.unpack_tuple(builder, args[0])):
             line = window.line(i, window.nowhere())
-            window.put_first(value, line, args[8]) if part.literal_value else window.put(value, line, 0, False)
+            window.store_first(value, line, args[8]) if part.literal_value else window.store(value, line)
         return context.get_dummy_value()
 
     return types.void(tile, rows, part, a, int_, int_, int_, int_, int_), write
@@ -233,16 +224,30 @@ def put_rows(typing, tile, rows, part, a, at, width, row, height, count):
 
 @word
 def put_phases(typing, tile, part, a, at, width, row, height, first, end):
-    """a[at + i width + 2 k + j] = tile[i, j][k], as far as there are rows; with ``part`` 1, numbers ``first`` to ``end``."""
+    """a[at + i width + 2 k + j] = tile[i, j][k], as far as there are rows; with ``part`` 1, numbers ``first`` to ``end``.
+
+    ``first`` is at most 1: then what follows is moved down by a lane, so that no store needs a mask.
+    """
     def write(context, builder, signature, args):
         window = Window(context, builder, signature.args[2], *args[2:7])
-        window.columns(args[7], args[8])
         phases, L = cgutils.unpack_tuple(builder, args[0]), window.lanes
+        one = builder.icmp_signed(">", args[7], ir.Constant(INT, 0))
+        skipped, most = builder.zext(one, INT), ir.Constant(INT, 2 * L)
+        count = builder.sub(builder.select(builder.icmp_signed("<", args[8], most), args[8], most), skipped)
         for i in range(2):
             line = window.line(i, window.nowhere())
-            for half in range(2):                       # an even one, an odd one, and so on
-                order = [half * L // 2 + k // 2 + k % 2 * L for k in range(L)]
-                window.put(window.shuffle(phases[2 * i], phases[2 * i + 1], order), line, half * L, bool(part.literal_value))
+            # An even one, an odd one, and so on.
+            halves = [window.shuffle(phases[2 * i], phases[2 * i + 1], [half * L // 2 + k // 2 + k % 2 * L for k in range(L)])
+                      for half in range(2)]
+            if part.literal_value:
+                moved = [window.shuffle(*halves, range(1, L + 1)), window.shuffle(halves[1], halves[1], [*range(1, L), 0])]
+                halves = [builder.select(one, *pair) for pair in zip(moved, halves)]
+                line = builder.gep(line, [skipped])
+            for half, vector in enumerate(halves):
+                if part.literal_value:
+                    window.store_first(vector, window.beyond(line, half * L), builder.sub(count, ir.Constant(INT, half * L)))
+                else:
+                    window.store(vector, window.beyond(line, half * L))
         return context.get_dummy_value()
 
     return types.void(tile, part, a, int_, int_, int_, int_, int_, int_), write

@@ -164,11 +164,11 @@ class Writer:
             rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
         return rows
 
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for the memory there to be brought to the first-level cache; nothing happens if there is none."""
+    def prefetch(self, pointer: Any, level: int = 1) -> None:
+        """Ask for the memory there to be brought to the cache of this level; nothing happens if there is none."""
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 3, 1))])
+        self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 4 - level, 1))])
 
     def fence(self) -> None:
         """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change

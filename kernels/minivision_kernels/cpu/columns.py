@@ -1,0 +1,170 @@
+"""The columns of a convolution as a matrix product: where outputs lie, what their windows see, and that packed to panels.
+
+Columns are all outputs of all images, one behind the other, so that small images fill panels as well as large ones. What a
+vector of a panel holds depends on where its outputs lie:
+
+    neighbours in a line, stride 1      a vector of the image from one place on
+    neighbours in a line, stride 2      every second number of two vectors
+    outputs in two lines                the first lanes of one such vector and the last of another
+    anything else                       number by number
+"""
+
+from __future__ import annotations
+
+from minivision_kernels.cpu.compile import helper
+from minivision_kernels.cpu.panels import COLUMNS, ROWS
+from minivision_kernels.cpu.simd import (
+    entries,
+    entry,
+    every_second,
+    interleave,
+    joined,
+    lanes,
+    load,
+    load_at,
+    prefetch,
+    put,
+    second_at,
+    turn,
+    turn_whole,
+)
+
+AHEAD = 16                  # terms ahead of the packing for which memory is asked
+
+
+@helper
+def find_outputs(
+    begin, end, OH, OW, skip, image_step, line_step, column_step, to, n_target, h_target, w_target, total, seen, target,
+):
+    """seen[i] = where the window of output begin + i begins, target[i] = where the output goes, for i below ``total``.
+
+    What is seen begins with line ``skip`` of the first image; the other images are there from line 0 on. From ``end`` on there
+    are no outputs: their target is -1.
+    """
+    n, h, w = 0, begin % (OH * OW) // OW, begin % OW
+    for i in range(total):
+        if begin + i < end:
+            seen[i] = n * image_step + (h - skip) * line_step + w * column_step
+            target[i] = to + n * n_target + h * h_target + w * w_target
+            w += 1
+            if w == OW:
+                w = 0
+                h += 1
+                if h == OH:
+                    h = 0
+                    n += 1
+                    skip = 0
+        else:
+            seen[i], target[i] = seen[i - 1], -1
+
+
+@helper
+def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
+    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
+    what its windows see is to be read, two numbers:
+
+        the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
+        where a vector would begin whose last lanes are those in the second line
+
+    Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
+    Returns whether any count is 0.
+    """
+    loose = False
+    for v in range(vectors_):
+        at = v * L
+        number, lane = 0, L
+        for i in range(L):
+            if target[at + i] >= 0:
+                number += 1
+                if target[at + i] != target[at] + i:
+                    number = -2 * L
+            if i > 0 and seen[at + i] != seen[at + i - 1] + stride:
+                lane = i if lane == L else 0
+        loose = loose or number < 0
+        start[v], count[v] = max(0, target[at]), max(0, number)
+        second = seen[at + L - 1] - (L - 1) * stride
+        if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
+            lane = 0
+        read[2 * v], read[2 * v + 1] = lane, second
+    return loose
+
+
+@helper
+def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
+    """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]]."""
+    L = lanes(source)
+    wide = COLUMNS * L
+    for p in range(panels):
+        for j in range(COLUMNS):
+            v = p * COLUMNS + j
+            to, lane = p * terms * wide + j * L, read[2 * v]
+            first, second = at + seen[v * L], at + read[2 * v + 1]
+            if lane == 0:
+                for k in range(terms):
+                    for i in range(L):
+                        right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
+            elif lane == L and stride == 1:
+                for k in range(terms):
+                    prefetch(source, first + entry(place, min(terms - 1, k + AHEAD)))
+                    put(right, to + k * wide, load(source, first + entry(place, k)))
+            elif stride == 1:
+                for k in range(terms):
+                    here = entry(place, k)
+                    put(right, to + k * wide, joined(load(source, first + here), load(source, second + here), lane))
+            else:
+                for k in range(terms):
+                    here = entry(place, k)
+                    pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
+                    put(right, to + k * wide, pixels)
+
+
+@helper
+def next_run(begin, end, OH, OW, stride_h, stride_w, top, left_, reach_h, reach_w, H, W, planes):
+    """What outputs ``begin`` to end - 1 see of a plane (H, W), to the end of an image: where it begins and how many numbers.
+
+    ``planes`` is how many planes one image has; the place is counted from the first plane of the first image.
+    """
+    plane = OH * OW
+    n, first = begin // plane, begin % plane
+    last = min(plane, first + end - begin) - 1
+    at = (first // OW * stride_h - top) * W + first % OW * stride_w - left_
+    length = (last // OW * stride_h - top + reach_h) * W + last % OW * stride_w - left_ + reach_w + 1
+    at = max(0, at)
+    return n * planes * H * W + at, max(0, min(length, H * W) - at)
+
+
+@helper
+def pack_upstream(g, begin, terms, F, first, column, filters, plane, right, to):
+    """A right panel of filters: right[to + t * wide + j] = g of filter ``column`` + j at output begin + t."""
+    L = lanes(g)
+    wide, t = COLUMNS * L, 0
+    while t < terms:                                    # image by image, a vector of outputs at a time
+        n, pixel = (begin + t) // plane, (begin + t) % plane
+        here = min(L, min(terms - t, plane - pixel))
+        for j in range(0, wide, L):
+            at, exist = (n * F + first + column + j) * plane + pixel, max(0, min(L, filters - column - j))
+            if here == exist == L:
+                turn_whole(g, at, plane, right, to + t * wide + j, wide)
+            else:
+                turn(g, at, plane, 0, here, exist, right, to + t * wide + j, wide, here, L)
+        t += here
+
+
+@helper
+def pack_taps(source, at, steps, vectors_, seen, read, stride, left):
+    """A left panel of taps: left[t * ROWS + i] = source[at + steps[i] + seen[t]]."""
+    L = lanes(source)
+    place = entries(steps, 0, ROWS)
+    for v in range(vectors_):
+        to, lane = v * L * ROWS, read[2 * v]
+        first, second = at + seen[v * L], at + read[2 * v + 1]
+        if lane == 0:
+            for i in range(ROWS):
+                for t in range(L):
+                    left[to + t * ROWS + i] = entry(source, at + entry(steps, i) + entry(seen, v * L + t))
+        elif stride == 1 and lane == L:
+            interleave(load_at(source, first, place), left, to)
+        elif stride == 1:
+            interleave(joined(load_at(source, first, place), load_at(source, second, place), lane), left, to)
+        else:
+            interleave(joined(second_at(source, first, place), second_at(source, second, place), lane), left, to)

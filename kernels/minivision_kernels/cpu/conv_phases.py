@@ -1,0 +1,195 @@
+"""The gradient to the image at stride 2: all four phases of a block together, and pixels woven from two.
+
+Pixels of even and odd lines and columns see g through different taps: four convolutions of g, the *phases* (``planes.py``).
+One after the other, each writes every second number of a line, so that results leave a tile number by number, copies the
+same g, and packs its share of the filters in a pass over all of them. Here a block of outputs goes through all four:
+
+    the lines of g that the block's windows see are copied once
+    each phase is a packed matrix product (``conv_implicit.py``), whose results stay near, in two arrays a, b
+    even and odd columns are woven, a0 b0 a1 b1 ..., and leave as whole vectors
+
+If the image has an odd number of columns, the last of the odd ones is computed and dropped. Phases that no window sees (a
+1 x 1 filter has three of them) are zeros that are woven in, and cost no pass over the gradient of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from minivision_kernels.cpu.bands import copy_band, phases_of, workers
+from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, stretches
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven
+from minivision_kernels.memory import empty
+from minivision_kernels.shapes import Pair
+
+PHASES = 4
+TOGETHER = 8                # bands of weights packed together: they may share cache lines
+
+
+class Plan(NamedTuple):
+    """How the four phases are summed. A weight is a tap of a filter that the phase sees, filter by filter."""
+
+    top: int                    # windows begin this far above and to the left of the pixel of g that has the same number
+    left: int
+    in_place: bool              # whether every window lies inside g, so that nothing is copied
+    height: int                 # of what a block sees of an image of g, zeros included; of g if it is read in place
+    width: int
+    reach: int                  # from the first pixel of a window to its last
+    blocks: int                 # of panels, and
+    parts: int                  # of rows of panels, that are shared between threads
+    begins: np.ndarray          # (PHASES + 1,): which are the weights of each phase
+    stretch: np.ndarray         # (PHASES,): how many of them are packed together
+    place: np.ndarray           # of the pixel that each of them meets, from the first of the window
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(
+    images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, itemsize: int,
+    lanes: int, workers: int,
+) -> tuple[Plan, np.ndarray, np.ndarray]:
+    """How, and where the weights of each filter and tap go: that of row r to base + r // ROWS * step + r % ROWS."""
+    filters, channels = w_shape[0] // groups, w_shape[1]
+    parts = phases_of(w_shape, size, (2, 2), padding, dilation, groups)
+    taps = [part.taps for part in parts if part.taps]
+    top, left = max(t.top for t in taps), max(t.left for t in taps)
+    down, right = max(top - t.top + max(t.down) for t in taps), max(left - t.left + max(t.right) for t in taps)
+    OH, OW = (-(-n // 2) for n in size)
+    begins = np.cumsum([0, *(part.number.size for part in parts)])
+    stretch = np.array([stretches(part.number.size) if part.taps else 1 for part in parts])
+    panels = -(-images * OH * OW // (COLUMNS * lanes))
+    blocks, shares = division(panels, int(stretch.max()), COLUMNS * lanes, itemsize, channels, groups, workers, BLOCK // 2)
+    in_place = top <= 0 and left <= 0 and OH + down - top <= g_size[0] and OW + right - left <= g_size[1]
+    lines = min(OH, (-(-panels // blocks) * COLUMNS * lanes + OW - 2) // OW + 1)
+    height, width = g_size if in_place else (lines + down, OW + right)
+    plane = np.arange(filters)[:, None, None] * (height * width)
+    place = np.concatenate([
+        (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps])
+    order = np.arange(begins[-1])
+    phase = np.searchsorted(begins, order, side="right") - 1
+    begin = begins[phase] + (order - begins[phase]) // stretch[phase] * stretch[phase]
+    terms = np.minimum(stretch[phase], begins[phase + 1] - begin)
+    lie = np.argsort(np.concatenate([part.number for part in parts]))       # each tap belongs to one phase
+    bands = -(-channels // ROWS)
+    base, step = ((begin * bands + order - begin) * ROWS)[lie], (terms * ROWS)[lie]
+    return Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place), base, step
+
+
+def conv2d_input(
+    g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """The gradient to images of ``shape``, at least 2 x 2 pixels, of a convolution with stride (2, 2)."""
+    N, C, H, W = shape
+    F, channels, KH, KW = w.shape
+    dx = empty(shape, g.dtype)
+    if not g.size * w.size:
+        dx.fill(0)
+        return dx
+    how, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, g.itemsize, lanes_of(g), workers())
+    left = empty((-(-channels // ROWS) * ROWS * F * KH * KW,), g.dtype)
+    _pack(contiguous(w).reshape(-1), channels, groups, KH * KW, base, step, left, work=left.size)
+    _multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, dx.reshape(-1), C, H, W, groups, workers(),
+              work=g.size * channels * KH * KW // lanes_of(g))
+    return dx
+
+
+@compiled(parallel=True)
+def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1, left: Out1):
+    """The weights of all phases as left panels, in the order in which they lie in w: filters, rows, taps."""
+    K, bands = base.shape[0], (rows + ROWS - 1) // ROWS
+    chunks = (bands + TOGETHER - 1) // TOGETHER
+    for item in prange(groups * chunks):
+        group, chunk = item // chunks, item % chunks * TOGETHER
+        for filter_ in range(K // taps):
+            for band in range(chunk, min(bands, chunk + TOGETHER)):
+                here = min(ROWS, rows - band * ROWS)
+                for tap in range(taps):
+                    k = filter_ * taps + tap
+                    at = ((group * (K // taps) + filter_) * rows + band * ROWS) * taps + tap
+                    to = group * K * bands * ROWS + entry(base, k) + band * entry(step, k)
+                    for i in range(ROWS):
+                        left[to + i] = entry(w, at + i * taps) if i < here else 0
+
+
+@compiled(parallel=True)
+def _multiply(
+    g: In1, N: int, F: int, H: int, W: int, top: int, left_: int, in_place: bool, height: int, width: int, reach: int,
+    blocks: int, parts: int, begins: IntIn1, stretch: IntIn1, place: IntIn1, left: In1, dx: Out1, C: int, dx_h: int, dx_w: int,
+    groups: int, workers_: int,
+):
+    L = lanes(g)
+    wide, OH, OW = COLUMNS * L, (dx_h + 1) // 2, (dx_w + 1) // 2
+    filters, channels, outputs, K = F // groups, C // groups, N * OH * OW, begins[PHASES]
+    bands, all_panels = (channels + ROWS - 1) // ROWS, (outputs + wide - 1) // wide
+    image_step = F * H * W if in_place else filters * height * width
+    items, most = groups * blocks * parts, (all_panels + blocks - 1) // blocks
+    images, longest = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1), stretch.max()
+    most_bands = (bands + parts - 1) // parts
+    for worker in prange(workers_):
+        buffer = np.empty(0 if in_place else images * image_step + 2 * L, g.dtype)
+        right = np.empty(most * longest * wide, g.dtype)
+        sums = np.empty((most_bands * most + 1) * ROWS * wide, g.dtype)
+        woven = most_bands * ROWS * most * wide
+        halves = np.empty(2 * woven + L, g.dtype)           # the results of two phases, even columns and odd ones
+        seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
+        start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
+        read = np.empty(2 * most * COLUMNS, np.int64)
+        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
+            group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
+            first = all_panels * block // blocks
+            panels = all_panels * (block + 1) // blocks - first
+            top_band, bottom_band = bands * part // parts, bands * (part + 1) // parts
+            rows, line = (bottom_band - top_band) * ROWS, panels * wide
+            begin, end = first * wide, min(outputs, first * wide + line)
+            n_first, n_end = begin // (OH * OW), (end - 1) // (OH * OW) + 1
+            begin_line = begin % (OH * OW) // OW
+            origin = ((n_first * F + group * filters) * H - top) * W - left_ if in_place else 0
+            find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, line, seen,
+                         target)
+            sort_vectors(seen, target, start, count, read, panels * COLUMNS, 1, L,
+                         g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0])
+            for v in range(panels * COLUMNS):               # results stay in the order of the panels for now
+                start[v], count[v] = v * L, L
+            if not in_place:
+                for n in range(n_first, n_end):
+                    copy_band(g, (n * F + group * filters) * H * W, filters, H, W, (begin_line if n == n_first else 0) - top,
+                              height, left_, width, 1, buffer, (n - n_first) * image_step)
+            after = min(item + 1, items * (worker + 1) // workers_ - 1)
+            next_first = all_panels * (after // parts % blocks) // blocks
+            next_last = all_panels * (after // parts % blocks + 1) // blocks
+            next_at, next_length = next_run(next_first * wide, min(outputs, next_last * wide), OH, OW, 1, 1, top, left_,
+                                            reach // width, reach % width, H, W, F)
+            next_at += after // (blocks * parts) * filters * H * W
+            for phase in range(PHASES):
+                to = phase % 2 * woven
+                first_term, last_term = begins[phase], begins[phase + 1]
+                if first_term == last_term:
+                    halves[to:to + rows * line] = 0
+                for term in range(first_term, last_term, stretch[phase]):
+                    terms = min(stretch[phase], last_term - term)
+                    if in_place:
+                        pack_seen(g, origin, place[term:], terms, seen, read, 1, panels, right)
+                    else:
+                        pack_seen(buffer, 0, place[term:], terms, seen, read, 1, panels, right)
+                    ask = phase == PHASES - 1 and term == first_term
+                    multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
+                                    terms, right, panels, sums, term > first_term, term + terms == last_term, halves, to, line,
+                                    start, count, start, False, False, 0, g, next_at, H * W, next_length, filters * ask)
+                if phase % 2 == 0:
+                    continue
+                for r in range(min(rows, channels - top_band * ROWS)):
+                    c, at = group * channels + top_band * ROWS + r, begin
+                    while at < end:                         # line by line
+                        n, h, column = at // (OH * OW), at % (OH * OW) // OW * 2 + phase // 2, at % OW
+                        here, from_ = min(OW - column, end - at), r * line + at - begin
+                        if h < dx_h:
+                            result = ((n * C + c) * dx_h + h) * dx_w + 2 * column
+                            numbers = min(2 * here, dx_w - 2 * column)
+                            for k in range(0, here, L):
+                                put_woven(dx, result + 2 * k, load(halves, from_ + k), load(halves, woven + from_ + k),
+                                          numbers - 2 * k)
+                        at += here
