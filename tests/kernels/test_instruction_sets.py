@@ -27,7 +27,7 @@ for x_shape, w_shape, s, p, groups in cases:
         exact, *others = mk.ladder(op)
         expected = exact(*(a.astype(float) if isinstance(a, np.ndarray) else a for a in args), *geometry)
         for rung in others:
-            if rung.accepts is None or rung.accepts(*args, *geometry):
+            if rung.device == "cpu" and (rung.accepts is None or rung.accepts(*args, *geometry)):
                 off = np.abs(rung(*args, *geometry) - expected).max() / expected.std()
                 assert off < (1e-5 if rung.exact else 1e-4), (rung, off)
                 ran.add(rung.name)
@@ -36,7 +36,7 @@ for op, args in dict(linear_forward=(a, b), linear_input=(a @ b.T, b), linear_we
     exact, *others = mk.ladder(op)
     expected = exact(*(v.astype(float) for v in args))
     for rung in others:
-        assert np.abs(rung(*args) - expected).max() < 1e-5 * expected.std(), rung
+        assert rung.device != "cpu" or np.abs(rung(*args) - expected).max() < 1e-5 * expected.std(), rung
 assert ran >= {{"tile", "direct", "implicit", "depthwise", "winograd", "winograd2"}}, ran
 """
 
