@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "0")    # two processes test at a time: threads that wait give the core away
+
 import pytest
 from hypothesis import HealthCheck, settings
 
