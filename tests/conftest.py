@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "0")    # two processes test at a time: threads that wait give the core away
-
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("GOMP_SPINCOUNT", "0")    # two processes test at a time: threads that wait give the core away
 os.environ["MINIVISION_TUNED"] = "0"        # which rungs are chosen is tested as the rules say, not as this machine was tuned
 
 settings.register_profile(
