@@ -6,7 +6,6 @@
 //   registers    8 x 8 numbers for each thread
 //   staged       16 bytes for each load, warps arranged in the tile, copies that arrive several steps later
 //   tensor       the same with tensor cores: three products of TF32 parts, or one of rounded numbers
-//   rows         a few rows times a matrix: no tile, the matrix streams by
 //   add_slices   the sum of partial results
 //
 // a is M x K, b is K x N. The linear layer needs three products, which differ only in how their operands lie in memory:
