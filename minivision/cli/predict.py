@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_device
+from .arguments import add_device, add_root
+from .networks import NAMES
 from .output import blocks, percent
 from .sources import INK_ON_BLACK
 
@@ -40,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="any picture file")
     parser.add_argument("--checkpoint", metavar="PATH",
                         help=f"model.safetensors that `minivision train` wrote ({DEFAULT})")
+    parser.add_argument("--model", choices=NAMES, help="a network by name (squeezenet, if there is no checkpoint)")
     add_device(parser)
+    add_root(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -137,13 +137,14 @@ def test_winograd_refuses_what_it_cannot_do(rung):
         rung(*first, (2, 2), (0, 0), (1, 1), 1)
 
 
-@pytest.mark.parametrize("name", [rung.name for rung in ladder("conv2d_weight") if rung.name not in SPECIAL])
+@pytest.mark.parametrize("name", [
+    rung.name for rung in ladder("conv2d_weight") if rung.device == "cpu" and rung.name not in SPECIAL])
 @given(case=convolutions())
 def test_the_three_forms_are_adjoint(name, case):
     """<conv(x, w), g> = <x, conv_input(g, w)> = <w, conv_weight(x, g)>"""
     x_shape, w_shape, geometry = case
     forward, to_input, to_weight = (
-        next(rung for rung in ladder(f"conv2d_{form}") if rung.name == name) for form in ("forward", "input", "weight"))
+        next(rung for rung in oracle.rungs(f"conv2d_{form}") if rung.name == name) for form in ("forward", "input", "weight"))
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
     y = forward(x, w, *geometry)
