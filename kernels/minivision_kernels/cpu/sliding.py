@@ -240,7 +240,8 @@ def put_phases(typing, tile, part, a, at, width, row, height, first, end):
             halves = [window.shuffle(phases[2 * i], phases[2 * i + 1], [half * L // 2 + k // 2 + k % 2 * L for k in range(L)])
                       for half in range(2)]
             if part.literal_value:
-                moved = [window.shuffle(halves[0], halves[1], range(1, L + 1)), window.shuffle(halves[1], halves[1], [*range(1, L), 0])]
+                moved = [window.shuffle(halves[0], halves[1], range(1, L + 1)),
+                         window.shuffle(halves[1], halves[1], [*range(1, L), 0])]
                 halves = [builder.select(one, *pair) for pair in zip(moved, halves)]
                 line = builder.gep(line, [skipped])
             for half, vector in enumerate(halves):
