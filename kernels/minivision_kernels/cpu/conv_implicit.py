@@ -80,7 +80,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
-    if stride == (2, 2) and min(shape[2:]) >= 2:
+    if stride == (2, 2) and min(shape[2:]) >= 2 and w.shape[2:] != (1, 1):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 

@@ -8,8 +8,12 @@ same g, and packs its share of the filters in a pass over all of them. Here a bl
     each phase is a packed matrix product (``conv_implicit.py``), whose results stay near, in two arrays a, b
     even and odd columns are woven, a0 b0 a1 b1 ..., and leave as whole vectors
 
-If the image has an odd number of columns, the last of the odd ones is computed and dropped. Phases that no window sees (a
-1 x 1 filter has three of them) are zeros that are woven in, and cost no pass over the gradient of their own.
+If the image has an odd number of columns, the last of the odd ones is computed and dropped. Phases that no window sees are
+zeros that are woven in.
+
+On a two-core processor with AVX2 this is 1.15 to 1.3 times as fast as one phase after the other for 3 x 3 filters of 128 to 512
+channels. For 1 x 1 filters, three of whose phases are zeros, it does not pay: 1.05 times for 256 channels, 0.6 for 2048, since
+the weights are packed number by number here. Those go one phase after the other.
 """
 
 from __future__ import annotations
