@@ -79,7 +79,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
-        ("cpu.linear_loops", "cpu.linear_blocked", "cpu.linear_parallel", "cpu.linear_vectors", "reference.linear",
+        ("cpu.linear_loops", "cpu.linear_blocked", "cpu.linear_vectors", "cpu.linear_parallel", "reference.linear",
          "cpu.linear_tiles", "cpu.linear_packed", "cpu.linear_small", "cuda.gemm"),
     ),
     "cross_entropy": (

@@ -3,7 +3,8 @@
 The loops of ``linear_blocked.py`` load a piece of y, add to it and store it again for every term of the sum, since a compiler
 does not dare to keep it anywhere else. Said in vectors, eight neighbouring sums (with AVX2) stay in one register from the
 first term to the last, and a multiply-add needs one load. What still limits it is that each multiply-add has to wait for the
-one before: four cycles, in which a core could do eight. For that one needs more sums at a time, a tile of them: the next rung.
+one before: four cycles, in which a core could do eight. For that one needs more sums at a time, a tile of them:
+``linear_tiles.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ STRIP = 8           # vectors side by side that one thread computes, for all ter
 
 @rung("linear_forward", name="vectors", device="cpu", accepts=vectors)
 def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """A vector of sums that stays in a register while the sum is formed."""
+    """A vector of sums that stays in a register while the sum is formed: 4 times the rung below for 256 rows and columns.
+
+    For 512 it is only 1.4 times: the columns of b that a sum walks down lie on as many pages as it has terms. The rung above
+    walks along rows, eight at a time, which LLVM makes vectors of by itself.
+    """
     return _product(contiguous(x), contiguous(w.T))
 
 
