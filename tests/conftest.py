@@ -29,3 +29,13 @@ def real_data() -> Path:
     if os.environ.get("CI"):
         pytest.fail("MINIVISION_DATA must name the folder with mnist and fashion-mnist")
     pytest.skip("MINIVISION_DATA does not name a folder with mnist and fashion-mnist")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked gpu run where there is a device."""
+    from minivision.device import why_no_gpu
+
+    reason = why_no_gpu()
+    for item in items:
+        if reason is not None and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))

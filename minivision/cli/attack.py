@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = explain.probabilities(network.model, image[None])[0]
     own = int(before.argmax())
     target = None if arguments.target is None else network.find_class(arguments.target)
-    eps = arguments.eps if arguments.eps is not None else 0.2 if network.model.__class__.__name__ == "SmallCNN" else 2 / 255
+    eps = network.eps if arguments.eps is None else arguments.eps
     label = own if target is None else target
     if arguments.method == "fgsm":
         attack = explain.fgsm(network.model, image[None], [label], eps, targeted=target is not None)

@@ -55,9 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     chance = None
     if arguments.method == "occlusion":
         count = np.prod([-(-(length - min(window, length)) // stride) + 1 for length in image.shape[1:]])
-        with progress(2 * int(count), "occlusion", "patch") as bar:
-            chance = explain.occlusion_map(network.model, image, target, window, stride, progress=bar.update)
-            found = explain.occlusion(network.model, image, target, window, min(stride, window), 0.5, progress=bar.update)
+        with progress(int(count), "occlusion", "patch") as bar:
+            chance, found = explain.occlude(network.model, image, target, window, stride, 0.5, progress=bar.update)
         heat = explain.to_map(np.maximum(found, 0))
     else:
         heat = explain.to_map(_gradients(arguments.method, network, image, target), image.shape[1:])

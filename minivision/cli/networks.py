@@ -31,6 +31,7 @@ class Network:
     class_names: tuple[str, ...]
     cam_layer: str                                  # the last layer with pixels
     dream_layer: str
+    eps: float                                      # a change of a pixel that is enough to fool it
     prepare: Callable[[Any], np.ndarray]            # a photo (its path, or None for a sample) as (C, H, W) in [0, 1]
     whole: Callable[[Any], np.ndarray]              # the same without cutting, for dreams
 
@@ -101,7 +102,7 @@ def _squeezenet(folder: Path) -> Network:
         top, left = ((length - SIDE) // 2 for length in image.shape[:2])
         return _planes(image[top:top + SIDE, left:left + SIDE])
 
-    return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", prepare,
+    return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", 2 / 255, prepare,
                    lambda photo: _planes(_photo(photo, 320)))
 
 
@@ -121,17 +122,18 @@ def _resnet20(folder: Path) -> Network:
         top, left = ((length - 64) // 2 for length in image.shape[:2])
         return _planes(vision.resize(image[top:top + 64, left:left + 64], (32, 32)))
 
-    return Network("ResNet-20", model, names, "layer3", "layer2", prepare, lambda photo: _planes(_photo(photo, 128)))
+    return Network("ResNet-20", model, names, "layer3", "layer2", 2 / 255, prepare,
+                   lambda photo: _planes(_photo(photo, 128)))
 
 
 def _digits(folder: Path) -> Network:
     """A network that is trained the first time it is asked for, in some seconds, and kept in the user's cache."""
-    from platformdirs import user_cache_dir
+    from minivision_kernels.cpu.cache import root
 
     from .. import data, models
     from ..checkpoint import CheckpointError, save
 
-    path = Path(user_cache_dir("minivision", appauthor=False)) / "networks" / "digits.safetensors"
+    path = root() / "networks" / "digits.safetensors"
     model: Model = models.SmallCNN(10, 1, 8)
     try:
         model.load_weights(path)
@@ -152,7 +154,7 @@ def _digits(folder: Path) -> Network:
         about = Trained(path, model, "smallcnn", "digits", tuple("0123456789"), 1, 8, {}, EPOCHS)
         return predict.prepare(photo, about)[0]
 
-    return Network("the digits network", model, tuple("0123456789"), "features.2", "features.2", prepare, prepare)
+    return Network("the digits network", model, tuple("0123456789"), "features.2", "features.2", 0.2, prepare, prepare)
 
 
 def _train_digits() -> Model:

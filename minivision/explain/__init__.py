@@ -27,4 +27,4 @@ from .gradients import (
     to_map,
 )
 from .inside import activation, find_layer, probabilities
-from .occlusion import occlusion, occlusion_map
+from .occlusion import Occluded, occlude, occlusion, occlusion_map

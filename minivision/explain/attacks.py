@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, input_gradient, loss_of, scores
+from .inside import Progress, check_images, check_labels, check_model, check_range, input_gradient, loss_of, scores
 
 
 class Attack(NamedTuple):
@@ -111,7 +111,9 @@ def robustness(
             if eps:
                 right[i] += (~pgd(model, x[part], labels[part], eps, steps=steps, seed=seed).success).sum()
             else:
-                right[i] += (scores(model, x[part], batch_size).argmax(1) == labels[part]).sum()
+                rows = scores(model, x[part], batch_size)
+                check_range(labels[part], rows)
+                right[i] += (rows.argmax(1) == labels[part]).sum()
             if progress is not None:
                 progress(1)
     return right / len(x)
@@ -122,7 +124,7 @@ def _prepare(model: Module, x: Any, y: Any, eps: float) -> tuple[np.ndarray, np.
     x = check_images(x)
     if not eps >= 0:
         raise ValueError(f"eps is {eps}; expected 0 or more")
-    return x, check_labels(y, len(x), scores(model, x[:1]).shape[1])
+    return x, check_labels(y, len(x))
 
 
 def _direction(gradient: np.ndarray, norm: str) -> np.ndarray:

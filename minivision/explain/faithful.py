@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, scores, softmax
+from .inside import Progress, check_images, check_labels, check_model, check_range, scores, softmax
 
 
 class Curve(NamedTuple):
@@ -44,7 +44,7 @@ def _curve(
 ) -> Curve:
     check_model(model)
     x = check_images(image, "image", single=True)
-    heat = np.asarray(heat)
+    labels, heat = check_labels(target, 1, "target"), np.asarray(heat)
     if heat.shape != x.shape[2:]:
         raise ValueError(f"heat has shape {heat.shape}; expected {x.shape[2:]}, a number for each pixel (see to_map)")
     if steps < 1:
@@ -58,6 +58,6 @@ def _curve(
         shown = np.where(first != delete, x, x.dtype.type(baseline))
         rows.append(scores(model, shown, batch_size, progress))
     probabilities = softmax(np.concatenate(rows))
-    label = check_labels(np.asarray(target), 1, probabilities.shape[1], "target")[0]
-    found, shares = probabilities[:, label], counts / heat.size
+    check_range(labels, probabilities, "target")
+    found, shares = probabilities[:, labels[0]], counts / heat.size
     return Curve(shares, found, float(((found[1:] + found[:-1]) / 2 * np.diff(shares)).sum()))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..nn import Module
 from .attacks import Attack
-from .inside import Progress, check_images, check_labels, check_model, input_gradient, score_of, scores, softmax
+from .inside import Progress, check_images, check_labels, check_model, input_gradient, score_of, softmax
 
 
 def fooling_image(
@@ -30,7 +30,7 @@ def fooling_image(
     """
     check_model(model)
     x = check_images(image, "image", single=True)
-    label = check_labels(np.asarray(target), 1, scores(model, x).shape[1], "target")
+    label = check_labels(target, 1, "target")
     if step <= 0:
         raise ValueError(f"step is {step}; expected more than 0")
     changed, fooled = x.copy(), False
@@ -60,7 +60,7 @@ def class_image(
     generator = np.random.Generator(np.random.PCG64(seed))
     dtype = next((p.dtype.type for p in model.parameters()), np.float32)
     x = np.clip(0.5 + 0.1 * generator.standard_normal((1, *shape)), 0, 1).astype(dtype)
-    label = check_labels(np.asarray(target), 1, scores(model, x).shape[1], "target")
+    label = check_labels(target, 1, "target")
     for i in range(steps):
         shift = tuple(generator.integers(-jitter, jitter + 1, 2)) if jitter else (0, 0)
         x = np.roll(x, shift, axis=(2, 3))

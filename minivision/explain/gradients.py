@@ -10,7 +10,7 @@ from .. import functional as F
 from ..autograd import grad
 from ..nn import Module
 from ..tensor import Tensor
-from .inside import check_images, check_labels, check_model, find_layer, input_gradient, score_of, scores
+from .inside import check_images, check_labels, check_model, find_layer, input_gradient, score_of
 
 
 def saliency(model: Module, image: Any, target: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def to_map(attribution: np.ndarray, size: tuple[int, int] | None = None, signed:
 def _prepare(model: Module, image: Any, target: int) -> tuple[np.ndarray, np.ndarray]:
     check_model(model)
     x = check_images(image, "image", single=True)
-    return x, check_labels(np.asarray(target), 1, scores(model, x).shape[1], "target")
+    return x, check_labels(target, 1, "target")
 
 
 def _gradient(model: Module, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

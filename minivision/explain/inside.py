@@ -46,18 +46,23 @@ def check_model(model: Any) -> None:
         raise ValueError(f"the model is in training mode ({training[0] or 'as a whole'}); call model.eval() first")
 
 
-def check_labels(y: Any, count: int, classes: int, name: str = "y") -> np.ndarray:
-    """One class number for each of ``count`` images, int64; a single number serves for all."""
+def check_labels(y: Any, count: int, name: str = "y") -> np.ndarray:
+    """One class number for each of ``count`` images, int64; a single number serves for all. See also `check_range`."""
     labels = y.numpy() if isinstance(y, Tensor) else np.asarray(y)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name} is {labels.dtype}; expected whole numbers, the classes")
     labels = np.broadcast_to(labels, (count,)) if labels.ndim == 0 else labels
     if labels.shape != (count,):
         raise ValueError(f"{name} has shape {labels.shape}; expected ({count},), one class for each image")
+    return labels.astype(np.int64)
+
+
+def check_range(labels: np.ndarray, output: Any, name: str = "y") -> None:
+    """The model, whose scores (N, classes) show how many classes it has, has all of these."""
+    classes = output.shape[1]
     if labels.min() < 0 or labels.max() >= classes:
         wrong = labels[(labels < 0) | (labels >= classes)][0]
         raise ValueError(f"{name} has class {wrong}; the model has {classes} classes, 0 to {classes - 1}")
-    return labels.astype(np.int64)
 
 
 def scores(model: Module, images: np.ndarray, batch_size: int = 32, progress: Progress | None = None) -> np.ndarray:
@@ -73,8 +78,7 @@ def scores(model: Module, images: np.ndarray, batch_size: int = 32, progress: Pr
 
 def softmax(rows: np.ndarray) -> np.ndarray:
     """Scores (N, classes) as probabilities."""
-    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return F.softmax(Tensor(rows), 1).numpy()
 
 
 def probabilities(model: Module, images: Any, batch_size: int = 32, progress: Progress | None = None) -> np.ndarray:
@@ -93,12 +97,20 @@ def input_gradient(model: Module, images: np.ndarray, objective: Callable[[Tenso
 
 def score_of(labels: np.ndarray) -> Callable[[Tensor], Tensor]:
     """The sum of each image's score of its class. Images do not mix, so its gradient is each score's own."""
-    return lambda output: output[np.arange(len(labels)), labels].sum()
+    def objective(output: Tensor) -> Tensor:
+        check_range(labels, output, "target")
+        return output[np.arange(len(labels)), labels].sum()
+
+    return objective
 
 
 def loss_of(labels: np.ndarray) -> Callable[[Tensor], Tensor]:
     """The sum of the images' cross-entropies with their classes."""
-    return lambda output: F.cross_entropy(output, Tensor(labels), reduction="sum")
+    def objective(output: Tensor) -> Tensor:
+        check_range(labels, output)
+        return F.cross_entropy(output, Tensor(labels), reduction="sum")
+
+    return objective
 
 
 # ----------------------------------------------------------------------------------------------------- layers

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..functional.checks import pair
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, scores, softmax
+from .inside import Progress, check_images, check_labels, check_model, check_range, scores, softmax
 
 Window = tuple[slice, slice]
 
@@ -40,9 +40,9 @@ def occlusion_map(
     x, windows, grid = _prepare(model, image, window, stride)
     if not 0 <= fill <= 1:
         raise ValueError(f"fill is {fill}; expected a value in [0, 1], as the image's")
+    labels = check_labels(target, 1, "target")
     rows = _covered(model, x, windows, np.full_like(x[0], fill), batch_size, progress)
-    label = check_labels(np.asarray(target), 1, rows.shape[1], "target")[0]
-    return softmax(rows)[:, label].astype(np.float32).reshape(grid)
+    return _probability(rows, labels, grid)
 
 
 def occlusion(
@@ -63,24 +63,46 @@ def occlusion(
     Returns:
         (C, H, W), the image's shape; positive where the pixels speak for the class.
     """
-    x, windows, _ = _prepare(model, image, window, stride)
+    return occlude(model, image, target, window, stride, baseline, batch_size=batch_size, progress=progress).attribution
+
+
+class Occluded(NamedTuple):
+    """What both looks find, from one walk of the patch over the image."""
+
+    probability: np.ndarray         # as `occlusion_map` returns it
+    attribution: np.ndarray         # as `occlusion` does
+
+
+def occlude(
+    model: Module, image: Any, target: int, window: int | tuple[int, int] = 32, stride: int | tuple[int, int] = 8,
+    baseline: float | np.ndarray = 0.0, *, batch_size: int = 32, progress: Progress | None = None,
+) -> Occluded:
+    """`occlusion_map` and `occlusion` of the same patches, for the price of one. The arguments are those of `occlusion`."""
+    x, windows, grid = _prepare(model, image, window, stride)
+    labels = check_labels(target, 1, "target")
     if any(step > size for step, size in zip(pair(stride, "stride", 1), pair(window, "window", 1))):
         raise ValueError(f"stride is {stride}, more than the window {window}; pixels between patches would never be covered")
     shown = np.broadcast_to(np.asarray(baseline, x.dtype), x.shape[1:])
     whole = scores(model, x)
-    label = check_labels(np.asarray(target), 1, whole.shape[1], "target")[0]
+    check_range(labels, whole, "target")
     rows = _covered(model, x, windows, shown, batch_size, progress)
-    total, count = np.zeros(x.shape[2:], np.float64), np.zeros(x.shape[2:], np.int64)
+    label, (total, count) = labels[0], np.zeros((2, *x.shape[2:]))
     for (rows_at, columns_at), score in zip(windows, rows[:, label]):
         total[rows_at, columns_at] += float(whole[0, label]) - float(score)
         count[rows_at, columns_at] += 1
-    return np.broadcast_to((total / count).astype(x.dtype), x.shape[1:]).copy()
+    attribution = np.broadcast_to((total / count).astype(x.dtype), x.shape[1:]).copy()
+    return Occluded(_probability(rows, labels, grid), attribution)
 
 
 def positions(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     """Where patches start and end along an axis: ceil((length - window) / stride) + 1 of them, the last cut at the edge."""
     count = -(-(length - window) // stride) + 1
     return [(i * stride, min(i * stride + window, length)) for i in range(count)]
+
+
+def _probability(rows: np.ndarray, labels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    check_range(labels, rows, "target")
+    return softmax(rows)[:, labels[0]].astype(np.float32).reshape(grid)
 
 
 def _prepare(model: Module, image: Any, window: Any, stride: Any) -> tuple[np.ndarray, list[Window], tuple[int, int]]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..pictures import BLUE, INK, ORANGE, PALE, caption, page, picture_of, rows_of, show, show_weights
+from ..pictures import BLUE, INK, ORANGE, PALE, page, rows_of, show, show_weights
 from .faithful import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def heat_over(axes: Axes, image: np.ndarray, heat: np.ndarray) -> None:
@@ -117,15 +116,6 @@ def features_page(
             most = np.argsort(-np.abs(y).mean(axis=(1, 2)), kind="stable")[:columns]
             for axes, channel in zip(rows_of(figure, (left, bottom, width, high), len(most), columns, 0.1), most):
                 show(axes, y[channel], "inferno" if y.min() >= 0 else "gray")
-
-
-def patches_sheet(figure: Figure, images: np.ndarray, patches: Sequence, area: tuple[float, float, float, float],
-                  heading: str) -> None:
-    """The parts of the images that excite a channel most, in one row of ``area``."""
-    caption(figure, area[0], area[1] + area[3], heading)
-    for axes, patch in zip(rows_of(figure, area, len(patches), len(patches), 0.08), patches):
-        part = images[patch.image][:, slice(*patch.rows), slice(*patch.columns)]
-        show(axes, picture_of(part), limits=(0, 1))
 
 
 def _bare(axes: Axes) -> None:

@@ -15,6 +15,7 @@ def own_places(tmp_path_factory):
         import platformdirs
 
         root = tmp_path_factory.mktemp("home")
+        patch.delenv("MINIVISION_CACHE", raising=False)
         patch.setattr(platformdirs, "user_cache_dir", lambda *args, **options: str(root / "cache"))
         patch.chdir(root)
         yield root

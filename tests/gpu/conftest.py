@@ -3,15 +3,6 @@
 import pytest
 import stand_in
 
-from minivision.device import why_no_gpu
-
-
-def pytest_collection_modifyitems(items):
-    reason = why_no_gpu()
-    for item in items:
-        if reason is not None and item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason=reason))
-
 
 @pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request, monkeypatch):
