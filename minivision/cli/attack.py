@@ -62,6 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     largest = float(np.abs(attack.perturbation).max())
     path = output_path(arguments.out, arguments.photo, "attack")
     told = f"{arguments.method}: no pixel changed by more than {255 * largest:.1f} of 255"
-    pictures.attack_page(path, image, attack.images[0], f"{network.name} before and after", told, says)
+    pictures.attack_page(path, image, attack.images[0], f"Before and after: {network.name}", told, says)
     print(f"{path}   {says[0]} -> {says[1]}; {told}" + ("" if attack.success[0] else "; it did not succeed"))
     return 0

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .. import explain
     from ..explain import pictures
     from .networks import open_network, output_path
-    from .output import progress
+    from .output import plural, progress
 
     network = open_network(arguments.model, arguments.root)
     image = network.whole(arguments.photo)
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
                                    step=(6 if small else 1.5) / 255, frame=frames.append if arguments.gif else None)
     path = output_path(arguments.out, arguments.photo, "dream")
     what = f"layer {layer}" + (f", channel {arguments.channel}" if arguments.channel is not None else "")
-    pictures.dream_page(path, image, dreamt, f"{network.name} dreams", f"{what}; {octaves} octaves of {arguments.steps} steps")
+    pictures.dream_page(path, image, dreamt, f"A dream of {network.name}",
+                        f"{what}; {plural(octaves, 'octave')} of {plural(arguments.steps, 'step')}")
     print(f"{path}   {what}")
     if arguments.gif:
         print(_animation(arguments.gif, [image, *frames]))

@@ -50,17 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     answers = explain.probabilities(network.model, image[None])[0]
     target = int(answers.argmax()) if arguments.target is None else network.find_class(arguments.target)
     side = min(image.shape[1:])
-    window = arguments.window or max(1, round(side / 7))
+    window = arguments.window or max(3, round(side / 7))
     stride = arguments.stride or max(1, window // 4)
     chance = None
     if arguments.method == "occlusion":
         count = np.prod([-(-(length - min(window, length)) // stride) + 1 for length in image.shape[1:]])
         with progress(int(count), "occlusion", "patch") as bar:
-            chance, found = explain.occlude(network.model, image, target, window, stride, 0.5, progress=bar.update)
+            chance, found = explain.occlude(network.model, image, target, window, stride, network.ground, progress=bar.update)
         heat = explain.to_map(np.maximum(found, 0))
     else:
         heat = explain.to_map(_gradients(arguments.method, network, image, target), image.shape[1:])
-    deleted, inserted = (curve(network.model, image, target, heat) for curve in (explain.deletion, explain.insertion))
+    deleted, inserted = (curve(network.model, image, target, heat, network.ground)
+                         for curve in (explain.deletion, explain.insertion))
     name = network.class_names[target]
     path = output_path(arguments.out, arguments.photo, "explain")
     pictures.explanation(path, image, heat, f"Why {network.name} says {name}: {arguments.method}" if target == answers.argmax()

@@ -32,6 +32,7 @@ class Network:
     cam_layer: str                                  # the last layer with pixels
     dream_layer: str
     eps: float                                      # a change of a pixel that is enough to fool it
+    ground: float                                   # what a pixel shows when nothing is there
     prepare: Callable[[Any], np.ndarray]            # a photo (its path, or None for a sample) as (C, H, W) in [0, 1]
     whole: Callable[[Any], np.ndarray]              # the same without cutting, for dreams
 
@@ -102,7 +103,7 @@ def _squeezenet(folder: Path) -> Network:
         top, left = ((length - SIDE) // 2 for length in image.shape[:2])
         return _planes(image[top:top + SIDE, left:left + SIDE])
 
-    return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", 2 / 255, prepare,
+    return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", 2 / 255, 0.5, prepare,
                    lambda photo: _planes(_photo(photo, 320)))
 
 
@@ -122,7 +123,7 @@ def _resnet20(folder: Path) -> Network:
         top, left = ((length - 64) // 2 for length in image.shape[:2])
         return _planes(vision.resize(image[top:top + 64, left:left + 64], (32, 32)))
 
-    return Network("ResNet-20", model, names, "layer3", "layer2", 2 / 255, prepare,
+    return Network("ResNet-20", model, names, "layer3", "layer2", 2 / 255, 0.5, prepare,
                    lambda photo: _planes(_photo(photo, 128)))
 
 
@@ -147,14 +148,14 @@ def _digits(folder: Path) -> Network:
         import numpy as np
 
         if photo is None:
-            return data.digits("test").images[0].astype(np.float32) / 255
+            return np.asarray(data.digits("test")[0][0], np.float32)
         from . import predict
         from .trained import Trained
 
         about = Trained(path, model, "smallcnn", "digits", tuple("0123456789"), 1, 8, {}, EPOCHS)
         return predict.prepare(photo, about)[0]
 
-    return Network("the digits network", model, tuple("0123456789"), "features.2", "features.2", 0.2, prepare, prepare)
+    return Network("the digits network", model, tuple("0123456789"), "features.2", "features.2", 0.2, 0.0, prepare, prepare)
 
 
 def _train_digits() -> Model:

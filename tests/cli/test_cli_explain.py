@@ -6,6 +6,7 @@ from PIL import Image
 
 from minivision.cli import main
 from minivision.cli.networks import open_network
+from minivision.explain import probabilities
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +46,13 @@ def test_the_animation_has_a_frame_for_each_step(own_places, capsys):
     with Image.open(own_places / "d.gif") as gif:
         assert gif.n_frames == 4
     assert "4 frames" in capsys.readouterr().out
+
+
+def test_the_sample_is_a_digit_that_the_network_knows(own_places):
+    network = open_network("digits", "nowhere")
+    image = network.prepare(None)
+    assert image.shape == (1, 8, 8) and image.min() == 0 and image.max() > 0.9
+    assert probabilities(network.model, image[None])[0].max() > 0.9
 
 
 def test_layers(capsys):
