@@ -27,7 +27,7 @@ from .contract import (
 from .diagnosis import Evidence, diagnose
 from .kinks import ROUNDS, Kink, move_away
 from .numeric import EPS, Numeric, Probe, float_outputs, measure
-from .report import Entry, GradcheckError, GradcheckReport, InputResult
+from .report import GradcheckError, GradcheckReport, InputResult, worst_entries
 
 ATOL, RTOL = 1e-8, 1e-6
 VISIBLE = 10.0           # an entry is tested if it is this many times its tolerance away from zero
@@ -265,27 +265,9 @@ def _first(mask: np.ndarray) -> list[int]:
 
 def _explain(report: GradcheckReport, evidence: Sequence[Evidence]) -> None:
     for result in report.results:
-        report.entries += _worst(result)
-    report.entries.sort(key=lambda e: -_gap(e))
+        report.entries += worst_entries(result)
+    report.entries.sort(key=lambda e: -e.gap)
     found = diagnose([e for e in evidence if e.result.wrong.any()])
     if any(r.kinks.any() for r in report.results):
         found.append(("kink within eps", ""))
     report.diagnoses, report.details = [name for name, _ in found], [detail for _, detail in found]
-
-
-def _gap(entry: Entry) -> float:
-    gap = abs(entry.yours - entry.numeric)
-    return gap if np.isfinite(gap) else np.inf
-
-
-def _worst(result: InputResult) -> list[Entry]:
-    error = np.where(result.wrong, np.nan_to_num(result.error, nan=np.inf), -1.0).ravel()
-    entries = []
-    for k in np.argsort(-error, kind="stable")[:5]:
-        if error[k] < 0:
-            break
-        index = tuple(int(j) for j in np.unravel_index(int(k), result.yours.shape))
-        yours, numeric = float(result.yours[index]), float(result.numeric[index])
-        ratio = yours / numeric if numeric else float("inf") if yours else float("nan")
-        entries.append(Entry(result.input, index, yours, numeric, ratio))
-    return entries

@@ -58,13 +58,13 @@ class Evidence:
         return bool((off <= 10 * self.atol + 1e-5 * scale).all() and off.max() <= 0.05 * self.gap)
 
 
-def diagnose(wrong: Sequence[Evidence]) -> list[tuple[str, str]]:
-    """The mistakes that explain the wrong gradients, best first, each with how it shows."""
+def diagnose(wrong: Sequence[Evidence], only: Sequence[Callable[[Evidence], Found]] = ()) -> list[tuple[str, str]]:
+    """The mistakes that explain the wrong gradients, best first, each with how it shows; ``only`` some detectors, if given."""
     # Where several inputs are wrong, a mistake that explains more of them comes first.
     votes: dict[str, tuple[int, int, str]] = {}
     sources: dict[str, str] = {}
     for evidence in wrong:
-        detectors = EXACT + OF_CONTRIBUTIONS + VAGUE if np.isfinite(evidence.yours).all() else [not_finite]
+        detectors = (only or EXACT + OF_CONTRIBUTIONS + VAGUE) if np.isfinite(evidence.yours).all() else [not_finite]
         seen: set[str] = set()
         for rank, detector in enumerate(detectors):
             for name, detail in detector(evidence):

@@ -31,6 +31,11 @@ class Entry:
     numeric: float
     ratio: float
 
+    @property
+    def gap(self) -> float:
+        gap = abs(self.yours - self.numeric)
+        return gap if np.isfinite(gap) else np.inf
+
 
 @dataclass
 class InputResult:
@@ -62,6 +67,20 @@ class InputResult:
     def scale(self) -> float:
         """The largest entry of the true gradient."""
         return float(np.abs(self.numeric[self.usable]).max(initial=0.0))
+
+
+def worst_entries(result: InputResult) -> list[Entry]:
+    """The five entries that are furthest off, worst first."""
+    error = np.where(result.wrong, np.nan_to_num(result.error, nan=np.inf), -1.0).ravel()
+    entries = []
+    for k in np.argsort(-error, kind="stable")[:5]:
+        if error[k] < 0:
+            break
+        index = tuple(int(j) for j in np.unravel_index(int(k), result.yours.shape))
+        yours, numeric = float(result.yours[index]), float(result.numeric[index])
+        ratio = yours / numeric if numeric else float("inf") if yours else float("nan")
+        entries.append(Entry(result.input, index, yours, numeric, ratio))
+    return entries
 
 
 @dataclass(repr=False)

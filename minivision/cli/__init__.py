@@ -6,7 +6,7 @@
     networks.py     the networks that can be looked into
     output.py       progress bars, bars of blocks, tables
     train.py  evaluate.py  predict.py  image.py  hog.py  faces.py  explain.py  attack.py  dream.py  features.py  layers.py
-    gradcheck.py  bench.py  warmup.py  data.py  doctor.py      the jobs
+    gradcheck.py  exercises.py  bench.py  warmup.py  data.py  doctor.py      the jobs
 
 A job is a module with ``HELP``, ``EXAMPLE``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``; to add one,
 write the module and name it in ``JOBS``. Jobs import what they need when they run, so that ``--help`` is quick.
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 JOBS = ("train", "evaluate", "predict", "image", "hog", "faces", "explain", "attack", "dream", "features", "layers",
-        "gradcheck", "bench", "warmup", "data", "doctor")
+        "gradcheck", "exercises", "bench", "warmup", "data", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

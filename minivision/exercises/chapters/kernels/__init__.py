@@ -1,0 +1,8 @@
+"""Chapter 8: kernels."""
+
+from ...spec import Chapter
+
+TEXT = """
+"""
+
+CHAPTER = Chapter("kernels", TEXT, ())
