@@ -77,8 +77,8 @@ def file_of(progress: Progress, item: Item) -> Path:
     known = {Path(each.path).name for each in items()}
     near = difflib.get_close_matches(path.name, [name for name in there if name not in known], n=1)
     hint = f" Is {near[0]} it? Then rename it to {path.name}." if near else ""
-    raise FileNotFoundError(f"{path} is not there.{hint} `minivision exercises reset {item.name}` puts the file there as it was "
-                            "in the beginning")
+    raise FileNotFoundError(f"{path} is not there.{hint} `minivision exercises reset {item.name}` puts the file there as it "
+                            "was in the beginning")
 
 
 class Changes:

@@ -138,13 +138,14 @@ def _report(work: Work, library: ctypes.CDLL, names: tuple[str, ...], message: s
         verb = "writes" if problem.writes else "reads"
         at = f"line {line}: " if line else ""
         if problem.kind == 1:
-            work.fail(f"{at}{who} {verb} {name}[{problem.place}], which has {problem.length} elements. On a GPU this overwrites "
-                      "or reads something else, or stops the program. Is there a thread too many, without an if?", "out of bounds")
+            work.fail(f"{at}{who} {verb} {name}[{problem.place}], which has {problem.length} elements. On a GPU this "
+                      "overwrites or reads something else, or stops the program. Is there a thread too many, without an if?",
+                      "out of bounds")
         if problem.kind == 2:
             other = "wrote" if problem.other_writes else "read"
             work.fail(f"{at}{who} {verb} word {problem.place} of {name}, which thread {tuple(problem.other)} {other} with no "
-                      "barrier in between. On a GPU either may come first: is a __syncthreads() missing, or do two threads write "
-                      "to one place?", "race")
+                      "barrier in between. On a GPU either may come first: is a __syncthreads() missing, or do two threads "
+                      "write to one place?", "race")
     if message:
         work.fail(message, "threads wait for ever")
 
