@@ -16,6 +16,7 @@ from ..checking.report import LINES, InputResult, worst_entries
 Difference = tuple[list[str], tuple[str, ...], tuple[np.ndarray, ...]]
 # What can be told from the numbers alone, without a Jacobian; the other detectors are about gradients.
 OF_GRADIENTS = ("zero", "missing_upstream", "missing_local", "another_input", "gate")
+WORDS = {"only the first group has a gradient": "only the beginning is right"}
 DETECTORS = [detector for detector in EXACT + VAGUE if detector.__name__ not in OF_GRADIENTS]
 
 
@@ -67,7 +68,7 @@ def _numbers(what: str, mine: np.ndarray, right: np.ndarray, atol: float, rtol: 
                  f"  {'index':16} {'yours':>13} {'expected':>13} {'ratio':>10}"]
         lines += [f"  {list(e.index)!s:16} {e.yours:13.6g} {e.numeric:13.6g} {e.ratio:10.4g}" for e in worst_entries(result)]
     evidence = Evidence(result, None, np.empty(0), [], [result], [right.shape], atol)
-    found = diagnose([evidence], DETECTORS) if right.ndim else []
+    found = [(WORDS.get(name, name), detail) for name, detail in diagnose([evidence], DETECTORS)] if right.ndim else []
     if right.ndim and mine.size > 4:
         lines += error_map(result, LINES - len(lines) - 6)
     for lead, (name, detail) in zip(("looks like:", "or:"), found):

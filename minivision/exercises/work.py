@@ -142,13 +142,14 @@ class Work:
         first = next((i for i, frame in enumerate(frames) if frame.filename == self.path), None)
         if isinstance(problem, NotImplementedError) and first is not None:
             return [f"line {frames[-1].lineno}: {problem or 'nothing is written here yet'}"], "not written yet"
-        shown = frames[first:] if first is not None else []
+        ours = str(Path(__file__).parent)
+        shown = [frame for frame in frames[first:] if not frame.filename.startswith(ours)] if first is not None else []
         lines = [part for line in traceback.format_list(shown) for part in line.rstrip().splitlines()]
         if len(lines) > TRACEBACK_LINES:
             half = TRACEBACK_LINES // 2
             lines = lines[:half] + [f"  ... {len(lines) - 2 * half} lines ..."] + lines[-half:]
-        text = " ".join(traceback.format_exception_only(type(problem), problem)[-1].split())
-        return lines + wrap(text, WIDTH, subsequent_indent="  ", max_lines=4), name
+        text = " ".join(str(problem).split())
+        return lines + wrap(f"{name}: {text}" if text else name, WIDTH, subsequent_indent="  ", max_lines=4), name
 
 
 def case_text(case: dict[str, Any]) -> str:

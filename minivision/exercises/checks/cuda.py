@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..work import Work
-from .sizes import Case, Sizes, random_of
+from .sizes import Case, Sizes, random_of, written
 
 HERE = Path(__file__).resolve().parent
 ORDERS = (0, 1, 7)                  # the threads of a block in order, in reverse, shuffled
@@ -89,7 +89,8 @@ class Cuda:
         grid, block, arguments = self.launch(inputs, output)
         library = _library(work.path, work.text, self.kernel, work)
         counts = _launch(work, library, self.kernel, grid, block, arguments, self.names, order)
-        work.same("the output", output, expected.astype(output.dtype), self.atol, self.rtol)
+        written(work, self.names[-1], output, expected)
+        work.same(self.names[-1], output, expected.astype(output.dtype), self.atol, self.rtol)
         return counts
 
 
@@ -171,13 +172,12 @@ def _build(text: str, kernel: str) -> Any:
 
     folder = tempfile.TemporaryDirectory(prefix="minivision-")
     place = Path(folder.name)
-    (place / "exercise.cu").write_text(text, encoding="utf-8")
-    (place / "main.cpp").write_text("\n".join([
-        '#include "emulator.h"', '#include "watched.h"', '#include "exercise.cu"', f"EMULATE({kernel})", ""]))
+    (place / "exercise.cu").write_text(f"{text}\nEMULATE({kernel})\n", encoding="utf-8")
     words = [compiler(), "-std=c++17", "-O1", "-g1", "-fPIC", "-Wno-unknown-pragmas", "-ffp-contract=off", "-fno-gnu-unique",
              f"-I{EMULATOR}", f"-I{HERE}"]
-    for command in ([*words, "-fsanitize=thread", "-c", "main.cpp"], [*words, "-O2", "-c", str(HERE / "accesses.cpp")],
-                    [compiler(), "-shared", "main.o", "accesses.o", "-o", "kernel.so"]):
+    for command in ([*words, "-fsanitize=thread", "-include", "emulator.h", "-include", "watched.h", "-c", "-x", "c++",
+                     "exercise.cu"], [*words, "-O2", "-c", str(HERE / "accesses.cpp")],
+                    [compiler(), "-shared", "exercise.o", "accesses.o", "-o", "kernel.so"]):
         made = subprocess.run(command, cwd=place, capture_output=True, text=True)
         if made.returncode:
             return made.stderr, folder

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..work import Work
 from .gradient import MEDALS
-from .sizes import Case, Sizes, changed, random_of
+from .sizes import Case, Sizes, changed, random_of, written
 from .watched import Watch, Watched
 
 GUARD = 64                                   # elements before and after an output that nobody may touch
@@ -31,8 +31,8 @@ class Kernel:
         names: of inputs and outputs.
         watched: a case to be run as Python on watched arrays; empty for kernels made of words that only numba knows.
         fetches: the most cache lines that the watched run may fetch; 0: any number.
-        race_name: what is timed in the end: a large case, for a medal beside ``rival``.
-        rival: takes what the oracle takes; the medal is for its time.
+        reads: the most reads of an array in the watched run, by its name.
+        medal: a large case to be timed beside ``rival``, which takes what the oracle takes.
     """
 
     function: str
@@ -42,6 +42,7 @@ class Kernel:
     names: tuple[str, ...]
     watched: Case = field(default_factory=dict)
     fetches: int = 0
+    reads: dict[str, int] = field(default_factory=dict)
     medal: Case = field(default_factory=dict)
     rival: Callable[..., Any] | None = None
     atol: float = 1e-9
@@ -58,12 +59,9 @@ class Kernel:
             counts = ", ".join(f"{name} {n:,}" for name, n in watch.reads.items())
             work.note(f"reads: {counts or 'none'}; writes: " + ", ".join(f"{name} {n:,}" for name, n in watch.writes.items())
                       + f"; lines fetched by a cache of 32 lines: {watch.fetched:,}")
-            if self.fetches:
+            if self.fetches or self.reads:
                 with work.stage("traffic"):
-                    if watch.fetched > self.fetches:
-                        work.fail(f"the result is right, but a cache of 32 lines must fetch {watch.fetched:,} lines; at most "
-                                  f"{self.fetches:,} are allowed ({counts} elements read). Use what is in the cache again "
-                                  "before it is thrown out", "too much traffic", evidence=(np.array(watch.fetched),))
+                    self._traffic(work, watch, counts)
         work.case = self.sizes.first
         with work.stage("compiled"):
             self._compiled(work, self.sizes.first)
@@ -88,6 +86,7 @@ class Kernel:
         names = self.names + ("output",) * len(outputs)
         changed(work, names, inputs, seen, self.function)
         for name, mine, right in zip(names[len(inputs):], outputs, expected):
+            written(work, name, mine, np.asarray(right))
             work.same(name, mine, np.asarray(right, mine.dtype), self.atol, self.rtol)
 
     def _watch(self, work: Work, case: Case) -> Watch:
@@ -110,6 +109,19 @@ class Kernel:
             vars(numba)["prange"] = real
         self._compare(work, inputs, seen, outputs, expected)
         return watch
+
+    def _traffic(self, work: Work, watch: Watch, counts: str) -> None:
+        if self.fetches and watch.fetched > self.fetches:
+            work.fail(f"the result is right, but a cache of 32 lines must fetch {watch.fetched:,} lines; at most "
+                      f"{self.fetches:,} are "
+                      f"allowed (elements read: {counts}). Use what is in the cache again before it is thrown out",
+                      "too much traffic", evidence=(np.array(watch.fetched),))
+        for name, limit in self.reads.items():
+            if watch.reads.get(name, 0) > limit:
+                work.fail(f"the result is right, but {watch.reads[name]:,} elements of {name} are read; at most {limit:,} are "
+                          f"allowed. "
+                          "A number that was read can serve several sums while it is in a register", "too much traffic",
+                          evidence=(np.array(watch.reads[name]),))
 
     def _compiled(self, work: Work, case: Case) -> None:
         inputs, outputs, expected = self._expected(case)

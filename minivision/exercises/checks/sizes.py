@@ -94,6 +94,19 @@ def random_of(case: Case) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(case_text(case).encode()))
 
 
+def written(work: Work, name: str, output: np.ndarray, expected: np.ndarray) -> None:
+    """Fail if part of an output, which came filled with NaN, was never written."""
+    missing = np.isnan(output) & ~np.isnan(expected)
+    if missing.all() and missing.size:
+        work.fail(f"nothing was written to {name}: every entry is still NaN, as it was given", "never written",
+                  evidence=(output,))
+    if missing.any():
+        place = [int(k) for k in np.argwhere(missing)[0]]
+        work.fail(f"{int(missing.sum())} of {missing.size} entries of {name} were never written, or computed from what was "
+                  f"never written: they are NaN, as {name} was in the beginning. The first is at {place}", "never written",
+                  evidence=(output,))
+
+
 def changed(work: Work, names: Sequence[str], before: Sequence[Any], after: Sequence[Any], when: str) -> None:
     """Fail if an input no longer holds what it held."""
     for name, old, new in zip(names, before, after):
