@@ -64,7 +64,8 @@ def _one_process(item: Item, texts: Sequence[str], path: str, folder: Path | Non
         found = [Result.from_json(line) for line in results.read_text(encoding="utf-8").splitlines()]
         said = printed.read_bytes().decode(errors="replace")
         if len(found) < len(texts):
-            found.append(_ended(child.returncode, stack.read_text(errors="replace"), path, seconds, said))
+            where = stack.read_text(errors="replace")
+            found.append(_ended(child.returncode, "Timeout" in where, _place(where, path, texts[len(found)]), seconds, said))
         if said and len(texts) == 1:
             more = f"\n... {len(said) - PRINTED:,} characters more" if len(said) > PRINTED else ""
             found[0].printed = said[:PRINTED] + more
@@ -79,21 +80,22 @@ def _end(child: subprocess.Popen) -> None:
     child.wait()
 
 
-def _ended(code: int, stack: str, path: str, seconds: float, said: str) -> Result:
+def _place(stack: str, path: str, text: str) -> list[str]:
+    """Where the student's code was, from the stack that was written at the end; no lines if it was not in there."""
+    number = next((int(line) for name, line in re.findall(r'File "(.+?)", line (\d+)', stack) if name == path), 0)
+    line = text.splitlines()[number - 1:number]
+    return [f"It was at line {number}:", f"    {line[0].strip()}"] if number and line else []
+
+
+def _ended(code: int, late: bool, place: list[str], seconds: float, said: str) -> Result:
     """What to say of a process that ended before it had a result."""
-    places = [int(line) for name, line in re.findall(r'File "(.+?)", line (\d+)', stack) if name == path]
-    at = f" It was at line {places[0]}:" if places else ""
-    lines = []
-    if places:
-        source = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
-        lines = [f"    {source[places[0] - 1].strip()}"] if places[0] <= len(source) else []
-    if "Timeout" in stack or code in (-signal.SIGKILL if os.name == "posix" else 1,):
+    if late or code == -getattr(signal, "SIGKILL", 0):
         return Result(False, stage="time", diagnoses=["never ends"], lines=[
-            f"still running after {seconds:g} seconds, so it was stopped.{at}", *lines, "Does this loop ever end?"])
+            f"still running after {seconds:g} seconds, so it was stopped", *place, "Does this loop ever end?"])
     if code < 0:
         name = signal.Signals(-code).name
         return Result(False, stage="crash", diagnoses=["crashed"], lines=[
-            f"the process ended with {name}: it touched memory that is not its own, or was told to stop.{at}", *lines])
+            f"the process ended with {name}: it touched memory that is not its own, or was told to stop", *place])
     tail = said.strip().splitlines()[-6:]
     return Result(False, stage="crash", diagnoses=["left"], lines=[
         f"the process left with code {code} before the check was done; does the code call exit()?", *tail])
