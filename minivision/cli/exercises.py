@@ -159,11 +159,13 @@ def _next_line(typed: queue.Queue[str] | None) -> str:
 
 
 def _print_hints(progress: Progress, item: Item) -> None:
-    from ..exercises import course
+    from textwrap import wrap
+
+    from ..exercises import course, screen
 
     shown = course.hint(progress, item)
     for number, text in enumerate(shown, 1):
-        print(f"hint {number} of 3: " + text.strip().replace("\n", "\n    "), flush=True)
+        print("\n".join(wrap(text, screen.WIDTH, initial_indent=f"hint {number} of 3: ", subsequent_indent="    ")), flush=True)
 
 
 def _hint(progress: Progress, arguments: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..cli.output import percent
 from ..data import DataLoader, digits
 from ..models import SmallCNN
 from ..optim import SGD
@@ -116,8 +115,8 @@ def finish(progress: Progress, epochs: int) -> int:
     reference, seconds = _train(epochs, {})
     mine, my_seconds = _train(epochs, students)
     print(f"{'':16}{'right on held-out digits':>26}{'seconds':>10}")
-    print(f"{'the engine':16}{percent(reference):>26}{seconds:>10.1f}")
-    print(f"{'yours':16}{percent(mine):>26}{my_seconds:>10.1f}")
+    print(f"{'the engine':16}{100 * reference:>24.1f} %{seconds:>10.1f}")
+    print(f"{'yours':16}{100 * mine:>24.1f} %{my_seconds:>10.1f}")
     good = mine >= reference - 0.02
     if good and len(students) == len(PARTS) + 1:
         print("every operation of this network is yours: you have written a deep-learning engine")

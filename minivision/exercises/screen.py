@@ -25,10 +25,9 @@ def coloured(text: str, *names: str) -> str:
 
 def bar(progress: Progress, width: int = 30) -> str:
     """How much of the track is done."""
-    from ..cli.output import blocks
-
     done, total = len([item for item in items() if item.name in progress.passed]), len(items())
-    return f"[{coloured(blocks(done / total, width), 'green')}] {done} of {total}"
+    full = width * done // total
+    return f"[{coloured('█' * full, 'green')}{'·' * (width - full)}] {done} of {total}"
 
 
 def current(progress: Progress, item: Item) -> str:

@@ -141,7 +141,8 @@ class Work:
         frames = traceback.extract_tb(problem.__traceback__)
         first = next((i for i, frame in enumerate(frames) if frame.filename == self.path), None)
         if isinstance(problem, NotImplementedError) and first is not None:
-            return [f"line {frames[-1].lineno}: {problem or 'nothing is written here yet'}"], "not written yet"
+            what = f": {problem}" if str(problem) else ""
+            return [f"line {frames[-1].lineno} is still to be written{what}"], "not written yet"
         ours = str(Path(__file__).parent)
         shown = [frame for frame in frames[first:] if not frame.filename.startswith(ours)] if first is not None else []
         lines = [part for line in traceback.format_list(shown) for part in line.rstrip().splitlines()]

@@ -39,13 +39,18 @@ class Sizes:
 
         Raises:
             Failure: of the smallest case.
-            ModuleNotFoundError: hypothesis, which draws them, is not installed.
+            ModuleNotFoundError: hypothesis, which draws them, is not installed; the message says how to get it.
         """
         if not self.ranges:
             return
-        from hypothesis import HealthCheck, Phase, given, settings
-        from hypothesis import strategies as st
-        from hypothesis.errors import Flaky
+        try:
+            from hypothesis import HealthCheck, Phase, given, settings
+            from hypothesis import strategies as st
+            from hypothesis.errors import Flaky
+        except ModuleNotFoundError as missing:
+            with work.stage("odd shapes"):
+                work.fail(f"the rest of the check needs {missing.name}, which is not installed: pip install "
+                          "'minivision[exercises]'", "not installed")
 
         drawn = st.fixed_dictionaries({
             name: st.sampled_from(choice) if isinstance(choice, list) else st.integers(*choice)
