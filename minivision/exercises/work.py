@@ -133,7 +133,7 @@ class Work:
         return getattr(self.module, name)
 
     def _traceback(self, problem: Exception) -> tuple[list[str], str]:
-        """The traceback of an exception from the student's first line on, and its name."""
+        """The traceback of an exception from the student's first line to the last one, and its name."""
         name = type(problem).__name__
         if isinstance(problem, SyntaxError):
             lines = [line.rstrip() for line in traceback.format_exception_only(type(problem), problem)]
@@ -144,7 +144,9 @@ class Work:
             what = f": {problem}" if str(problem) else ""
             return [f"line {frames[-1].lineno} is still to be written{what}"], "not written yet"
         ours = str(Path(__file__).parent)
-        shown = [frame for frame in frames[first:] if not frame.filename.startswith(ours)] if first is not None else []
+        last = max((i for i, frame in enumerate(frames) if frame.filename == self.path), default=-1)
+        # What a library does inside itself says less than its message.
+        shown = [frame for frame in frames[first:last + 1] if not frame.filename.startswith(ours)]
         lines = [part for line in traceback.format_list(shown) for part in line.rstrip().splitlines()]
         if len(lines) > TRACEBACK_LINES:
             half = TRACEBACK_LINES // 2
