@@ -69,8 +69,7 @@ zero_padding = Exercise(
     (Mutant("a positive image", "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]", "[[1.0, 2.0], [3.0, 4.0]]", "not exposed"),
      Mutant("no padding", "2, 1, 1", "2, 1, 0", "not exposed"),
      Mutant("more padding than half the window", "2, 1, 1", "2, 1, 2", "inputs that make no sense"),
-     Mutant("negative pixels in the middle only",
-            "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]",
+     Mutant("negative pixels in the middle only", "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]",
             "[[1.0, 1.0, 1.0], [1.0, -9.0, 1.0], [1.0, 1.0, 1.0]]", "not exposed"),
      _wrong_letter("B", "D")))
 
