@@ -7,7 +7,6 @@ from .examinations import (
     check_overlap,
     check_saturated,
     check_sums,
-    check_twice,
     check_wrong_axis,
     check_zero_padding,
 )
@@ -66,10 +65,12 @@ zero_padding = Exercise(
      "The class pads with zeros and then takes the maximum. When is a 0 the largest number of a window?",
      "An image of negative numbers only, say -1 everywhere, with size 2, stride 2, padding 1."),
     Custom(check_zero_padding),
-    (Mutant("a positive image", "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]", "[[1.0, 2.0], [3.0, 4.0]]", "not exposed"),
+    (Mutant("a positive image",
+            "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]", "[[1.0, 2.0], [3.0, 4.0]]", "not exposed"),
      Mutant("no padding", "2, 1, 1", "2, 1, 0", "not exposed"),
      Mutant("more padding than half the window", "2, 1, 1", "2, 1, 2", "inputs that make no sense"),
-     Mutant("negative pixels in the middle only", "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]",
+     Mutant("negative pixels in the middle only",
+            "[[-1.0, -2.0, -3.0], [-4.0, 5.0, -6.0], [-7.0, -8.0, -9.0]]",
             "[[1.0, 1.0, 1.0], [1.0, -9.0, 1.0], [1.0, 1.0, 1.0]]", "not exposed"),
      _wrong_letter("B", "D")))
 
@@ -123,20 +124,4 @@ wrong_axis = Exercise(
      Mutant("a label that is no class", "[2, 0]", "[3, 0]", "inputs that make no sense"),
      _wrong_letter("C", "E")))
 
-
-twice = Exercise(
-    "twice",
-    "an expression whose gradient is wrong when backward is called a second time",
-    ("expression takes a Value and returns another one, made with + and *.",
-     "Follow two calls on paper. The root's gradient is set to 1 each time, x should gather both. What is in the gradient of a "
-     "node in between when the second call begins, and what should be?",
-     "x * x has only root and x. x * x + 1 has a node in between, x * x, whose gradient is 1 after the first call and 2 in the "
-     "second."),
-    Custom(check_twice),
-    (Mutant("no node in between", "return x * x + 1", "return x * x", "not exposed"),
-     Mutant("x itself", "return x * x + 1", "return x", "inputs that make no sense"),
-     Mutant("a number, not a Value", "return x * x + 1", "return x.data * x.data + 1", "inputs that make no sense"),
-     Mutant("an expression without a slope", "return x * x + 1", "return x * 0 + 1", "not exposed"),
-     _wrong_letter("D", "C")))
-
-CHAPTER = Chapter("find the bug", TEXT, (overlap, sums, zero_padding, alias, saturated, wrong_axis, twice))
+CHAPTER = Chapter("find the bug", TEXT, (overlap, sums, zero_padding, alias, saturated, wrong_axis))

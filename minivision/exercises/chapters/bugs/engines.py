@@ -41,27 +41,3 @@ class Views(Copies):
 
     def handed_on(self, grad: np.ndarray) -> tuple[np.ndarray, ...]:
         return grad[...], grad[...]
-
-
-class Value:
-    """A scalar engine whose `backward` can be called again and again; only x, the leaf, adds up."""
-
-    def __init__(self, data: float, sources: tuple[Any, ...] = (), slopes: tuple[float, ...] = ()):
-        self.data, self.sources, self.slopes, self.grad = data, sources, slopes, 0.0
-
-    def __add__(self, other: Any) -> Value:
-        other = other if isinstance(other, Value) else Value(other)
-        return Value(self.data + other.data, (self, other), (1.0, 1.0))
-
-    def __mul__(self, other: Any) -> Value:
-        other = other if isinstance(other, Value) else Value(other)
-        return Value(self.data * other.data, (self, other), (other.data, self.data))
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def backward(self, upstream: float = 1.0) -> None:
-        """Down every path from here, one by one; what a path brings is the product of its slopes."""
-        if not self.sources:
-            self.grad += upstream
-        for source, slope in zip(self.sources, self.slopes):
-            source.backward(upstream * slope)

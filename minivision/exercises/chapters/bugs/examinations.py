@@ -6,7 +6,7 @@ import numpy as np
 
 from ...work import Work
 from ..convolution.oracles import Convolution, MaxPooling
-from .engines import Copies, Shares, Value, Views
+from .engines import Copies, Shares, Views
 from .frame import HIDDEN, INVALID, array, checked, given, letter, parts, whole
 
 # ---------------------------------------------------------------------------------------------- overlap
@@ -235,38 +235,3 @@ def check_wrong_axis(work: Work) -> None:
     ratios = ", ".join(f"{ratio:g}" for ratio in sorted({round(entry.ratio, 6) for entry in report.entries}))
     found = report.diagnoses[0] if report.diagnoses else "wrong"
     work.note(f"N = {N}, M = {M}; every entry is {ratios} times the true one, which is N / M. The checker says: {found}")
-
-
-# ---------------------------------------------------------------------------------------------- twice
-
-def check_twice(work: Work) -> None:
-    engines = given("twice").Value, Value
-    with work.stage("your expression"):
-        once: list[list[float]] = []
-        for engine in engines:
-            x = engine(3.0)
-            y = work.get("expression")(x)
-            if not isinstance(y, engine):
-                work.fail(f"expression returned {type(y).__name__}, expected a Value made from x", INVALID)
-            if y is x:
-                work.fail("expression returned x itself; make something of it", INVALID)
-            grads = []
-            for _ in range(2):
-                y.backward()
-                grads.append(float(x.grad))
-            once.append(grads)
-        (first, wrong), (expected, right) = once
-        if abs(expected) < 1e-9:
-            work.fail("the derivative of your expression is 0 at x = 3; nothing can be seen of it", HIDDEN)
-        if not np.isclose(first, expected):
-            work.fail(f"the first call gives {first:g} already, expected {expected:g}", INVALID)
-    with work.stage("the second backward shows"):
-        if np.isclose(wrong, right):
-            work.fail(f"at x = 3 two calls of backward give {wrong:g}, which is right: 2 times {first:g}. There is no node "
-                      "between the root and x: the root starts from 1 each time, and x should add up. Put something on "
-                      "top", HIDDEN)
-    letter(work, "D", {
-        "A": "the first call is right, also for x * x.",
-        "B": "the first call is right, for any expression; so is the order.",
-        "C": "then the two paths of x * x + x would overwrite each other, and batches could not be added up."})
-    work.note(f"at x = 3: the first call {first:g}; after the second {wrong:g}, expected {right:g}")
