@@ -103,6 +103,13 @@ class Gradient:
             if grad.dtype != x.dtype:
                 work.fail(f"the gradient of {name} is {grad.dtype}, expected {x.dtype}, the dtype of {name}", "wrong dtype",
                           evidence=(grad,))
+        first = [grad.copy() for grad in grads]
+        again = function.backward(upstream.copy())
+        for name, old, new in zip(self.names, first, again if isinstance(again, (tuple, list)) else (again,)):
+            if not np.array_equal(old, new, equal_nan=True):
+                work.fail(f"backward, called a second time with the same upstream gradient, returned another gradient of {name}"
+                          ". It has changed what forward kept: work on a copy", "backward changes what forward kept",
+                          evidence=(new,))
 
     def _forward(self, work: Work, case: Case) -> None:
         arrays, options = self.build(random_of(case), **case)
