@@ -4,7 +4,7 @@
     python benchmarks/tables.py
 
 Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
-the date. ``results/bench-*.json`` make the tables "layers" and "steps"; the scripts beside this one write their own.
+the date. ``results/bench-*.json`` make the tables "layers", "steps" and "looks"; the scripts beside this one write their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minivision.bench.bench import STEP
+from minivision.bench.bench import LOOK, STEP
 from minivision.bench.report import conditions_line, summary
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def layers(results: Sequence[dict[str, Any]]) -> str:
     """For each suite and peer the geometric mean of our speed / theirs, and the worst case; the files tell more."""
     lines = ["| suite | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|"]
     for result in results:
-        for entry in summary([row for row in result["rows"] if row["op"] != STEP]):
+        for entry in summary([row for row in result["rows"] if row["op"] not in (STEP, LOOK)]):
             if entry["what"] != "all":
                 continue
             lines.append(f"| {_suite(result)} | {PEERS[entry['peer']]} | {entry['count']} | "
@@ -56,8 +56,23 @@ def steps(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", *_conditions(results)])
 
 
+def looks(results: Sequence[dict[str, Any]]) -> str:
+    """Looks into networks beside the same loops in PyTorch."""
+    lines = ["| look | images | ours, ms | PyTorch's | our speed / PyTorch's |", "|---|---|---|---|---|"]
+    for row in (row for result in results for row in result["rows"] if row["op"] == LOOK):
+        theirs = min((ms for name, ms in row["ms"].items() if name.startswith("pytorch")), default=None)
+        lines.append(f"| {row['layer']} | {row['batch']} | {row['ms']['minivision']:,.1f} | "
+                     + (f"{theirs:,.1f} | {row['ratio']:.2f} |" if theirs else " | |"))
+    return "\n".join([*lines, "", *_conditions(results)])
+
+
 def _suite(result: dict[str, Any]) -> str:
     return result["suite"] + ", Winograd left out" * result["exact"] + ", malloc keeps memory" * result["keep_memory"]
+
+
+def _table(row: dict[str, Any]) -> str:
+    """The table that a row belongs to."""
+    return {STEP: "steps", LOOK: "looks"}.get(row["op"], "layers")
 
 
 def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
@@ -70,8 +85,8 @@ def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("bench-*.json"))]
-    for name, make in (("layers", layers), ("steps", steps)):
-        chosen = [result for result in results if any((row["op"] == STEP) == (make is steps) for row in result["rows"])]
+    for name, make in (("layers", layers), ("steps", steps), ("looks", looks)):
+        chosen = [result for result in results if any(_table(row) == name for row in result["rows"])]
         if chosen:
             rewrite(README, name, make(chosen))
             print(make(chosen))

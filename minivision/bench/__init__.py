@@ -6,6 +6,7 @@
     measure.py    timing in turns
     roofs.py      the fastest this machine can multiply and move memory
     training.py   whole training steps
+    looks.py      whole looks into a network: occlusion, an attack, DeepDream
     bench.py      one run, from the suites to its rows
     report.py     the table, the summary, the file
     pictures.py   the ladder and the roofline

@@ -10,10 +10,14 @@ from datetime import date
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import minivision_kernels as kernels
 from minivision_kernels import tuned
 
 from .. import doctor
+from .looks import Look, looks
+from .looks import contestants as lookers
 from .measure import Timing, in_turns, ratio
 from .peers import OURS, PEERS, TORCH, ours, usable_rungs
 from .peers import peers as peers_of
@@ -30,7 +34,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": s
 REST = {"OPENBLAS_THREAD_TIMEOUT": "20"}        # 2^20 cycles, well under a millisecond
 BATCHES = 1, 4, 32              # of layers
 QUICK_SECONDS = 0.1
-STEP = "training step"
+STEP, LOOK = "training step", "look inside"
 Row = dict[str, Any]
 
 
@@ -55,20 +59,25 @@ class Training:
     batch: int
 
 
-def chosen(request: Request) -> list[Problem | Training]:
+def chosen(request: Request) -> list[Problem | Training | Look]:
     """The problems of the request, in the order in which they are measured."""
     layers = problems(request.suite, request.batches or BATCHES)
-    todo: list[Problem | Training] = [problem for problem in layers if not request.ops or problem.op in request.ops]
+    todo: list[Problem | Training | Look] = [problem for problem in layers if not request.ops or problem.op in request.ops]
     if "training" in SUITES[request.suite] and not request.ops:
         todo += [Training(network, batch) for network in NETWORKS for batch in request.batches or TRAINING_BATCHES]
+    if "explain" in SUITES[request.suite] and not request.ops:
+        todo += looks(request.batches)
     return todo
 
 
-def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training]) -> Iterator[Row]:
+def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Look]) -> Iterator[Row]:
     """Measure one problem after the other."""
     with exactness(request.exact):
         for one in todo:
-            yield train(one, request) if isinstance(one, Training) else measure(one, request, roofs)
+            if isinstance(one, Problem):
+                yield measure(one, request, roofs)
+            else:
+                yield train(one, request) if isinstance(one, Training) else look(one, request)
 
 
 def train(one: Training, request: Request) -> Row:
@@ -79,6 +88,16 @@ def train(one: Training, request: Request) -> Row:
     return {"suite": "training", "layer": one.network.name, "op": STEP, "batch": one.batch, "rung": None,
            **_times(timings), "images_per_second": {name: one.batch / timing.median for name, timing in timings.items()},
            "loss_difference": max(abs(loss - losses[OURS]) for loss in losses.values())}
+
+
+def look(one: Look, request: Request) -> Row:
+    """A look into a network by all contestants in turns. The error is the mean difference of the results, by the largest."""
+    results: dict[str, np.ndarray] = {}
+    calls = {who.name: who.call for who in lookers(one, kernels.get_num_threads(), request.peers)}
+    timings = in_turns(calls, request.seconds, results.__setitem__)
+    mine = results[OURS]
+    return {"suite": "explain", "layer": one.name, "op": LOOK, "batch": one.batch, "rung": None, **_times(timings),
+            "difference": max(float(np.abs(other - mine).mean() / np.abs(mine).max()) for other in results.values())}
 
 
 def measure(problem: Problem, request: Request, roofs: Roofs) -> Row:

@@ -51,6 +51,8 @@ def _line(begin: str, ms: float, torch: float | None, ratios: Mapping[str, float
 def _errors(row: dict[str, Any], name: str) -> str:
     if "loss_difference" in row:
         return f"   losses differ by {row['loss_difference']:.0e}"
+    if "difference" in row:
+        return f"   results differ by {row['difference']:.0e}"
     return f"{row['error_by_spread'][name]:>9.0e}{row['error_by_largest'][name]:>9.0e}"
 
 

@@ -107,13 +107,14 @@ LINEARS = [                     # (inputs, outputs): LeNet-5, the CIFAR network,
 # What a suite of the command stands for.
 SUITES: dict[str, tuple[str, ...]] = {
     "conv": tuple(CONVS),
-    **{name: (name,) for name in (*CONVS, "gemm", "linear", "memory", "vision", "training")},
-    "all": (*CONVS, "gemm", "linear", "memory", "vision", "training"),
+    **{name: (name,) for name in (*CONVS, "gemm", "linear", "memory", "vision", "training", "explain")},
+    "all": (*CONVS, "gemm", "linear", "memory", "vision", "training", "explain"),
 }
 
 
 def problems(suite: str, batches: Sequence[int]) -> Iterator[Problem]:
-    """The problems of a suite, layer by layer. Training steps are no problems of the ladder: see ``training.py``."""
+    """The problems of a suite, layer by layer. Training steps and looks into networks are no
+    problems of the ladder: see ``training.py`` and ``looks.py``."""
     for part in SUITES[suite]:
         if part in CONVS:
             for batch in batches:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..bench.bench import Request
 
 SUITES = ("conv", "vgg", "resnet", "mobilenet", "lenet", "cifar", "deepbench", "gemm", "linear", "memory", "vision", "training",
-          "all")
+          "explain", "all")
 HELP = "measure the kernels beside other libraries and the machine's limits"
 EXAMPLE = """examples:
   minivision bench --suite lenet --batch 64
@@ -33,7 +33,8 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is measured")
     what.add_argument("--suite", choices=SUITES, default="lenet", help="which layers (lenet)")
-    what.add_argument("--batch", nargs="+", type=whole(1), metavar="N", help="images at a time (1 4 32; training 1 64)")
+    what.add_argument("--batch", nargs="+", type=whole(1), metavar="N", help="images at a time (1 4 32; training 1 64; "
+                      "explain 1 32)")
     what.add_argument("--op", nargs="+", metavar="OP", help="only operations whose name has this in it, like forward")
     what.add_argument("--rungs", action="store_true", help="every rung of the ladder, not only the one that is chosen")
     what.add_argument("--exact", action="store_true", help="leave out what is less accurate than direct summation")

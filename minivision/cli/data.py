@@ -31,12 +31,12 @@ def _fetch(arguments: argparse.Namespace) -> int:
     import difflib
 
     from ..data import DataError, fetch
-    from ..data.fetch import SOURCES
+    from ..data.fetch import BY_HAND, SOURCES
 
     if arguments.name == "digits":
         print("digits ships with minivision; there is nothing to fetch")
         return 0
-    if arguments.name not in SOURCES:
+    if arguments.name not in {**SOURCES, **BY_HAND}:
         near = difflib.get_close_matches(arguments.name.lower().replace("_", "-"), SOURCES, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise DataError(f"there is no data set {arguments.name!r} to fetch{hint} There are {', '.join(SOURCES)}")

@@ -35,6 +35,7 @@ class Network:
     ground: float                                   # what a pixel shows when nothing is there
     prepare: Callable[[Any], np.ndarray]            # a photo (its path, or None for a sample) as (C, H, W) in [0, 1]
     whole: Callable[[Any], np.ndarray]              # the same without cutting, for dreams
+    gallery: Callable[[], np.ndarray]               # images (N, C, H, W) to look for things in
 
     def find_class(self, text: str) -> int:
         """A class by its number or name; a part of a name will do if it is of one class only.
@@ -104,15 +105,17 @@ def _squeezenet(folder: Path) -> Network:
         return _planes(image[top:top + SIDE, left:left + SIDE])
 
     return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", 2 / 255, 0.5, prepare,
-                   lambda photo: _planes(_photo(photo, 320)))
+                   lambda photo: _planes(_photo(photo, 320)), lambda: _samples(prepare))
 
 
 def _resnet20(folder: Path) -> Network:
     from .. import models, vision
 
-    path = folder / "resnet20-cifar10" / "derived" / "resnet20.safetensors"
+    path = folder / "resnet20-cifar10" / "resnet20.safetensors"
+    path = path if path.is_file() else path.parent / "derived" / path.name
     if not path.is_file():
-        raise FileNotFoundError(f"ResNet-20's weights are not here; expected {path}")
+        raise FileNotFoundError(f"ResNet-20's weights are not in {folder}; `minivision data fetch resnet20` says how they come "
+                                "there")
     model = models.ResNet20()
     model.load_weights(path)
     model.eval()
@@ -124,7 +127,7 @@ def _resnet20(folder: Path) -> Network:
         return _planes(vision.resize(image[top:top + 64, left:left + 64], (32, 32)))
 
     return Network("ResNet-20", model, names, "layer3", "layer2", 2 / 255, 0.5, prepare,
-                   lambda photo: _planes(_photo(photo, 128)))
+                   lambda photo: _planes(_photo(photo, 128)), lambda: _samples(prepare))
 
 
 def _digits(folder: Path) -> Network:
@@ -155,7 +158,8 @@ def _digits(folder: Path) -> Network:
         about = Trained(path, model, "smallcnn", "digits", tuple("0123456789"), 1, 8, {}, EPOCHS)
         return predict.prepare(photo, about)[0]
 
-    return Network("the digits network", model, tuple("0123456789"), "features.2", "features.2", 0.2, 0.0, prepare, prepare)
+    return Network("the digits network", model, tuple("0123456789"), "features.4", "features.2", 0.2, 0.0, prepare, prepare,
+                   lambda: data.digits("test").images)
 
 
 def _train_digits() -> Model:
@@ -180,6 +184,15 @@ def _photo(photo: Any, short: int = SHORT) -> np.ndarray:
     image = vision.sample("chelsea") if photo is None else vision.imread(photo, "rgb")
     scale = short / min(image.shape[:2])
     return vision.resize(image, (max(short, round(image.shape[0] * scale)), max(short, round(image.shape[1] * scale))))
+
+
+def _samples(prepare: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """The photographs that come with the package, each as a network takes it."""
+    import numpy as np
+
+    from ..vision.sample import FOLDER, SAMPLES
+
+    return np.stack([prepare(FOLDER / f"{name}.jpg") for name in SAMPLES])
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

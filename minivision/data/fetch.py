@@ -77,6 +77,14 @@ SOURCES = {
     ), "squeezenet-v1.0"),
 }
 
+# What can be had, but not by us.
+BY_HAND = {
+    "resnet20": "ResNet-20's weights for CIFAR-10 are published as a PyTorch pickle only (akamaster/pytorch_resnet_cifar10: "
+                "pretrained_models/resnet20-12fca82f.th), which can run code and which minivision does not open; save its "
+                "state_dict with safetensors, names as there without 'module.' (conv1.weight, bn1.weight, "
+                "layer1.0.conv1.weight, ..., linear.bias), as resnet20-cifar10/resnet20.safetensors in the data folder",
+}
+
 TIMEOUT = 30.0                  # seconds without a byte
 ATTEMPTS = 5                    # connections per file; each goes on where the one before broke off
 PIECE = 1 << 16                 # bytes between two looks at the progress
@@ -115,6 +123,8 @@ def fetch(name: str, root: str | PathLike[str] | None = None, *, progress: bool 
         DataError: without network, for an answer that is not the file, for a wrong checksum (the download is deleted),
             or when the disk is full. What has come so far stays in ``NAME.part``, and the next call goes on from there.
     """
+    if name in BY_HAND:
+        raise DataError(BY_HAND[name])
     if name not in SOURCES:
         raise DataError(f"there is no data set {name!r} to fetch; there are {', '.join(SOURCES)}")
     source = SOURCES[name]

@@ -69,14 +69,14 @@ def class_image(
         scale = float(np.sqrt(np.square(gradient).mean()))
         x = np.roll(np.clip(x + dtype(step / max(scale, 1e-12)) * gradient, 0, 1), (-shift[0], -shift[1]), axis=(2, 3))
         if blur_every and i % blur_every == 0:
-            x = _blurred(x)
+            x = blurred(x)
         if progress is not None:
             progress(1)
     return x[0]
 
 
-def _blurred(x: np.ndarray) -> np.ndarray:
-    """A blur by the binomial filter (1, 2, 1) / 4 along both axes; the edge repeats."""
+def blurred(x: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) under the binomial filter (1, 2, 1) / 4 along both axes; the edge repeats."""
     for axis in (2, 3):
         width = [(0, 0)] * 4
         width[axis] = (1, 1)

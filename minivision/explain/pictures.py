@@ -10,17 +10,30 @@ import numpy as np
 
 from ..pictures import BLUE, INK, ORANGE, PALE, page, rows_of, show, show_weights
 from .faithful import Curve
+from .features import Patch
+from .fooling import blurred
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SMALL = 40                      # pixels; an image whose parts are too small to be looked at alone
+
 
 def heat_over(axes: Axes, image: np.ndarray, heat: np.ndarray) -> None:
-    """The image in grey below its heat (H, W): from nothing at 0 to bright at 1."""
-    grey = np.asarray(image).mean(axis=0)
+    """The image in grey below its heat (H, W): from nothing at 0 to bright at 1. Of photos it is spread a little."""
+    grey, heat = np.asarray(image).mean(axis=0), _spread(heat)
     axes.imshow(0.35 + 0.65 * grey, cmap="gray", vmin=0, vmax=1)
     axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.15 + 0.75 * heat, 0, 0.9))
     _bare(axes)
+
+
+def _spread(heat: np.ndarray) -> np.ndarray:
+    """Heat that an eye can follow: blurred by a hundredth of its side, and as bright at its brightest as before."""
+    soft = heat[None, None]
+    for _ in range(round(2 * (min(heat.shape) / 100) ** 2)):        # n times binomial is a Gaussian of variance n / 2
+        soft = blurred(soft)
+    reach = float(np.quantile(soft, 0.995)) or float(soft.max()) or 1.0
+    return np.clip(soft[0, 0] * (heat.max() / reach), 0, 1)
 
 
 def explanation(
@@ -116,6 +129,37 @@ def features_page(
             most = np.argsort(-np.abs(y).mean(axis=(1, 2)), kind="stable")[:columns]
             for axes, channel in zip(rows_of(figure, (left, bottom, width, high), len(most), columns, 0.1), most):
                 show(axes, y[channel], "inferno" if y.min() >= 0 else "gray")
+
+
+def patches_page(
+    path: str | os.PathLike, images: np.ndarray, patches: Mapping[int, Sequence[Patch]], title: str, subtitle: str,
+) -> None:
+    """A contact sheet: for each channel a square of nine, the parts of the ``images`` (N, C, H, W) that excite it most.
+
+    Of photographs the parts are cut out; small images are shown whole, with a frame around the part.
+    """
+    from matplotlib.patches import Rectangle
+
+    small = max(images.shape[2:]) <= SMALL
+    across = min(4, len(patches))
+    rows = -(-len(patches) // across)
+    width, side = 12.4, 12.4 * 0.96 / (across + 0.1 * (across - 1))
+    height = 1.0 + rows * (1.1 * side + 0.3)
+    with page(path, width, height, title, subtitle) as figure:
+        squares = rows_of(figure, (0.02, 0.01, 0.96, 1 - 1.0 / height), len(patches), across, 0.1, 0.3 / side)
+        for square, (channel, found) in zip(squares, patches.items()):
+            _bare(square)
+            square.set_facecolor("none")
+            square.set_xlabel(f"channel {channel}, up to {found[0].strength:,.1f}" if found else f"channel {channel}: silent",
+                              labelpad=3)
+            box = square.get_position()
+            for axes, one in zip(rows_of(figure, (box.x0, box.y0, box.width, box.height), len(found), 3, 0.04), found):
+                image = images[one.image]
+                show(axes, image if small else image[:, slice(*one.rows), slice(*one.columns)], limits=(0, 1))
+                if small:
+                    high, wide = one.rows[1] - one.rows[0], one.columns[1] - one.columns[0]
+                    corner = one.columns[0] - 0.5, one.rows[0] - 0.5
+                    axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=ORANGE, linewidth=2, clip_on=False))
 
 
 def _bare(axes: Axes) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import minivision_kernels as mk
-from minivision.bench import peers, pictures, report, vision
-from minivision.bench.bench import Request, measure, row
+from minivision.bench import looks, peers, pictures, report, vision
+from minivision.bench.bench import Request, chosen, look, measure, row
 from minivision.bench.measure import Timing, geometric_mean, in_turns, ratio
 from minivision.bench.problems import Reference, arguments, call_of, own
 from minivision.bench.suites import (
@@ -68,7 +68,7 @@ def test_every_operation_is_measured():
 def test_suites(suite):
     shapes = [(problem.op, problem.layer, problem.batch) for problem in problems(suite, [1, 4])]
     assert len(shapes) == len(set(shapes))
-    assert suite == "training" or shapes
+    assert suite in ("training", "explain") or shapes
 
 
 def test_the_command_offers_all_suites():
@@ -174,6 +174,22 @@ def test_training_steps_are_the_same_for_everyone(network):
     contestants = list(steps(network, 2, 1, True))
     losses = [[contestant.call() for _ in range(3)] for contestant in contestants]
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-4)
+
+
+@pytest.mark.parametrize("one", looks.looks([2]), ids=lambda one: one.name)
+def test_looks_into_a_network_find_the_same(one):
+    """At the smallest size that has all of it; the largest is measured, not tested."""
+    found = {who.name: who.call() for who in looks.contestants(one._replace(batch=min(one.batch, 2)), 1, True, side=67)}
+    mine = found["minivision"]
+    for theirs in found.values():
+        assert theirs.shape == mine.shape and np.abs(theirs - mine).mean() < 1e-4 * np.abs(mine).max()
+
+
+def test_a_look_makes_a_row():
+    one = looks.Look("a look", "resnet20", 1, lambda model, x: x, lambda model, x: x + 1)
+    made = look(one, Request("explain", [], [], False, True, False, 1e-9))
+    assert made["op"] == "look inside" and set(made["ms"]) >= {"minivision"} and "a look" in report.line(made)
+    assert chosen(Request("explain", [1], [], False, True, False, 1.0)) == looks.looks([1])
 
 
 def test_roofs_are_measured():

@@ -31,6 +31,7 @@ def own_places(tmp_path_factory):
     (["attack", "--method", "fgsm", "-o", "fgsm.png"], "fgsm.png"),
     (["dream", "--steps", "2", "--gif", "dream.gif"], "runs/dream/sample-dream.png"),
     (["features"], "runs/features/sample-features.png"),
+    (["features", "--patches", "features.2", "--channels", "3", "8", "-o", "patches.png"], "patches.png"),
 ])
 def test_without_weights_the_digits_network_is_looked_into(own_places, capsys, words, written):
     assert main([*words, "--root", "nowhere"]) == 0
@@ -46,6 +47,20 @@ def test_the_animation_has_a_frame_for_each_step(own_places, capsys):
     with Image.open(own_places / "d.gif") as gif:
         assert gif.n_frames == 4
     assert "4 frames" in capsys.readouterr().out
+
+
+def test_patches_of_a_folder_of_pictures(own_places, capsys):
+    from minivision.vision import imwrite
+
+    (own_places / "few").mkdir()
+    for i in range(3):
+        imwrite(own_places / "few" / f"{i}.png", np.random.default_rng(i).integers(0, 256, (40, 40, 3)).astype(np.uint8))
+    words = ["features", "--model", "digits", "--patches", "features.0", "--images"]
+    assert main([*words, "few", "--root", "nowhere"]) == 0
+    assert "runs/features/few-features.png" in capsys.readouterr().out.splitlines()[0]
+    (own_places / "empty").mkdir()
+    assert main([*words, "empty"]) == 2
+    assert "empty holds no pictures (files ending in" in capsys.readouterr().err
 
 
 def test_the_sample_is_a_digit_that_the_network_knows(own_places):
@@ -67,6 +82,12 @@ def test_layers(capsys):
     (["explain", "--target", "12"], "there is no class 12; the digits network has 0 to 9"),
     (["explain", "--window", "9"], "larger than the image"), (["attack", "--eps", "-1"], "expected a number >= 0"),
     (["explain", "--model", "squeezenet"], "minivision data fetch squeezenet"),
+    (["features", "--channels", "1"], "--channels goes only with --patches LAYER"),
+    (["features", "a.png", "--patches", "features.2"], "PHOTO goes without --patches; name a folder with --images"),
+    (["features", "--patches", "features.2", "--channels", "40"], "a channel 40 among them"),
+    (["features", "--patches", "features.2", "--images", "nowhere"], "nowhere is not a folder"),
+    (["explain", "--model", "resnet20"], "minivision data fetch resnet20"),
+    (["data", "fetch", "resnet20"], "save its state_dict with safetensors, names as there without 'module.'"),
     (["dream", "--channel", "99"], "channels 0 to"), (["explain", "nothing.png"], "nothing.png"),
 ])
 def test_mistakes_are_told_in_one_line(capsys, words, message):

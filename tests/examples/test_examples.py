@@ -23,6 +23,10 @@ SMALL = {                                       # constants and arguments that m
     "13_faces": ({"SCALE_FACTOR": 1.2}, ()),
     "11_hog": ({}, ()),
     "12_pedestrians": ({"EPOCHS": 2, "ENLARGED": (1.0, 1.25)}, ()),
+    "14_occlusion": ({}, ("--model", "digits")),
+    "15_adversarial": ({"EPOCHS": 1, "EPSILONS": (0.0, 0.15)}, ("--model", "digits")),
+    "16_deepdream": ({"STEPS": 2}, ("--model", "digits")),
+    "17_features": ({"CHANNELS": 3}, ("--model", "digits")),
 }
 
 
@@ -61,6 +65,14 @@ def test_the_cnn_on_real_sets(data, monkeypatch, tmp_path, capsys):
         pytest.skip("MINIVISION_DATA does not name a folder with mnist and fashion-mnist")
     run("06_cnn", monkeypatch, tmp_path, ("--data", data))
     assert (tmp_path / f"runs/examples/06_cnn_{data}.png").exists()
+
+
+def test_a_dream_by_hand_is_the_librarys(real_data, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(SMALL, "16_deepdream", ({"STEPS": 1, "OCTAVES": 1}, ("--model", "squeezenet")))
+    run("16_deepdream", monkeypatch, tmp_path)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 3 and all(float(line.split()[-3]) < 1e-5 for line in told[:2])
+    assert (tmp_path / told[2]).exists()
 
 
 def test_the_two_gradients_agree(monkeypatch, tmp_path, capsys):

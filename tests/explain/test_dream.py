@@ -83,3 +83,37 @@ def test_exciting_patches(network, x):
         assert patch.strength == pytest.approx(y.max())
     with pytest.raises(ValueError, match="a channel 4 among them"):
         explain.exciting_patches(network, x, "0", 4)
+
+
+def test_several_patches_of_one_image(network, x):
+    """None has its centre in the field of a stronger one, and all of them are where the channel answers as it says."""
+    found = explain.exciting_patches(network, x[:2], "0", 1, count=9, per_image=4)
+    assert sorted(p.image for p in found) == [0] * 4 + [1] * 4
+    assert [p.strength for p in found] == sorted((p.strength for p in found), reverse=True)
+    for number in (0, 1):
+        y = explain.feature_maps(network, x[number], ["0"])["0"][1]
+        seen = np.zeros(y.shape, bool)
+        for patch in (p for p in found if p.image == number):
+            assert patch.strength == pytest.approx(y[~seen].max())
+            seen[slice(*patch.rows), slice(*patch.columns)] = True
+
+
+def test_patches_of_several_channels(network, x):
+    found = explain.exciting_patches_of(network, x, "0", [3, 0], count=2)
+    assert found == {channel: explain.exciting_patches(network, x, "0", channel, count=2) for channel in (3, 0)}
+    chosen = explain.exciting_patches_of(network, x, "0", count=1, batch_size=3, most=2)
+    y = np.stack([explain.feature_maps(network, image, ["0"])["0"] for image in x])
+    choosy = y.max(axis=(0, 2, 3)) / y.std(axis=(0, 2, 3))
+    assert list(chosen) == sorted(np.argsort(-choosy)[:2])
+
+
+def test_a_silent_channel_has_no_patches(network, x):
+    network.load_state_dict({**network.state_dict(), "0.bias": np.full(4, -100.0)})
+    assert explain.exciting_patches(network, x, "1", 2) == []
+
+
+def test_patches_want_pixels(network, x):
+    with pytest.raises(ValueError, match=r"layer '6' answers \(5,\); expected pixels"):
+        explain.exciting_patches_of(network, x, "6")
+    with pytest.raises(ValueError, match="per_image=0"):
+        explain.exciting_patches(network, x, "0", 1, per_image=0)
