@@ -85,8 +85,8 @@ alias = Exercise(
     Custom(check_alias),
     (Mutant("the numbers are compared, which are equal for good reasons", "return not np.array_equal(b.grad, before)",
             "return bool(np.array_equal(a.grad - 1, before))", "false alarm"),
-     Mutant("only the objects are compared", "return not np.array_equal(b.grad, before)", "return a.grad is b.grad", "not "
-                                                                                                                     "exposed"),
+     Mutant("only the objects are compared", "return not np.array_equal(b.grad, before)", "return a.grad is b.grad",
+            "not exposed"),
      Mutant("`before` is a second name, not a copy", "b.grad.copy()", "b.grad", "not exposed"),
      Mutant("a new array instead of a change in place", "a.grad += 1", "a.grad = a.grad + 1", "not exposed"),
      _wrong_letter("C", "D")))
@@ -116,8 +116,8 @@ wrong_axis = Exercise(
      "logits of shape (2, 3) and labels [2, 0]: the mean is over 2 samples."),
     Custom(check_wrong_axis),
     (Mutant("a square batch", "standard_normal((2, 3))", "standard_normal((3, 3))[:, :]", "inputs that make no sense"),
-     Mutant("a square batch, with labels", "standard_normal((2, 3)), np.array([2, 0])", "standard_normal((3, 3)), np.array([2, "
-                                                                                        "0, 1])",
+     Mutant("a square batch, with labels", "standard_normal((2, 3)), np.array([2, 0])",
+            "standard_normal((3, 3)), np.array([2, 0, 1])",
             "not exposed"),
      Mutant("a network that is certain", "standard_normal((2, 3))", "standard_normal((2, 3)) * 0 + [[0, 0, 99], [99, 0, 0]]",
             "not exposed"),

@@ -29,8 +29,7 @@ def check_overlap(work: Work) -> None:
         report = checked(Convolution, [x, w], **options)
         if not report:
             work.fail("on these inputs even a right backward does not pass the check, since nearly all true gradients are 0 "
-                      "there; a wrong one could not be told from it. Random numbers will do:\n" + str(report), "right one "
-                                                                                                               "fails")
+                      f"there; a wrong one could not be told from it. Random numbers will do:\n{report}", "right one fails")
     with work.stage("the wrong one does not"):
         report = checked(given("overlap").Conv2d, [x, w], **options)
         if report:

@@ -32,8 +32,8 @@ def letter(work: Work, right: str, why_not: Mapping[str, str]) -> None:
     with work.stage("the mistake's letter"):
         choices, mine = work.get("MISTAKES"), work.get("MISTAKE")
         if mine == "":
-            work.fail("the mistake is exposed. Now give its letter: MISTAKE, in the last line, is still empty", "not written "
-                                                                                                                "yet")
+            work.fail("the mistake is exposed. Now give its letter: MISTAKE, in the last line, is still empty",
+                      "not written yet")
         if not isinstance(mine, str) or mine.strip().upper() not in choices:
             work.fail(f"MISTAKE is {mine!r}, expected one of the letters {', '.join(choices)} of MISTAKES", LETTER)
         mine = mine.strip().upper()

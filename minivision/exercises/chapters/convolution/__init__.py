@@ -151,8 +151,8 @@ conv_input = Exercise(
      "padded[n, c, oh * S + i, ow * S + j] += grad[n, f, oh, ow] * w[f, c, i, j]"),
     Gradient("Conv2d", oracles.Convolution.apply, conv_inputs, CONV, names=("x", "w")),
     (Mutant("= in place of +=", "] += back", "] = back", "assigned where windows overlap"),
-     Mutant("the filters are turned by 180 degrees", "grad[:, :, oh, ow], self.w,", "grad[:, :, oh, ow], self.w[:, :, ::-1, "
-                                                                                    "::-1],"),
+     Mutant("the filters are turned by 180 degrees", "grad[:, :, oh, ow], self.w,",
+            "grad[:, :, oh, ow], self.w[:, :, ::-1, ::-1],"),
      Mutant("the stride is forgotten", "oh * S:oh * S + KH, ow * S:ow * S + KW] +=", "oh:oh + KH, ow:ow + KW] +="),
      Mutant("the wrong part of the padded gradient is cut out", "P:P + H, P:P + W", ":H, :W"),
      Mutant("the padding is not cut off", "return padded[:, :, P:P + H, P:P + W]", "return padded", "shape and dtype"),
@@ -168,12 +168,12 @@ conv_weight = Exercise(
      "grad_w[f, c, i, j] += grad[n, f, oh, ow] * padded[n, c, oh * S + i, ow * S + j]"),
     Gradient("Conv2d", oracles.Convolution.apply, conv_inputs, CONV, names=("x", "w")),
     (Mutant("= in place of +=: only the last place counts", "grad_w += ", "grad_w[...] = "),
-     Mutant("the sum over the batch is missing: only the first image counts", "np.tensordot(grad[:, :, oh, ow], seen, axes=(0, "
-                                                                              "0))",
+     Mutant("the sum over the batch is missing: only the first image counts",
+            "np.tensordot(grad[:, :, oh, ow], seen, axes=(0, 0))",
             "np.tensordot(grad[:1, :, oh, ow], seen[:1], axes=(0, 0))", "missing sum over"),
      Mutant("a mean over the batch in place of the sum", "return grad_w", "return grad_w / len(grad)", "divided by batch"),
-     Mutant("the stride is forgotten", "oh * S:oh * S + KH, ow * S:ow * S + KW]    # (N, C", "oh:oh + KH, ow:ow + KW]    # (N, "
-                                                                                             "C"),
+     Mutant("the stride is forgotten", "oh * S:oh * S + KH, ow * S:ow * S + KW]    # (N, C",
+            "oh:oh + KH, ow:ow + KW]    # (N, C"),
      Mutant("filters and channels change places", "return grad_w", "return grad_w.swapaxes(0, 1)", "shape and dtype"),
      Mutant("the gradient is turned by 180 degrees", "return grad_w", "return grad_w[:, :, ::-1, ::-1]", "flipped")))
 

@@ -29,8 +29,8 @@ sgd = Exercise(
     (Mutant("a new array in place of the old one", "p -= lr * (g + weight_decay * p)", "p = p - lr * (g + weight_decay * p)",
             "nothing has moved"),
      Mutant("uphill: the gradient is added", "p -= lr", "p += lr"),
-     Mutant("the gradient is changed in place", "p -= lr * (g + weight_decay * p)", "g += weight_decay * p\n        p -= lr * "
-                                                                                    "g",
+     Mutant("the gradient is changed in place", "p -= lr * (g + weight_decay * p)",
+            "g += weight_decay * p\n        p -= lr * g",
             "input changed"),
      Mutant("weight decay pulls away from zero", "g + weight_decay * p", "g - weight_decay * p"),
      Mutant("weight decay is not multiplied by lr", "lr * (g + weight_decay * p)", "lr * g + weight_decay * p"),
@@ -45,8 +45,8 @@ momentum = Exercise(
      "self.lr * v"),
     Custom(check_momentum),
     (Mutant("the velocity is not kept, or not used", "self.velocities[i] = v\n", "pass\n"),
-     Mutant("the new gradient is weighted by 1 - momentum", "self.momentum * v + d", "self.momentum * v + (1 - self.momentum) "
-                                                                                     "* d"),
+     Mutant("the new gradient is weighted by 1 - momentum", "self.momentum * v + d",
+            "self.momentum * v + (1 - self.momentum) * d"),
      Mutant("the first step is already weighted, as if there had been a velocity", "v = d if v is None else",
             "v = (1 - self.momentum) * d if v is None else"),
      Mutant("the gradient is the velocity, and is changed with it", "v = d if v is None else self.momentum * v + d",
@@ -123,11 +123,11 @@ training = Exercise(
     Custom(check_training),
     (Mutant("the samples are not shuffled", "random.permutation(len(images))", "np.arange(len(images))", "no shuffling"),
      Mutant("images are shuffled and labels are not", "labels[batch]", "labels[start:start + batch_size]", "labels apart"),
-     Mutant("the last batch is left out", "range(0, len(images), batch_size)", "range(0, len(images) - batch_size + 1, "
-                                                                               "batch_size)",
+     Mutant("the last batch is left out", "range(0, len(images), batch_size)",
+            "range(0, len(images) - batch_size + 1, batch_size)",
             "samples left out"),
-     Mutant("samples are drawn with repetition", "random.permutation(len(images))", "random.integers(0, len(images), "
-                                                                                    "len(images))",
+     Mutant("samples are drawn with repetition", "random.permutation(len(images))",
+            "random.integers(0, len(images), len(images))",
             "not a permutation"),
      Mutant("uphill", "p -= lr * g", "p += lr * g", "it does not learn"),
      Mutant("new arrays in place of the old ones", "p -= lr * g", "p = p - lr * g", "nothing has moved"),

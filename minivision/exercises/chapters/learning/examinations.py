@@ -91,8 +91,8 @@ def run_sgd(work: Work, steps: int, lr: float, momentum: float, decay: float, la
         if later_lr is not None:
             optimizer.lr = later_lr
         for s, grads in enumerate(given):
-            unchanged(work, grads, s + 1, f"step number {t + 1}" if s == t else f"step number {t + 1}, which was not even "
-                                                                                f"given it,")
+            late = ", which was not even given it," if s < t else ""
+            unchanged(work, grads, s + 1, f"step number {t + 1}{late}")
     return params
 
 
@@ -201,8 +201,8 @@ def mean_is_kept(work: Work) -> None:
         layer = work.get("Dropout")()
         y = layer.forward(np.ones(100_000), 0.3, 5, True)
         if abs(y.mean() - 1) > 0.01:
-            work.fail(f"the mean of 100,000 ones after dropout with p = 0.3 is {y.mean():.3f}, expected 1", "the mean is not "
-                                                                                                            "kept")
+            work.fail(f"the mean of 100,000 ones after dropout with p = 0.3 is {y.mean():.3f}, expected 1",
+                      "the mean is not kept")
         work.note(f"of 100,000 ones {int((y == 0).sum()):,} were dropped; the mean is {y.mean():.4f}")
 
 
