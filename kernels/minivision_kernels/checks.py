@@ -239,7 +239,7 @@ def integral_tilted(x: Any) -> None:
 
 
 def shrink_exact(image: Any, size: Pair) -> None:
-    _pixels(image)
+    _pixels(image, "(H, W)" if getattr(image, "ndim", 2) != 3 else "(H, W, C)")
     _pair("size", size, 1)
 
 
@@ -318,6 +318,19 @@ def hog_blocks(cells: Any, cells_per_block: Pair, norm: str) -> None:
     norms = "L1", "L1-sqrt", "L2", "L2-Hys", "OpenCV"
     if not isinstance(norm, str) or norm not in norms:
         raise (ValueError if isinstance(norm, str) else TypeError)(f"norm is {norm!r}; expected one of {', '.join(norms)}")
+
+
+def hog_scores(blocks: Any, weights: Any, far: Pair, apart: Pair) -> None:
+    _alike("f", blocks=blocks, weights=weights)
+    _axes("blocks", blocks.shape, "(R, C, L)")
+    _axes("weights", weights.shape, "(R, C, L)")
+    _pair("far", far, 1)
+    _pair("apart", apart, 1)
+    needed = tuple((count - 1) * step + 1 for count, step in zip(weights.shape, far))
+    if not weights.size or blocks.shape[2] != weights.shape[2] or any(
+            n < least for n, least in zip(blocks.shape, needed)):
+        raise ValueError(f"blocks has shape {blocks.shape} and weights {weights.shape}; expected the same L, and blocks enough "
+                         f"for one window, at least {needed}")
 
 
 # ------------------------------------------------------------------------------------------ what several have in common
@@ -491,9 +504,9 @@ def _of_dtype(dtype: Any, **arrays: Any) -> None:
             raise TypeError(f"{name} is {array.dtype}; expected {np.dtype(dtype)}")
 
 
-def _pixels(image: Any) -> None:
+def _pixels(image: Any, letters: str = "(H, W)") -> None:
     _of_dtype(np.uint8, image=image)
-    _axes("image", image.shape, "(H, W)")
+    _axes("image", image.shape, letters)
     if not image.size:
         raise ValueError(f"image has shape {image.shape}; expected at least one pixel")
 

@@ -97,11 +97,11 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "resize": (
         ("resize",),
-        ("reference.resize", "cpu.resize_parallel"),
+        ("reference.resize", "cpu.resize_parallel", "cpu.nearest_words"),
     ),
     "affine": (
         ("affine",),
-        ("reference.affine", "cpu.affine_parallel"),
+        ("reference.affine", "cpu.affine_parallel", "cpu.nearest_words"),
     ),
     "integral": (
         ("integral", "integral_tilted"),
@@ -112,7 +112,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("reference.cascade", "cpu.cascade_loops", "cpu.cascade_parallel", "cpu.cascade_vectors"),
     ),
     "hog": (
-        ("hog_cells", "hog_votes", "hog_blocks"),
+        ("hog_cells", "hog_votes", "hog_blocks", "hog_scores"),
         ("reference.hog", "cpu.hog_loops", "cpu.hog_vectors"),
     ),
 }

@@ -214,11 +214,13 @@ def hog_problems(size: Pair) -> Iterator[Problem]:
     cell: dict[str, Any] = dict(pixels_per_cell=(8, 8))
     shared = dict(**cell, block_stride=(8, 8), start=(0, 0), orientations=9, signed=False, polynomial=True)
     name = f"{W}x{H}"
+    grid, person, scores = (*blocks[:2], 36), (min(15, blocks[0]), min(7, blocks[1]), 36), (blocks[0] - 14, blocks[1] - 6, 2)
     windows = {"image": image, "window_rows": (16,), "window_columns": (16,)}
     for op, shapes, options, *moved in (
         ("hog_cells", {"image": image}, {**cell, "orientations": 9}, image, cells),
         ("hog_votes", windows, shared, image, blocks),
         ("hog_blocks", {"cells": cells}, {"cells_per_block": (2, 2), "norm": "L2-Hys"}, cells, blocks),
+        ("hog_scores", {"blocks": grid, "weights": person}, {"far": (1, 1), "apart": (1, 1)}, grid, person, scores),
     ):
         yield Problem("hog", name, op, 1, shapes, options, 0, _bytes(*moved), {})
 

@@ -188,17 +188,10 @@ class HOGDescriptor:
         across, down = self.blocks
         BR, BC = grid.shape[2:4]
         by_rows = self.weights.reshape(across, down, BC, BR, self.nbins).transpose(1, 0, 3, 2, 4)
-        parts = grid.reshape(-1, BR * BC * self.nbins) @ by_rows.reshape(down * across, -1).T
-        parts = np.ascontiguousarray(parts.T).reshape(down, across, *grid.shape[:2])
-        far, apart = [b // g for b, g in zip(self.block_stride, step)], [s // g for s, g in zip(stride, step)]
-        rows, columns = ((n - 1 - (count - 1) * f) // a + 1 for n, count, f, a in zip(
-            grid.shape[:2], (down, across), far[::-1], apart[::-1]))
-        scores = np.full((rows, columns), self.bias)
-        for i in range(down):
-            for j in range(across):
-                y, x = i * far[1], j * far[0]
-                scores += parts[i, j, y:y + (rows - 1) * apart[1] + 1:apart[1], x:x + (columns - 1) * apart[0] + 1:apart[0]]
-        return scores, stride, origin
+        far, apart = (tuple(s // g for s, g in zip(strides[::-1], step[::-1])) for strides in (self.block_stride, stride))
+        scores = run("hog_scores", np.ascontiguousarray(grid).reshape(*grid.shape[:2], -1),
+                     np.ascontiguousarray(by_rows).reshape(down, across, -1), far, apart)
+        return scores + self.bias, stride, origin
 
     def _block_grid(
         self, image: np.ndarray, win_stride: Size, padding: Size, method: str,
@@ -228,11 +221,7 @@ NAME = HOGDescriptor.__name__
 
 def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image scaled to (H, W) as OpenCV does between levels, without antialiasing; itself if it has that size."""
-    if image.shape[:2] == size:
-        return image
-    if image.ndim == 2:
-        return run("shrink_exact", image, size)
-    return np.stack([run("shrink_exact", np.ascontiguousarray(image[:, :, c]), size) for c in range(3)], 2)
+    return image if image.shape[:2] == size else run("shrink_exact", image, size)
 
 
 def _grouped(boxes: np.ndarray, scores: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:

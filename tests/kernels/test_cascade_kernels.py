@@ -51,6 +51,9 @@ def test_shrink_exact(rung, shape):
         rows = np.stack([np.interp(x, np.arange(shape[1]), row) for row in image.astype(float)])
         exact = np.stack([np.interp(y, np.arange(shape[0]), column) for column in rows.T], 1)
         assert np.abs(got - exact).max() < 2            # weights are rounded to 256ths
+        colours = np.stack([image, image[::-1], 255 - image], 2)
+        np.testing.assert_array_equal(rung(oracle.guarded(colours, readonly=True), size), np.stack([
+            by_name("shrink_exact", "numpy")(np.ascontiguousarray(colours[..., c]), size) for c in range(3)], 2))
 
 
 @pytest.mark.parametrize("kind", ["haar", "stumps", "lbp"])

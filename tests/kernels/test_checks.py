@@ -62,6 +62,7 @@ FITTING = {
         image=zeros(9, 12, 3), window_rows=zeros(8), window_columns=zeros(6), pixels_per_cell=(4, 3), block_stride=(1, 3),
         start=(0, 1), orientations=5, signed=False, polynomial=True),
     "hog_blocks": dict(cells=zeros(4, 5, 3), cells_per_block=(3, 2), norm="L2-Hys"),
+    "hog_scores": dict(blocks=zeros(9, 8, 6), weights=zeros(3, 2, 6), far=(2, 1), apart=(1, 3)),
 }
 
 CORNERS = dict(sums=places(2, 11, 12), squares=places(11, 12))
@@ -182,6 +183,9 @@ WRONG = [
     ("hog_votes", dict(start=(0, -1)), r"start is \(0, -1\); expected at least 0"),
     ("hog_blocks", dict(cells=zeros(4, 5)), None),
     ("hog_blocks", dict(cells=zeros(2, 5, 3)), r"cells has shape \(2, 5, 3\); expected at least one block of \(3, 2\)"),
+    ("hog_scores", dict(far=(5, 1)), r"expected the same L, and blocks enough for one window, at least \(11, 2\)"),
+    ("hog_scores", dict(blocks=zeros(9, 8, 5)), "expected the same L"), ("hog_scores", dict(weights=zeros(0, 2, 6)), None),
+    ("hog_scores", dict(apart=(0, 1)), r"apart is \(0, 1\); expected at least 1"),
     ("hog_blocks", dict(norm="L3"), "norm is 'L3'; expected one of L1, L1-sqrt, L2, L2-Hys, OpenCV"),
 ]
 for op in ("cascade_haar", "cascade_lbp"):
@@ -204,7 +208,8 @@ for op in ("cascade_haar", "cascade_lbp"):
         (op, dict(size=(2, 6)), r"size is \(2, 6\); expected at least 3"), (op, dict(size=(5, 3)), "leave the window"),
         (op, dict(sums=places(11, 12)), None), (op, dict(sums=places(3, 11, 12)), None)]
 WRONG += [
-    ("shrink_exact", dict(image=places(5, 6, 3, dtype=np.uint8)), r"expected \(H, W\)"),
+    ("shrink_exact", dict(image=places(5, 6, 3, 1, dtype=np.uint8)), r"expected \(H, W\)"),
+    ("shrink_exact", dict(image=places(5, 6, 0, dtype=np.uint8)), "at least one pixel"),
     ("shrink_exact", dict(image=places(0, 6, dtype=np.uint8)), "at least one pixel"), ("shrink_exact", dict(size=(0, 1)), None),
     ("window_sums", dict(image=places(6, dtype=np.uint8)), r"expected \(H, W\)"),
     ("cascade_haar", dict(squares=places(11, 11)), r"squares has shape \(11, 11\); expected \(11, 12\)"),

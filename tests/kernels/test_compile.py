@@ -251,6 +251,7 @@ CALLS = """
         "cascade_haar": (sums, squares, haar, trees, (5, 6), 1, 46),
         "cascade_lbp": (sums, lbp, trees._replace(thresholds=weak[:0], subsets=bits), (5, 6), 2, 23),
         "hog_cells": (x[0], (4, 3), 7), "hog_blocks": (abs(x[0]), (2, 3), "L2-Hys"),
+        "hog_scores": (x[0], x[1, :3, :5], (1, 2), (2, 1)),
         "hog_votes": (x[0], abs(c[0, :4]), abs(c[1, :6]), (2, 3), (2, 3), (1, 0), 7, False, True),
     }
     def fingerprints():

@@ -149,6 +149,22 @@ def test_blocks(rung, dtype, R, C, L, block, norm, scale):
     oracle.assert_close(got, expected, 1 + 0 * expected, dtype)
 
 
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("hog_scores"), ids=str)
+@given(more=st.tuples(*[st.integers(0, 9)] * 2), window=st.tuples(*[st.integers(1, 5)] * 2), L=st.integers(1, 40),
+       far=st.tuples(*[st.integers(1, 3)] * 2), apart=st.tuples(*[st.integers(1, 4)] * 2))
+def test_scores(rung, dtype, more, window, L, far, apart):
+    rng = np.random.default_rng(9)
+    R, C = ((count - 1) * step + 1 + n for count, step, n in zip(window, far, more))
+    blocks, weights = (rng.standard_normal((*shape, L)).astype(dtype) for shape in ((R, C), window))
+    got = rung(oracle.guarded(blocks, readonly=True), oracle.guarded(weights, readonly=True), far, apart)
+    expected = [[sum((blocks[y + i * far[0], x + j * far[1]].astype(float) * weights[i, j]).sum()
+                     for i in range(window[0]) for j in range(window[1]))
+                 for x in range(0, more[1] + 1, apart[1])] for y in range(0, more[0] + 1, apart[0])]
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, expected, rtol=0, atol=oracle.TOLERANCE[dtype] * 10)
+
+
 @pytest.mark.parametrize("rung", oracle.rungs("hog_cells", "hog_votes", "hog_blocks"), ids=str)
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_what_is_not_a_number_stays_where_it_is(rung):

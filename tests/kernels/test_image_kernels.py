@@ -19,9 +19,13 @@ def picture(rng, shape, dtype):
     return rng.integers(0, 256, shape).astype(np.uint8) if dtype == np.uint8 else rng.standard_normal(shape).astype(dtype)
 
 
+def usable(op, x, *options):
+    return [rung for rung in oracle.rungs(op) if rung.accepts is None or rung.accepts(x, *options)]
+
+
 def same(op, x, *options):
     """What all rungs answer, each between walls."""
-    found = [rung(oracle.guarded(x), *options) for rung in oracle.rungs(op)]
+    found = [rung(oracle.guarded(x), *options) for rung in usable(op, x, *options)]
     for result in found[1:]:
         assert result.dtype == found[0].dtype
         np.testing.assert_array_equal(result, found[0])
@@ -78,10 +82,18 @@ def test_resize_rungs_agree(method, dtype, data):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_resize_to_the_same_size_copies(dtype):
     x = picture(np.random.default_rng(0), (5, 6, 3), dtype)
-    for rung in oracle.rungs("resize"):
-        y = rung(x, (5, 6), "lanczos", True)
-        np.testing.assert_array_equal(y, x)
-        assert not np.shares_memory(x, y)
+    for method in ("nearest", "lanczos"):
+        for rung in usable("resize", x, (5, 6), method, True):
+            y = rung(x, (5, 6), method, True)
+            np.testing.assert_array_equal(y, x)
+            assert not np.shares_memory(x, y)
+
+
+def test_a_rung_for_bytes_alone_refuses_the_rest():
+    for op, options in (("resize", ((5, 6), "lanczos", True)), ("affine", ((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (5, 6), "bicubic"))):
+        words = next(rung for rung in oracle.rungs(op) if rung.name == "words")
+        with pytest.raises(ValueError, match="by 'nearest', of uint8 and 1 or 3 channels; take another rung"):
+            words(np.zeros((5, 6, 3), np.uint8), *options)
 
 
 def test_the_order_of_the_sums():

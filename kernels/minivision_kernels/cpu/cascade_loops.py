@@ -38,8 +38,8 @@ GRID = 16               # of 3 x 3 blocks
 @rung("shrink_exact", name="loops", device="cpu", accepts=have_compiler)
 def shrink_exact(image: np.ndarray, size: Pair) -> np.ndarray:
     """Each new pixel is made at once from the four around it, where NumPy writes whole images in between."""
-    result = np.empty(size, np.uint8)
-    _shrink(contiguous(image), *taps(image.shape, size), result)
+    result = np.empty((*size, *image.shape[2:]), np.uint8)
+    _shrink(in_rows(image), *taps(image.shape, size), in_rows(result))
     return result
 
 
@@ -75,9 +75,17 @@ def cascade_lbp(sums: np.ndarray, features: LBP, trees: Trees, size: Pair, step:
 # ------------------------------------------------------------------------------------------------ before the loops
 
 
-def taps(old: Pair, new: Pair) -> tuple[np.ndarray, ...]:
-    """For the rows, then the columns: the pixel before, the one after, and its weight in 256ths."""
-    return tuple(part.astype(np.int32) for n, m in zip(old, new) for part in linear_taps(n, m))
+def in_rows(image: np.ndarray) -> np.ndarray:
+    """(H, W) of an image (H, W), or (H, W C) of one (H, W, C)."""
+    return contiguous(image).reshape(len(image), -1)
+
+
+def taps(shape: tuple[int, ...], size: Pair) -> tuple[np.ndarray, ...]:
+    """For the rows, then the columns: the pixel before, the one after, and its weight in 256ths; places in ``in_rows``."""
+    C = math.prod(shape[2:])
+    down, (left, right, weight) = linear_taps(shape[0], size[0]), linear_taps(shape[1], size[1])
+    across = *((place[:, None] * C + np.arange(C)).reshape(-1) for place in (left, right)), np.repeat(weight, C)
+    return tuple(part.astype(np.int32) for part in (*down, *across))
 
 
 def new_answers(sums: np.ndarray, size: Pair, step: int, rows: int) -> np.ndarray:

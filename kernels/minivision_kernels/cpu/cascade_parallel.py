@@ -12,6 +12,7 @@ from minivision_kernels.cascades import LBP, Haar, Trees
 from minivision_kernels.cpu.cascade_loops import (
     haar_plan,
     haar_row,
+    in_rows,
     lbp_plan,
     lbp_row,
     new_answers,
@@ -46,8 +47,8 @@ STRIP = 64              # columns of a table that a thread sums up at a time: fo
 @rung("shrink_exact", name="parallel", device="cpu", accepts=have_compiler)
 def shrink_exact(image: np.ndarray, size: Pair) -> np.ndarray:
     """The new rows are shared between the threads."""
-    result = np.empty(size, np.uint8)
-    _shrink(contiguous(image), *taps(image.shape, size), result, work=8 * result.size)
+    result = np.empty((*size, *image.shape[2:]), np.uint8)
+    _shrink(in_rows(image), *taps(image.shape, size), in_rows(result), work=8 * result.size)
     return result
 
 

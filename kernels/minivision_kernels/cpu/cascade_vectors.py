@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cascades import FLAT, LBP, SKIPPED, Haar, Trees
-from minivision_kernels.cpu.cascade_loops import new_answers, taps
+from minivision_kernels.cpu.cascade_loops import in_rows, new_answers, taps
 from minivision_kernels.cpu.cascade_parallel import HANDS, dealt
 from minivision_kernels.cpu.cascade_words import (
     CORNERS,
@@ -63,8 +63,8 @@ def vectors(*_: Any, **__: Any) -> bool:
 def shrink_exact(image: np.ndarray, size: Pair) -> np.ndarray:
     """Two old rows are mixed first, over their whole width and in vectors; then two numbers are mixed for each new pixel,
     not four. All sums are of whole numbers, so their order does not matter."""
-    result = np.empty(size, np.uint8)
-    _shrink(contiguous(image), *taps(image.shape, size), result, work=2 * (result.size + size[0] * image.shape[1]))
+    result, rows = np.empty((*size, *image.shape[2:]), np.uint8), in_rows(image)
+    _shrink(rows, *taps(image.shape, size), in_rows(result), work=2 * (result.size + size[0] * rows.shape[1]))
     return result
 
 

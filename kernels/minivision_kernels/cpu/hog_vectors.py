@@ -10,20 +10,24 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
-from minivision_kernels.cpu.compile import In1, In2, Out3, Out4, compiled, contiguous, floats, helper, prange
+from minivision_kernels.cpu.compile import Float64Out2, In1, In2, Out3, Out4, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.hog_loops import NORMS, angle_of, bin_of, normalise
 from minivision_kernels.cpu.rows import add_row
-from minivision_kernels.cpu.simd import lanes, load, none, vectors
-from minivision_kernels.cpu.stream import multiply_add, total
+from minivision_kernels.cpu.simd import entry, lanes, load, none, put, vectors
+from minivision_kernels.cpu.stream import larger, multiply_add, total
+from minivision_kernels.cpu.writer import INT32, Vector, Writer, int_, word
 from minivision_kernels.ladder import rung
-from minivision_kernels.reference.hog import ARCTAN, ARCTAN_EPS, CLIP, EPS, blocks_in, profiles
+from minivision_kernels.reference.hog import ARCTAN, ARCTAN_EPS, CLIP, EPS, blocks_in, profiles, windows_in
 from minivision_kernels.shapes import Pair
 
 BAND = 8                        # rows of blocks that a thread takes at a time; they share the rows of pixels between them
 
 
-@rung("hog_cells", name="vectors", device="cpu", accepts=floats)
+@rung("hog_cells", name="vectors", device="cpu", accepts=vectors)
 def hog_cells(image: np.ndarray, pixels_per_cell: Pair, orientations: int) -> np.ndarray:
     """Bins without an arctangent, whole rows in vectors, the rows of cells shared between threads.
 
@@ -38,7 +42,7 @@ def hog_cells(image: np.ndarray, pixels_per_cell: Pair, orientations: int) -> np
     return cells
 
 
-@rung("hog_votes", name="vectors", device="cpu", accepts=floats)
+@rung("hog_votes", name="vectors", device="cpu", accepts=vectors)
 def hog_votes(
     image: np.ndarray, window_rows: np.ndarray, window_columns: np.ndarray, pixels_per_cell: Pair, block_stride: Pair,
     start: Pair, orientations: int, signed: bool, polynomial: bool,
@@ -67,6 +71,20 @@ def hog_blocks(cells: np.ndarray, cells_per_block: Pair, norm: str) -> np.ndarra
     _blocks(contiguous(cells).reshape(R, C * L), L, blocks.reshape(len(blocks), -1, BR * BC * L), BR, BC, NORMS.index(norm),
             work=blocks.size)
     return blocks
+
+
+@rung("hog_scores", name="vectors", device="cpu", accepts=vectors)
+def hog_scores(blocks: np.ndarray, weights: np.ndarray, far: Pair, apart: Pair) -> np.ndarray:
+    """Four windows at a time, so that a vector of weights is read once for four; their rows are shared between threads.
+
+    Where the blocks of a window are neighbours in the grid, a whole row of them is one run of numbers.
+    """
+    down, across, L = weights.shape
+    scores = np.empty(windows_in(blocks.shape, weights.shape, far, apart))
+    run = across * L if far[1] == 1 else L
+    _scores(contiguous(blocks).reshape(len(blocks), -1), contiguous(weights).reshape(down, -1), run, far[0], far[1] * L,
+            apart[0], apart[1] * L, scores, work=scores.size * weights.size // 8)
+    return scores
 
 
 # ---------------------------------------------------------------------------------------------- cells
@@ -128,6 +146,9 @@ def gradient_row(image, y, channels, exactly, differences, down, right):
         return
     for k in range(squares.shape[0]):
         squares[k] = rights[k] * rights[k] + downs[k] * downs[k]
+    if channels == 3 and not exactly:
+        longest_of_three(downs, rights, squares, down, right)
+        return
     for x in range(W):
         longest = x * channels
         for k in range(x * channels + 1, x * channels + channels):
@@ -136,6 +157,50 @@ def gradient_row(image, y, channels, exactly, differences, down, right):
             else:
                 longest = k if squares[k] > squares[longest] else longest
         down[x], right[x] = downs[longest], rights[longest]
+
+
+@helper
+def longest_of_three(downs, rights, squares, down, right):
+    """Without a branch, in vectors: pixels are taken apart into channels, and what is longer is chosen lane by lane."""
+    W, step, x = down.shape[0], lanes(down), 0
+    while x + step <= W:
+        d, r, q = parted(downs, 3 * x), parted(rights, 3 * x), parted(squares, 3 * x)
+        high, wide = where_above(q[1], q[0], d[1], d[0]), where_above(q[1], q[0], r[1], r[0])
+        square = larger(q[0], q[1])
+        put(down, x, where_above(q[2], square, d[2], high))
+        put(right, x, where_above(q[2], square, r[2], wide))
+        x += step
+    for k in range(x, W):
+        longest = 3 * k + 1 if squares[3 * k + 1] > squares[3 * k] else 3 * k
+        longest = 3 * k + 2 if squares[3 * k + 2] > squares[longest] else longest
+        down[k], right[k] = downs[longest], rights[longest]
+
+
+@word
+def parted(typing, a, at):
+    """The vectors a[at], a[at + 3], ...; a[at + 1], a[at + 4], ...; a[at + 2], ...: what lies there in threes."""
+    kind = types.UniTuple(Vector(a.dtype), 3)
+
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, signature.args[0])
+        start, L = w.pointer(signature.args[0], args[0], args[1]), w.lanes
+        x, y, z = (w.load(w.beyond(start, k * L)) for k in range(3))
+        order, found = ir.VectorType(INT32, L), []
+        for first in range(3):
+            places = range(first, 3 * L, 3)
+            low = ir.Constant(order, [k if k < 2 * L else 0 for k in places])
+            all_ = ir.Constant(order, [i if k < 2 * L else k - L for i, k in enumerate(places)])
+            found.append(builder.shuffle_vector(builder.shuffle_vector(x, y, low), z, all_))
+        return cgutils.pack_array(builder, found)
+
+    return kind(a, int_), write
+
+
+@word
+def where_above(typing, x, y, a, b):
+    """a where x > y, else b, for vectors."""
+    return a(x, y, a, b), lambda context, builder, signature, args: builder.select(
+        builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
 
 
 @helper
@@ -203,20 +268,20 @@ def _votes(
     for band in prange((rows + BAND - 1) // BAND):
         first, last = band * BAND, min(rows, band * BAND + BAND)
         sums = np.zeros((BAND * BR, columns * length), image.dtype)
-        line, pixels = np.empty(columns * length, image.dtype), np.empty((4, W), image.dtype)
+        line, pixels = np.empty(columns * length, image.dtype), np.empty((3, W), image.dtype)
         differences = np.empty((3, W * channels), image.dtype)
-        lower, upper = np.empty(W, np.int32), np.empty(W, np.int32)
+        shares, bins = np.empty(2 * W, image.dtype), np.empty(2 * W, np.int32)      # two for each pixel
         for y in range(top + first * step_down, top + (last - 1) * step_down + down.shape[1]):
             if (y - top) % step_down >= down.shape[1]:
                 continue                                    # between two blocks
             gradient_row(image, y, channels, False, differences, pixels[0], pixels[1])
-            shared_row(pixels[0], pixels[1], arctan, polynomial, signed, orientations, pixels[2], pixels[3], lower, upper)
+            shared_row(pixels[0], pixels[1], arctan, polynomial, signed, orientations, pixels[2], shares, bins)
             line[:] = 0
             for cell in range(BC):
                 for j in range(right.shape[1]):
                     if right[cell, j] != 0:
-                        vote_row(line[cell * orientations:], length, columns, left + j, step_right, right[cell, j], pixels[2],
-                                 pixels[3], lower, upper)
+                        vote_row(line[cell * orientations:], length, columns, left + j, step_right, right[cell, j], shares,
+                                 bins)
             for row in range(first, last):
                 i = y - top - row * step_down
                 if 0 <= i < down.shape[1]:
@@ -231,54 +296,63 @@ def _votes(
 
 
 @helper
-def vote_row(line, length, columns, left, step, weight, first, second, lower, upper):
+def vote_row(line, length, columns, left, step, weight, shares, bins):
     """Every ``step``-th pixel of a row from ``left`` on votes in the histogram of one cell, ``length`` numbers apart.
 
     The places are unsigned: Numba then need not ask whether they count from the end.
     """
-    at, x = np.uint64(0), np.uint64(left)
+    at, x = np.uint64(0), np.uint64(2 * left)
     for _ in range(columns):
-        line[at + np.uint64(lower[x])] += weight * first[x]
-        line[at + np.uint64(upper[x])] += weight * second[x]
+        line[at + np.uint64(bins[x])] += weight * shares[x]
+        line[at + np.uint64(bins[x + np.uint64(1)])] += weight * shares[x + np.uint64(1)]
         at += np.uint64(length)
-        x += np.uint64(step)
+        x += np.uint64(2 * step)
 
 
 @helper
-def shared_row(down, right, arctan, polynomial, signed, orientations, first, second, lower, upper):
-    """What each pixel of a row gives to its two bins, and which those are."""
+def shared_row(down, right, arctan, polynomial, signed, orientations, angles, shares, bins):
+    """What each pixel of a row gives to its two bins, and which those are, one beside the other; ``angles`` is room."""
     number = arctan.dtype.type
     p1, p3, p5, p7 = arctan[0], arctan[1], arctan[2], arctan[3]
     quarter, half, whole, eps = number(90), number(180), number(360), number(ARCTAN_EPS)
     radians, zero = number(math.pi / 180), number(0)
     if polynomial:
-        for x in range(first.shape[0]):
+        for x in range(angles.shape[0]):
             across, along = abs(right[x]), abs(down[x])
             c = min(across, along) / (max(across, along) + eps)
-            c2 = np.float64(c * c)                          # in float64: each step is rounded once
-            angle = number(number(number(p7 * c2 + p5) * c2 + p3) * c2 + p1) * c
+            c2 = c * c
+            angle = fused(fused(fused(p7, c2, p5), c2, p3), c2, p1) * c
             angle = quarter - angle if along > across else angle
             angle = half - angle if right[x] < zero else angle
             angle = whole - angle if down[x] < zero else angle
-            second[x] = angle * radians
+            angles[x] = angle * radians
     else:
-        for x in range(first.shape[0]):
-            second[x] = math.atan2(down[x], right[x])
-            if second[x] < 0:
-                second[x] += number(2 * math.pi)
+        for x in range(angles.shape[0]):
+            angles[x] = math.atan2(down[x], right[x])
+            if angles[x] < 0:
+                angles[x] += number(2 * math.pi)
     scale, middle = number(orientations / (2 * math.pi if signed else math.pi)), number(0.5)
     most = np.int32(orientations - 1)
-    for x in range(first.shape[0]):
-        place = second[x] * scale - middle
+    for x in range(angles.shape[0]):
+        place = angles[x] * scale - middle
         below = np.floor(place)
         magnitude = np.sqrt(right[x] * right[x] + down[x] * down[x])
-        second[x] = magnitude * (place - below)
-        first[x] = magnitude * (number(1) - (place - below))
+        shares[2 * x] = magnitude * (number(1) - (place - below))
+        shares[2 * x + 1] = magnitude * (place - below)
         at = np.int32(below)
         at = at + np.int32(orientations) if at < 0 else at - np.int32(orientations) if at > most else at
         at = min(max(at, np.int32(0)), most)                # what is not a number must not vote outside its cell
-        lower[x] = at
-        upper[x] = at + np.int32(1) if at < most else np.int32(0)
+        bins[2 * x] = at
+        bins[2 * x + 1] = at + np.int32(1) if at < most else np.int32(0)
+
+
+@word
+def fused(typing, x, y, z):
+    """x * y + z for numbers, rounded once, as OpenCV's instructions do it; in a loop, LLVM makes vectors of it."""
+    def write(context, builder, signature, args):
+        return builder.fma(*args)
+
+    return x(x, x, x), write
 
 
 # ---------------------------------------------------------------------------------------------- blocks
@@ -336,3 +410,48 @@ def squares(v):
         result += v[at] * v[at]
         at += 1
     return result
+
+
+# ---------------------------------------------------------------------------------------------- scores
+
+
+@compiled(parallel=True)
+def _scores(
+    blocks: In2, weights: In2, run: int, far_down: int, far_right: int, apart_down: int, apart_right: int, scores: Float64Out2,
+):
+    """The numbers of a window lie in runs of ``run``; all distances but those down are in numbers."""
+    rows, columns = scores.shape
+    for y in prange(rows):
+        for x in range(0, columns, 4):
+            first, last = x * apart_right, (columns - 1) * apart_right
+            second, third = min(first + apart_right, last), min(first + 2 * apart_right, last)
+            fourth = min(first + 3 * apart_right, last)
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for i in range(weights.shape[0]):
+                row = blocks[y * apart_down + i * far_down]
+                p, q, r, s = four_products(weights[i], run, far_right, row[first:], row[second:], row[third:], row[fourth:])
+                a, b, c, d = a + p, b + q, c + r, d + s
+            # Beyond the last column the last window stands again: its score is written, again, where it belongs.
+            scores[y, min(x + 3, columns - 1)] = d
+            scores[y, min(x + 2, columns - 1)] = c
+            scores[y, min(x + 1, columns - 1)] = b
+            scores[y, x] = a
+
+
+@helper
+def four_products(w, run, far, p, q, r, s):
+    """The inner products of w with four others, which have a run of their numbers every ``far`` places."""
+    a, b, c, d, step = none(w), none(w), none(w), none(w), lanes(w)
+    e, f, g, h = w.dtype.type(0), w.dtype.type(0), w.dtype.type(0), w.dtype.type(0)
+    place = 0
+    for start in range(0, w.shape[0], run):
+        whole = start + run // step * step
+        for at in range(start, whole, step):
+            v, k = load(w, at), place + at - start
+            a, b = multiply_add(v, load(p, k), a), multiply_add(v, load(q, k), b)
+            c, d = multiply_add(v, load(r, k), c), multiply_add(v, load(s, k), d)
+        for at in range(whole, start + run):
+            v, k = entry(w, at), place + at - start
+            e, f, g, h = e + v * entry(p, k), f + v * entry(q, k), g + v * entry(r, k), h + v * entry(s, k)
+        place += far
+    return total(w, a) + e, total(w, b) + f, total(w, c) + g, total(w, d) + h

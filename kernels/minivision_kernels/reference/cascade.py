@@ -21,15 +21,16 @@ Pair = tuple[int, int]
 
 @rung("shrink_exact", name="numpy", device="cpu")
 def shrink_exact(image: np.ndarray, size: Pair) -> np.ndarray:
-    """An image of 8 bits, scaled to ``size`` without antialiasing: what OpenCV calls INTER_LINEAR_EXACT.
+    """An image of 8 bits, (H, W) or (H, W, C), scaled to ``size`` without antialiasing: OpenCV's INTER_LINEAR_EXACT.
 
     Pixel d of m new ones lies at (d + 1/2) n / m - 1/2 among the n old ones, between two of them or at the border. Its
     weights are whole 256ths, so a pixel is a sum of whole numbers, rounded once at the end.
     """
     (top, lower, fy), (left, right, fx) = (linear_taps(n, m) for n, m in zip(image.shape, size))
-    wide = image.astype(np.int64)
-    across = wide[:, left] * (256 - fx) + wide[:, right] * fx
-    return ((across[top] * (256 - fy)[:, None] + across[lower] * fy[:, None] + (1 << 15)) >> 16).astype(np.uint8)
+    wide = np.moveaxis(image.astype(np.int64), 1, -1)              # the columns last
+    across = np.moveaxis(wide[..., left] * (256 - fx) + wide[..., right] * fx, 0, -1)
+    pixels = (across[..., top] * (256 - fy) + across[..., lower] * fy + (1 << 15)) >> 16
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0) if image.ndim == 2 else pixels.transpose(2, 1, 0), np.uint8)
 
 
 def linear_taps(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

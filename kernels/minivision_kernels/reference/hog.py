@@ -115,7 +115,29 @@ def hog_blocks(cells: np.ndarray, cells_per_block: Pair, norm: str) -> np.ndarra
     return np.ascontiguousarray(scaled)
 
 
+@rung("hog_scores", name="numpy", device="cpu")
+def hog_scores(blocks: np.ndarray, weights: np.ndarray, far: Pair, apart: Pair) -> np.ndarray:
+    """What a linear detector says to every window of a grid of blocks (R, C, L): float64 (rows, columns).
+
+    A window has as many blocks as there are ``weights`` (down, across, L), ``far`` from each other in the grid, and its
+    score is the sum of all their numbers times the weights'. Windows begin ``apart``, at the first block.
+    """
+    rows, columns = windows_in(blocks.shape, weights.shape, far, apart)
+    scores = np.zeros((rows, columns))
+    for i, j in np.ndindex(weights.shape[:2]):
+        seen = tuple(slice(at * f, at * f + (count - 1) * a + 1, a) for at, f, count, a in zip(
+            (i, j), far, (rows, columns), apart))
+        scores += np.einsum("ijk,k->ij", blocks[seen], weights[i, j])
+    return scores
+
+
 # ---------------------------------------------------------------------------------------------- what rungs have in common
+
+
+def windows_in(blocks: tuple[int, ...], weights: tuple[int, ...], far: Pair, apart: Pair) -> Pair:
+    """How many windows lie in a grid of blocks, down and across."""
+    rows, columns = ((n - 1 - (count - 1) * f) // a + 1 for n, count, f, a in zip(blocks, weights, far, apart))
+    return rows, columns
 
 
 def gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
