@@ -88,7 +88,7 @@ def diagnose(wrong: Sequence[Evidence], only: Sequence[Callable[[Evidence], Foun
 def not_finite(e: Evidence) -> Found:
     count = int((~np.isfinite(e.yours)).sum())
     if count:
-        yield "NaN or inf", f"{count} of {e.yours.size} entries; exp of a large number, log of zero or less, or a division by zero?"
+        yield "NaN or inf", f"{count} of {e.yours.size} entries; exp of a large number, log of 0 or less, a division by 0?"
 
 
 def zero(e: Evidence) -> Found:

@@ -52,7 +52,7 @@ def result(found: Result, item: Item, path: Path) -> str:
     lines += [f"{coloured(item.name, 'bold')}  " + "  ".join(marks)]
     if found.passed:
         return "\n".join([*lines, *(f"  {line}" for line in found.notes), coloured(f"  {item.name} is right", "green", "bold")])
-    lines += [_shaded(line) for line in found.lines]
+    lines += [_shaded(line) for line in found.lines if not (found.known and line.strip().startswith("no known mistake"))]
     if found.known:
         lines += wrap(f"these are the numbers of a common mistake: {found.known}", WIDTH, initial_indent="  ",
                       subsequent_indent="    ")

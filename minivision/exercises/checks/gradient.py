@@ -90,6 +90,8 @@ class Gradient:
         grads = function.backward(given)
         changed(work, self.names, arrays, copies, "backward")
         changed(work, ("the upstream gradient",), (upstream,), (given,), "backward")
+        if grads is None:
+            work.fail("backward returned None; is a return missing?", "returned None")
         grads = grads if isinstance(grads, (tuple, list)) else (grads,)
         if len(grads) != len(arrays):
             work.fail(f"backward returned {len(grads)} gradients, expected {len(arrays)}: one for each of "

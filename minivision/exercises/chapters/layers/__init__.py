@@ -42,8 +42,6 @@ def linear_inputs(random, n, i, o):
     return [random.standard_normal((n, i)), random.standard_normal((o, i)), random.standard_normal(o)], {}
 
 
-GRADS = "grad @ self.w, grad.T @ self.x, grad.sum(axis=0)"
-
 linear = Exercise(
     "linear",
     "forward and backward of the fully connected layer y = x wᵀ + b",
@@ -54,13 +52,13 @@ linear = Exercise(
      "grad_w[o, i] = sum over n of grad[n, o] * x[n, i], that is grad.T @ self.x; grad_b[o] = sum over n of grad[n, o]"),
     Gradient("Linear", F.linear, linear_inputs, Sizes(dict(n=3, i=4, o=2), dict(n=(0, 3), i=(1, 3), o=(1, 3))),
              medal=dict(n=64, i=512, o=256)),
-    (Mutant("the gradient of b is not summed over the batch", "grad.sum(axis=0)", "grad", "wrong shape"),
+    (Mutant("the gradient of b is not summed over the batch", "np.sum(grad, axis=0)", "grad", "wrong shape"),
      Mutant("the gradient of w is transposed", "grad.T @ self.x", "self.x.T @ grad", "wrong shape"),
-     Mutant("the gradient of b is the one of the first example alone", "grad.sum(axis=0)", "grad[:1].sum(axis=0)",
+     Mutant("the gradient of b is the one of the first example alone", "np.sum(grad, axis=0)", "grad[:1].sum(axis=0)",
             "missing sum"),
-     Mutant("the gradient of b is divided by the batch, which the loss does already", "grad.sum(axis=0)",
+     Mutant("the gradient of b is divided by the batch, which the loss does already", "np.sum(grad, axis=0)",
             "grad.sum(axis=0) / max(len(grad), 1)", "divided by batch twice"),
-     Mutant("the gradient of b counts the batch and forgets the upstream gradient", "grad.sum(axis=0)",
+     Mutant("the gradient of b counts the batch and forgets the upstream gradient", "np.sum(grad, axis=0)",
             "(grad * 0 + 1).sum(axis=0)", "missing upstream"),
      Mutant("the bias is not added", "x @ w.T + b", "x @ w.T"),
      Mutant("w is multiplied as it is where its transpose is needed", "x @ w.T + b", "x @ w + b", "ValueError")))
@@ -149,7 +147,7 @@ log_softmax = Exercise(
 
 
 def labelled_scores(random, n, c):
-    return [random.standard_normal((n, c))], dict(labels=random.integers(0, c, n))
+    return [random.standard_normal((n, c))], dict(labels=np.arange(1, n + 1) % c)
 
 
 def surprises(work):
@@ -173,7 +171,7 @@ cross_entropy = Exercise(
      "rows = np.arange(len(labels)); losses are -logp[rows, labels]; in backward result = p.copy(); result[rows, labels] -= 1; "
      "result[n, c] is then multiplied by grad[n]"),
     Gradient("CrossEntropy", lambda logits, labels: -F.log_softmax(logits, 1)[np.arange(len(labels)), labels], labelled_scores,
-             Sizes(dict(n=5, c=4), dict(n=(0, 4), c=(1, 4))), names=("logits",), also=(surprises,)),
+             Sizes(dict(n=3, c=4), dict(n=(0, 4), c=(1, 4))), names=("logits",), also=(surprises,)),
     (Mutant("the upstream gradient is not multiplied in", "result * grad[:, None]", "result", "missing upstream"),
      Mutant("it divides by the batch, which the average outside does already", "result * grad[:, None]",
             "result * grad[:, None] / max(len(grad), 1)", "divided by batch twice"),

@@ -6,8 +6,8 @@ the largest counts:
 
     error = max over i of  |a[i] - b[i]| / max(1e-8, |a[i]| + |b[i]|)
 
-The 1e-8 is there for entries that are zero in both: 0 / 0 is no number (formula and bands after the notes of Stanford's
-cs231n). Then a verdict: "right" if the error is at most 1e-6, "kink?" if it is at most 1e-3 (a step across the kink of a
+The 1e-8 is there for entries that are zero in both: 0 / 0 is no number (the formula is that of the assignments of Stanford's
+course cs231n). Then a verdict: "right" if the error is at most 1e-6, "kink?" if it is at most 1e-3 (a step across the kink of a
 ReLU gives such errors), else "wrong". Beware of nan: every comparison with it is false, so an `if error > 1e-3` lets it
 through. It is "wrong". And where there are no entries, nothing is wrong: the error is 0.
 

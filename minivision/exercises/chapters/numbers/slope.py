@@ -11,8 +11,8 @@ textbook is its limit. But it leans to one side. Taylor's series tells by how mu
     f(x + h) = f(x) + h f'(x) + h²/2 f''(x) + h³/6 f'''(x) + ...
 
 The forward difference is off by h/2 f''(x). In the central difference the terms with f'' cancel, and h²/6 f'''(x) is what
-remains: with h = 0.00001 that is one hundred thousand times less, for one call of f more (Press et al., Numerical Recipes,
-section 5.7). For a parabola, which has no f''', it is exact, however large h is.
+remains: with h = 0.00001 that is less by a factor of some hundred thousand, for the same two calls of f (Press et al.,
+Numerical Recipes, section 5.7). For a parabola, which has no f''', it is exact, however large h is.
 
 With this one formula you can check every gradient that you will write in this course, and every one that somebody else
 has written. It needs no calculus and knows nothing of layers. It only looks. That it is also too slow to train anything

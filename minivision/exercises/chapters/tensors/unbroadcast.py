@@ -20,6 +20,7 @@ row, and the shape is right and the numbers are not.
 
 Write `unbroadcast(grad, shape)`: it sums ``grad`` so that it has this shape.
 """
+import numpy as np
 
 
 def unbroadcast(grad, shape):
@@ -27,7 +28,7 @@ def unbroadcast(grad, shape):
     # TODO: sum over the axes that shape lacks on the left, and over those that have length 1 in it.
     raise NotImplementedError("unbroadcast returns an array of the given shape")
     #: solution
-    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    grad = np.sum(grad, axis=tuple(range(grad.ndim - len(shape))))
     for axis, length in enumerate(shape):
         if length == 1:
             grad = grad.sum(axis=axis, keepdims=True)
