@@ -30,7 +30,8 @@ def main() -> None:
         photo = vision.resize(vision.sample("astronaut"), (height, width), "bicubic")
         for image in (vision.to_gray(photo), photo):
             axis = -1 if image.ndim == 3 else None
-            opencv = cv2.HOGDescriptor((width // 8 * 8, height // 8 * 8), (16, 16), (8, 8), (8, 8), 9)
+            window = width // 8 * 8, height // 8 * 8
+            opencv = cv2.HOGDescriptor(window, (16, 16), (8, 8), (8, 8), 9, 1, -1, 0, 0.2, True)       # True: roots of pixels
             one = in_turns({"ours": partial(vision.hog, image), "theirs": partial(skimage_hog, image, channel_axis=axis)},
                            SECONDS)
             two = in_turns({"ours": partial(vision.hog, image, cells_per_block=(2, 2), transform_sqrt=True, style="opencv"),

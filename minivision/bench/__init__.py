@@ -6,6 +6,8 @@
     measure.py    timing in turns
     roofs.py      the fastest this machine can multiply and move memory
     training.py   whole training steps
+    vision.py     single operations on pictures, beside Pillow, OpenCV and scikit-image
+    finds.py      whole detections: faces, people; and HoG
     looks.py      whole looks into a network: occlusion, an attack, DeepDream
     bench.py      one run, from the suites to its rows
     report.py     the table, the summary, the file

@@ -16,6 +16,8 @@ import minivision_kernels as kernels
 from minivision_kernels import tuned
 
 from .. import doctor
+from .finds import Find, difference, finds
+from .finds import contestants as finders
 from .looks import Look, looks
 from .looks import contestants as lookers
 from .measure import Timing, in_turns, ratio
@@ -59,23 +61,28 @@ class Training:
     batch: int
 
 
-def chosen(request: Request) -> list[Problem | Training | Look]:
+def chosen(request: Request) -> list[Problem | Training | Look | Find]:
     """The problems of the request, in the order in which they are measured."""
     layers = problems(request.suite, request.batches or BATCHES)
-    todo: list[Problem | Training | Look] = [problem for problem in layers if not request.ops or problem.op in request.ops]
+    todo: list[Problem | Training | Look | Find] = [
+        problem for problem in layers if not request.ops or problem.op in request.ops]
     if "training" in SUITES[request.suite] and not request.ops:
         todo += [Training(network, batch) for network in NETWORKS for batch in request.batches or TRAINING_BATCHES]
     if "explain" in SUITES[request.suite] and not request.ops:
         todo += looks(request.batches)
+    if "vision" in SUITES[request.suite] and not request.ops:
+        todo += finds()
     return todo
 
 
-def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Look]) -> Iterator[Row]:
+def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Look | Find]) -> Iterator[Row]:
     """Measure one problem after the other."""
     with exactness(request.exact):
         for one in todo:
             if isinstance(one, Problem):
                 yield measure(one, request, roofs)
+            elif isinstance(one, Find):
+                yield search(one, request)
             else:
                 yield train(one, request) if isinstance(one, Training) else look(one, request)
 
@@ -98,6 +105,15 @@ def look(one: Look, request: Request) -> Row:
     mine = results[OURS]
     return {"suite": "explain", "layer": one.name, "op": LOOK, "batch": one.batch, "rung": None, **_times(timings),
             "difference": max(float(np.abs(other - mine).mean() / np.abs(mine).max()) for other in results.values())}
+
+
+def search(one: Find, request: Request) -> Row:
+    """A whole job on a photograph by all contestants in turns. The error is the largest difference of their results."""
+    results: dict[str, np.ndarray] = {}
+    calls = {who.name: who.call for who in finders(one, kernels.get_num_threads(), request.peers)}
+    timings = in_turns(calls, request.seconds, results.__setitem__)
+    return {"suite": "vision", "layer": one.name, "op": one.op, "batch": 1, "rung": None, **_times(timings),
+            "difference": max(difference(results[OURS], other) for other in results.values())}
 
 
 def measure(problem: Problem, request: Request, roofs: Roofs) -> Row:

@@ -55,6 +55,8 @@ def resizing(shape: tuple[int, ...], size: tuple[int, int], method: str) -> Task
     name = f"{_size(shape)} > {size[1]}x{size[0]} {method}"
     if method in OPENCV:
         peers["opencv"] = lambda x, threads: _opencv_resize(x, size, method, threads)
+    if method in SKIMAGE:
+        peers["scikit-image"] = lambda x, threads: _skimage_resize(x, size, method)
     return Task(name, "resize", shape, {"size": size, "method": method, "antialias": True}, (*size, shape[2]), 1, peers)
 
 
@@ -64,7 +66,8 @@ def rotating(shape: tuple[int, ...], degrees: float, method: str) -> Task:
     matrix, size = turn(-math.radians(degrees), (shape[0], shape[1]), False)
     return Task(f"{_size(shape)} rotate {method}", "affine", shape, {"matrix": matrix, "size": size, "method": method},
                 (*size, shape[2]), 1, {"pillow": lambda x, threads: _pillow_rotate(x, degrees, method),
-                                       "opencv": lambda x, threads: _opencv_rotate(x, degrees, method, threads)})
+                                       "opencv": lambda x, threads: _opencv_rotate(x, degrees, method, threads),
+                                       "scikit-image": lambda x, threads: _skimage_rotate(x, degrees, method)})
 
 
 def integrals(size: tuple[int, int]) -> Iterator[Task]:
@@ -116,7 +119,8 @@ OPENCV = {"nearest": "INTER_NEAREST", "box": "INTER_AREA", "bilinear": "INTER_LI
           "lanczos": "INTER_LANCZOS4"}
 
 
-def _cv2(threads: int) -> Any:
+def cv2_with(threads: int = 1) -> Any:
+    """OpenCV, told how many threads it may use."""
     import cv2
 
     cv2.setNumThreads(threads)
@@ -124,13 +128,13 @@ def _cv2(threads: int) -> Any:
 
 
 def _opencv_resize(x: np.ndarray, size: tuple[int, int], method: str, threads: int) -> Call:
-    cv2 = _cv2(threads)
+    cv2 = cv2_with(threads)
     kind = getattr(cv2, OPENCV[method])
     return lambda: cv2.resize(x, size[::-1], interpolation=kind)
 
 
 def _opencv_rotate(x: np.ndarray, degrees: float, method: str, threads: int) -> Call:
-    cv2 = _cv2(threads)
+    cv2 = cv2_with(threads)
     H, W = x.shape[:2]
     matrix = cv2.getRotationMatrix2D((W / 2 - 0.5, H / 2 - 0.5), degrees, 1)
     kind = getattr(cv2, OPENCV[method])
@@ -138,14 +142,31 @@ def _opencv_rotate(x: np.ndarray, degrees: float, method: str, threads: int) -> 
 
 
 def _opencv_integral(x: np.ndarray, threads: int) -> Call:
-    cv2 = _cv2(threads)
+    cv2 = cv2_with(threads)
     return lambda: cv2.integral(x)
 
 
 def _opencv_tilted(x: np.ndarray, threads: int) -> Call:
     """OpenCV has no tilted integral without the two others."""
-    cv2 = _cv2(threads)
+    cv2 = cv2_with(threads)
     return lambda: cv2.integral3(x)[2]
+
+
+# ------------------------------------------------------------------------------------------------------- scikit-image
+
+SKIMAGE = {"nearest": 0, "bilinear": 1, "bicubic": 3}       # orders of splines; its cubic is another one too
+
+
+def _skimage_resize(x: np.ndarray, size: tuple[int, int], method: str) -> Call:
+    from skimage.transform import resize
+
+    return lambda: resize(x, size, SKIMAGE[method], preserve_range=True, anti_aliasing=method != "nearest")
+
+
+def _skimage_rotate(x: np.ndarray, degrees: float, method: str) -> Call:
+    from skimage.transform import rotate
+
+    return lambda: rotate(x, degrees, order=SKIMAGE[method], preserve_range=True)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import minivision_kernels as mk
-from minivision.bench import looks, peers, pictures, report, vision
-from minivision.bench.bench import Request, chosen, look, measure, row
+from minivision.bench import finds, looks, peers, pictures, report, vision
+from minivision.bench.bench import Request, chosen, look, measure, row, search
 from minivision.bench.measure import Timing, geometric_mean, in_turns, ratio
 from minivision.bench.problems import Reference, arguments, call_of, own
 from minivision.bench.suites import (
@@ -60,7 +60,7 @@ ALL = [*SMALL, *small_memory_problems(), *hog_problems((20, 35))]
 
 
 def test_every_operation_is_measured():
-    whole = {"shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"}      # a detection is timed as a whole, in tools/
+    whole = {"shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"}      # parts of what finds.py measures as a whole
     assert {problem.op for problem in problems("all", [1])} == set(mk.ops()) - whole
 
 
@@ -109,7 +109,7 @@ def test_work_on_pictures(problem):
         peers.ours(problem, given), *peers.peers(problem, given, 1))}
     assert {"minivision", "numpy"} <= set(found)
     for name, result in found.items():
-        if name != "opencv" or "integral" in problem.op:
+        if name not in ("opencv", "scikit-image") or "integral" in problem.op:
             assert reference.error(result).largest == 0, name
         assert result.shape == found["minivision"].shape, name
 
@@ -204,3 +204,23 @@ def test_roofs_are_measured():
     np.testing.assert_array_equal(c, a)
     roofs._triad(a, b, 1, c, work=roofs.BIG)
     np.testing.assert_array_equal(c[:96], a[:96] + 3)
+
+
+def test_everyone_finds_the_same():
+    """Whole detections, one of each kind, and what HoG says; a job is there if its cascade is."""
+    pytest.importorskip("cv2")
+    jobs = {one.name: one for one in finds.finds()}
+    assert {one.op for one in jobs.values()} == {"find faces", "find people", "hog skimage", "hog opencv"}
+    assert {"512x512 faces", "512x512 padding 0", "640x480 3x3", "640x480 rgb 2x2", "1920x1080 3x3"} <= set(jobs)
+    for name in ("512x512 faces", "512x512 lbpcascade_frontalface", "512x512 padding 0", "640x480 3x3", "640x480 rgb 2x2"):
+        ours, *others = [who.call() for who in finds.contestants(jobs[name], 1, True)]
+        assert len(others) == 1 and (len(ours) or "faces" not in name)
+        assert finds.difference(ours, others[0]) < (1e-5 if "x2" in name or "x3" in name else 1e-9), name
+    assert finds.difference(np.zeros((0, 4)), np.zeros((1, 4))) == math.inf
+
+
+def test_a_find_makes_a_row():
+    one = finds.Find("a photo", "find nothing", lambda: lambda: np.zeros((0, 4)), {})
+    made = search(one, Request("vision", [], [], False, True, False, 1e-9))
+    assert made["difference"] == 0 and set(made["ms"]) == {"minivision"} and "a photo" in report.line(made)
+    assert [one for one in chosen(Request("vision", [1], [], False, True, False, 1.0)) if isinstance(one, finds.Find)]

@@ -48,7 +48,9 @@ def test_every_example_is_listed():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_example(name, monkeypatch, tmp_path, capsys):
+def test_example(name, monkeypatch, tmp_path, capsys, request):
+    if name == "12_pedestrians":                # it needs photographs, which CI must have
+        request.getfixturevalue("real_data")
     run(name, monkeypatch, tmp_path)
     path = Path(capsys.readouterr().out.splitlines()[-1])
     assert path.parent == Path("runs/examples") and path.name.startswith(name)
