@@ -109,11 +109,12 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "cascade": (
         ("shrink_exact", "window_sums", "cascade_haar", "cascade_lbp"),
-        ("reference.cascade", "cpu.cascade_loops", "cpu.cascade_parallel", "cpu.cascade_vectors"),
+        ("reference.cascade", "cpu.cascade_loops", "cpu.cascade_parallel", "cpu.cascade_vectors",
+         "cuda.cascade"),
     ),
     "hog": (
         ("hog_cells", "hog_votes", "hog_blocks", "hog_scores"),
-        ("reference.hog", "cpu.hog_loops", "cpu.hog_vectors"),
+        ("reference.hog", "cpu.hog_loops", "cpu.hog_vectors", "cuda.hog"),
     ),
 }
 FAMILY_OF = {op: family for family, (names, _) in FAMILIES.items() for op in names}

@@ -14,8 +14,8 @@ they allocate, how many threads they ask for, and what changed from the rung bel
     channels       sums: lanes, warps, blocks, and the kernel after them
     batch_norm     means and variances that can be joined
     cross_entropy  softmax in one pass, by a thread, a warp or a block
-
-HoG's cells and blocks and the cascade's windows, whose rungs on the CPU belong to vision, will be ``hog`` and ``cascade``.
+    hog            votes: a thread for each pixel, then one for each bin
+    cascade        one thread for each window, which leaves as soon as it is no face
 
 A rung called with CuPy arrays runs on their GPU. Called with NumPy arrays it runs in the emulator, slowly and exactly:
 nothing chooses that by itself (a NumPy array asks ``best`` for a rung of the CPU).
