@@ -19,6 +19,14 @@ def relu_inputs(random, n, m):
     return [x + 0.1 * np.sign(x)], {}
 
 
+def at_the_kink(work):
+    """The one place that no measurement decides."""
+    with work.stage("at the kink"):
+        op = work.get("ReLU")()
+        op.forward(np.array([-1.0, 0.0, 2.0]))
+        work.same("backward of [-1, 0, 2] with 5 upstream everywhere", op.backward(np.full(3, 5.0)), np.array([0.0, 0.0, 5.0]))
+
+
 relu = Exercise(
     "relu",
     "the backward of max(x, 0), with 0 as the slope at the kink",
@@ -26,8 +34,9 @@ relu = Exercise(
      "y = max(x, 0) has slope 1 where x > 0 and slope 0 where x < 0. At 0 it has none; by agreement it is 0. Backward is the "
      "upstream gradient times that slope.",
      "grad_x[i] = grad[i] if x[i] > 0 else 0"),
-    Gradient("ReLU", F.relu, relu_inputs, Sizes(dict(n=3, m=4), dict(n=(0, 3), m=(1, 4))), names=("x",)),
-    (Mutant("the upstream gradient is not multiplied in", "grad * (self.x > 0)", "1.0 * (self.x > 0)", "missing upstream"),
+    Gradient("ReLU", F.relu, relu_inputs, Sizes(dict(n=3, m=4), dict(n=(0, 3), m=(1, 4))), names=("x",), also=(at_the_kink,)),
+    (Mutant("at 0 the slope is 1 instead of 0", "self.x > 0", "self.x >= 0"),
+     Mutant("the upstream gradient is not multiplied in", "grad * (self.x > 0)", "1.0 * (self.x > 0)", "missing upstream"),
      Mutant("the slope is 1 everywhere", "grad * (self.x > 0)", "grad * 1.0", "passes where it should block"),
      Mutant("the signs are mixed up", "self.x > 0", "self.x < 0"),
      Mutant("it works in place on the upstream gradient", "return grad * (self.x > 0)",
