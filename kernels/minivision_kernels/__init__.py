@@ -22,7 +22,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minivision_kernels.cpu.threads import get_num_threads, set_num_threads
-from minivision_kernels.ladder import Rung, UnknownOperation, array_module, best, ladder, ops, run, set_exact, set_tf32
+from minivision_kernels.ladder import (
+    Rung,
+    UnknownOperation,
+    array_module,
+    best,
+    ladder,
+    ops,
+    run,
+    set_compiled,
+    set_exact,
+    set_tf32,
+)
 
 if TYPE_CHECKING:
     from minivision_kernels.cpu.cache import CacheInfo
@@ -37,5 +48,5 @@ def cache_info() -> CacheInfo:
 
 __all__ = [
     "Rung", "UnknownOperation", "array_module", "best", "cache_info", "get_num_threads", "ladder", "ops",
-    "run", "set_exact", "set_num_threads", "set_tf32",
+    "run", "set_compiled", "set_exact", "set_num_threads", "set_tf32",
 ]

@@ -14,7 +14,8 @@ them may split sums by thread count.
 
 A rung that trades accuracy for speed says so (``exact=False``: Winograd's convolution, off by up to 1e-4 of the spread of
 its results in float32, where direct summation is off by 1e-5). After ``set_exact(True)``, or with the environment variable
-MINIVISION_EXACT=1, none of those is chosen. Tensor cores that round to TF32 are chosen only after ``set_tf32(True)``.
+MINIVISION_EXACT=1, none of those is chosen. After ``set_compiled(False)`` (MINIVISION_COMPILED=0) none is that must be
+compiled first where NumPy's rung will do. Tensor cores that round to TF32 are chosen only after ``set_tf32(True)``.
 
 The choice depends on the operation and on the device, shapes and dtype of the arrays, never on the number of threads,
 and on a measurement only where the user asked for one: `minivision bench --tune` writes down which repeatable rung was the
@@ -38,8 +39,8 @@ import numpy as np
 from minivision_kernels import tuned
 from minivision_kernels.checks import check, is_array
 
-__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_exact", "set_tf32",
-           "tf32"]
+__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_compiled", "set_exact",
+           "set_tf32", "tf32"]
 
 # Family -> (its operations, its modules in ladder order: slowest first, as measured on layers of small networks).
 # Between neighbours the order can turn on other sizes; where it does, the docstrings of the rungs say so.
@@ -240,6 +241,17 @@ def set_exact(on: bool) -> None:
     _exact = bool(on)
 
 
+_compiled = os.environ.get("MINIVISION_COMPILED", "1") != "0"
+
+
+def set_compiled(on: bool) -> None:
+    """Choose also rungs that Numba compiles (True, as at first), or NumPy's wherever there is one (False): nothing has to be
+    waited for then, and a debugger sees every line, but large arrays take longer."""
+    global _compiled
+    _compiled = bool(on)
+    _choices.clear()
+
+
 _tf32 = os.environ.get("MINIVISION_TF32", "0") == "1"
 
 
@@ -285,6 +297,9 @@ def _choose_from(op: str, device: str) -> tuple[Rung, ...]:
     fastest_first = [rung for rung in reversed(ladder(op)) if rung.device == device]
     if not fastest_first:
         raise NotImplementedError(f"{op} has no rung on {device} yet; move the arrays to cpu")
+    plain = [rung for rung in fastest_first if ".reference." in rung.function.__module__]
+    if not _compiled and plain:
+        fastest_first = plain
     choices = tuple(sorted(fastest_first, key=lambda rung: not rung.repeatable))        # the sort is stable
     _choices[op, device] = choices
     return choices

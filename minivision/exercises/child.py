@@ -14,6 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from minivision_kernels import set_compiled
+
 from .result import Result
 from .track import Item, find
 from .work import Failure, Work
@@ -66,6 +68,7 @@ def main() -> int:
     job: dict[str, Any] = json.loads(sys.stdin.read())
     warnings.simplefilter("ignore")
     item = find(job["name"])
+    set_compiled(False)                                   # the engine is asked for small things, and nobody wants to wait
     folder = Path(job["folder"]) if job["folder"] else None
     with open(job["results"], "a", encoding="utf-8") as results, open(job["stack"], "w") as stack:
         faulthandler.enable(stack)

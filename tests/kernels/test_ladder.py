@@ -74,6 +74,17 @@ def test_the_exact_switch_leaves_out_what_trades_accuracy():
         mk.set_exact(False)
 
 
+def test_without_compiled_rungs_numpy_serves_wherever_it_can():
+    x, p = np.zeros((2, 3), np.float32), np.zeros(3)
+    mk.set_compiled(False)
+    try:
+        assert mk.best("relu_forward", x).name == mk.best("linear_forward", x, x).name == "numpy"
+        assert mk.best("sgd_update", p, p, None, 0.1, 0.0, 0.0, 0.0, False, True).name == "numpy"
+    finally:
+        mk.set_compiled(True)
+    assert mk.best("relu_forward", x).name == "vectors"
+
+
 def test_best_falls_back_to_numpy_for_other_dtypes():
     assert mk.best("relu_forward", np.zeros(3, np.int32)).name == "numpy"
     assert mk.best("linear_forward", np.zeros((2, 3), np.longdouble), np.zeros((2, 3), np.longdouble)).name == "numpy"

@@ -20,7 +20,7 @@ from ...tensor import Tensor
 from ..work import Failure, Work
 from .sizes import Case, Sizes, changed, random_of
 
-MEDALS = ((1.0, "gold"), (3.0, "silver"), (10.0, "bronze"))       # times the engine's own time in float64
+MEDALS = ((1.0, "gold"), (3.0, "silver"), (10.0, "bronze"))       # times the time of the engine's NumPy kernels
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Gradient:
         ratio = seconds(work.get(self.op).apply) / seconds(self.oracle)
         medal = next((name for limit, name in MEDALS if ratio <= limit), "")
         size = ", ".join(f"{name} {value}" for name, value in self.medal.items())
-        work.note(f"speed: {ratio:.1f} times the engine's time ({size})" + (f": {medal}" if medal else ""))
+        work.note(f"speed: {ratio:.1f} times the time of the engine's NumPy ({size})" + (f": {medal}" if medal else ""))
 
 
 def _shape_words(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> str:
