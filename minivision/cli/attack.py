@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     before = explain.probabilities(network.model, image[None])[0]
     own = int(before.argmax())
     target = None if arguments.target is None else network.find_class(arguments.target)
+    if target == own:
+        raise ValueError(f"{network.name} takes it for {network.class_names[own]} as it is; name another class with --target")
     eps = network.eps if arguments.eps is None else arguments.eps
     label = own if target is None else target
     if arguments.method == "fgsm":

@@ -19,6 +19,7 @@ NAMES = ("squeezenet", "resnet20", "digits")
 HOW = ("the network for the 1000 classes of ImageNet is not here; `minivision data fetch squeezenet` brings its weights "
        "(676 KB), and then photographs are looked at. Until then: a network for handwritten digits")
 SIDE, SHORT = 227, 256          # SqueezeNet's images, and the shorter side that a photo is scaled to before it is cut
+CLASSES = 1000                  # of ImageNet
 EPOCHS = 12
 
 
@@ -94,7 +95,7 @@ def _squeezenet(folder: Path) -> Network:
     path = _squeezenet_file(folder)
     if path is None:
         raise FileNotFoundError(f"SqueezeNet's weights are not in {folder}; `minivision data fetch squeezenet` brings them")
-    names = json.loads((path.parent / "imagenet-simple-labels.json").read_text(encoding="utf-8"))
+    names = _class_names(path.parent / "imagenet-simple-labels.json")
     model = models.SqueezeNet("1.0")
     model.load_weights(path)
     model.eval()
@@ -106,6 +107,22 @@ def _squeezenet(folder: Path) -> Network:
 
     return Network("SqueezeNet", model, tuple(names), "features.12", "features.8", 2 / 255, 0.5, prepare,
                    lambda photo: _planes(_photo(photo, 320)), lambda: _samples(prepare))
+
+
+def _class_names(path: Path) -> list[str]:
+    """The names of ImageNet's 1000 classes."""
+    from ..data import DataError
+
+    again = f"`minivision data fetch squeezenet` brings {path}"
+    try:
+        names, why = json.loads(path.read_text(encoding="utf-8")), ""
+    except FileNotFoundError:
+        raise FileNotFoundError(f"the names of the classes are not here; {again}") from None
+    except ValueError as problem:
+        names, why = None, f" ({problem})"
+    if not isinstance(names, list) or len(names) != CLASSES or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path} is not a list of {CLASSES} names{why}; delete it, and {again} again")
+    return names
 
 
 def _resnet20(folder: Path) -> Network:

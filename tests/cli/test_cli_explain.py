@@ -88,12 +88,27 @@ def test_layers(capsys):
     (["features", "--patches", "features.2", "--images", "nowhere"], "nowhere is not a folder"),
     (["explain", "--model", "resnet20"], "minivision data fetch resnet20"),
     (["data", "fetch", "resnet20"], "save its state_dict with safetensors, names as there without 'module.'"),
+    (["attack", "--target", "2"], "takes it for 2 as it is; name another class with --target"),
     (["dream", "--channel", "99"], "channels 0 to"), (["explain", "nothing.png"], "nothing.png"),
 ])
 def test_mistakes_are_told_in_one_line(capsys, words, message):
     assert main([*words, "--root", "nowhere"]) == 2
     err = capsys.readouterr().err
     assert message in err.splitlines()[-1] and "Traceback" not in err
+
+
+@pytest.mark.parametrize("text, message", [
+    (None, "`minivision data fetch squeezenet` brings"), ('["a"]', "is not a list of 1000 names; delete it"),
+    ("[", "is not a list of 1000 names (Expecting value"),
+])
+def test_names_of_classes_that_are_not_there(tmp_path, capsys, text, message):
+    folder = tmp_path / "squeezenet-v1.0"
+    folder.mkdir()
+    (folder / "compressed_SqueezeNet.net").write_bytes(b"")
+    if text is not None:
+        (folder / "imagenet-simple-labels.json").write_text(text)
+    assert main(["explain", "--model", "squeezenet", "--root", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_classes_by_name(real_data):
