@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 import minivision as mv
-from minivision import explain, models, pictures, training
+from minivision import explain, nn, pictures, training
 from minivision.cli.networks import NAMES, Network, open_network
 from minivision.cli.output import percent
 
 EPOCHS, WIDTH = 40, 32          # of the two networks for digits
-EPS = 0.18                      # what the second one practises against
+EPS = 0.17                      # what the second one practises against
 EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24)
 SHOWN = 0.15                    # of the digits in the picture
 
@@ -52,13 +52,19 @@ def fooled(network: Network, image: np.ndarray, target: int) -> dict[str, np.nda
     }
 
 
-def digits_network(eps: float) -> models.SmallCNN:
+def digits_network(eps: float) -> nn.Module:
     """Trained on the digits, and if eps is above 0, on digits that are attacked in each step."""
     mv.manual_seed(0)
-    model = models.SmallCNN(10, 1, 8, WIDTH)
+    model = nn.Sequential(
+        nn.Conv2d(1, WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(WIDTH, 2 * WIDTH, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(2 * WIDTH * 16, 128), nn.ReLU(), nn.Linear(128, 10))
     loader = mv.data.DataLoader(mv.data.digits("train"), 64, shuffle=True, seed=0)
     optimizer = mv.optim.Adam(model.parameters(), 0.002)
-    trainer = explain.AdversarialTrainer(model, loader, optimizer, eps) if eps else training.Trainer(model, loader, optimizer)
+    schedule = mv.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    if eps:
+        trainer: training.Trainer = explain.AdversarialTrainer(model, loader, optimizer, eps, schedule=schedule)
+    else:
+        trainer = training.Trainer(model, loader, optimizer, schedule)
     trainer.run(EPOCHS)
     return model.eval()
 
@@ -111,12 +117,12 @@ def draw(path: Path, network: Network, row: dict[str, np.ndarray], curves: dict[
         pictures.caption(figure, 0.54, 0.39, f"The same five digits, attacked with eps {SHOWN:g}",
                          "each against the network that is asked; in orange what it now gets wrong")
         for i, (name, images) in enumerate(attacked.items()):
-            top = 0.355 - 0.18 * i
-            for j, axes in enumerate(pictures.rows_of(figure, (0.54, top - 0.17, 0.44, 0.17), 5, 5, 0.1, 0.2)):
+            for j, axes in enumerate(pictures.rows_of(figure, (0.54, 0.185 - 0.175 * i, 0.44, 0.145), 5, 5, 0.1, 0.2)):
                 wrong = answers[name][j] != labels[j]
                 pictures.show(axes, images[j], limits=(0, 1), frame=pictures.ORANGE if wrong else None)
-                axes.set_xlabel(f"is {labels[j]}, says {answers[name][j]}" if j else f"{name}: says {answers[name][j]}",
-                                fontsize=8, labelpad=3, color=pictures.ORANGE if wrong else pictures.INK)
+                axes.set_title(name if j == 0 else "", fontsize=9, pad=4)
+                axes.set_xlabel(f"is {labels[j]}, says {answers[name][j]}", fontsize=8, labelpad=3,
+                                color=pictures.ORANGE if wrong else pictures.INK)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,19 @@ def test_a_dream_by_hand_is_the_librarys(real_data, monkeypatch, tmp_path, capsy
     assert (tmp_path / told[2]).exists()
 
 
+def test_adversarial_training_visibly_helps(monkeypatch):
+    """Already after a few epochs and with few filters; the whole training of the example says more, and takes minutes."""
+    spec = importlib.util.spec_from_file_location("example_15", EXAMPLES / "15_adversarial.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "EPOCHS", 6)
+    monkeypatch.setattr(module, "WIDTH", 8)
+    test = module.mv.data.digits("test")
+    plain, hardened = (module.explain.robustness(network, test.images, test.labels, [module.SHOWN])[0]
+                       for network in map(module.digits_network, (0, module.EPS)))
+    assert hardened > plain + 0.15
+
+
 def test_the_two_gradients_agree(monkeypatch, tmp_path, capsys):
     run("02_gradient_descent", monkeypatch, tmp_path)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
