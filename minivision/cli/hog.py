@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if max(H, W) > LONGEST:
         H, W = (max(1, round(side * LONGEST / max(H, W))) for side in (H, W))
         photo = vision.resize(photo, (H, W), "box")
+    if min(H, W) < 2:
+        raise ValueError(f"the picture has {W} x {H} pixels and no gradient in it; expected at least 2 x 2")
     if min(H, W) < arguments.cell:
         raise ValueError(f"--cell: got {arguments.cell}, but the picture has {W} x {H} pixels; expected at most {min(H, W)}")
     if arguments.bins > 360:

@@ -40,8 +40,10 @@ def test_a_blank_photo_has_no_stars(command, tmp_path):
     (("hog", "--bins", "1000"), "--bins: got 1000, expected at most 360"),
     (("hog", "--cells", "8"), "--cells"),
     (("hog", "text.png"), "text.png"),
+    (("hog", "thin.png"), "the picture has 9 x 1 pixels and no gradient in it; expected at least 2 x 2"),
 ])
 def test_wrong_usage(refused, tmp_path, arguments, message):
+    Image.new("L", (9, 1)).save(tmp_path / "thin.png")
     (tmp_path / "text.png").write_text("no picture")
     assert message in refused(*arguments)
 

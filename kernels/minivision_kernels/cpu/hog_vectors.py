@@ -17,8 +17,8 @@ from numba.core import cgutils
 from minivision_kernels.cpu.compile import Float64Out2, In1, In2, Out3, Out4, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.hog_loops import NORMS, angle_of, bin_of, normalise
 from minivision_kernels.cpu.rows import add_row
-from minivision_kernels.cpu.simd import entry, lanes, load, none, put, vectors
-from minivision_kernels.cpu.stream import larger, multiply_add, total
+from minivision_kernels.cpu.simd import entry, lanes, load, none, put, sub, vectors
+from minivision_kernels.cpu.stream import larger, mul, multiply_add, spread, total
 from minivision_kernels.cpu.writer import INT32, Vector, Writer, int_, word
 from minivision_kernels.ladder import rung
 from minivision_kernels.reference.hog import ARCTAN, ARCTAN_EPS, CLIP, EPS, blocks_in, profiles, windows_in
@@ -146,8 +146,10 @@ def gradient_row(image, y, channels, exactly, differences, down, right):
         return
     for k in range(squares.shape[0]):
         squares[k] = rights[k] * rights[k] + downs[k] * downs[k]
-    if channels == 3 and not exactly:
+    if channels == 3:
         longest_of_three(downs, rights, squares, down, right)
+        if exactly:
+            settle_longest(downs, rights, squares, down, right)
         return
     for x in range(W):
         longest = x * channels
@@ -161,19 +163,39 @@ def gradient_row(image, y, channels, exactly, differences, down, right):
 
 @helper
 def longest_of_three(downs, rights, squares, down, right):
-    """Without a branch, in vectors: pixels are taken apart into channels, and what is longer is chosen lane by lane."""
+    """Without a branch, in vectors: pixels are taken apart into channels, and what is longer is chosen lane by lane.
+
+    The beginning of ``squares``, which has been read by then, is overwritten: how far the longest is ahead of the next, less
+    what rounding may have done to it.
+    """
     W, step, x = down.shape[0], lanes(down), 0
+    near, tiny = spread(down, down.dtype.type(1e-5)), spread(down, down.dtype.type(1e-30))
     while x + step <= W:
         d, r, q = parted(downs, 3 * x), parted(rights, 3 * x), parted(squares, 3 * x)
         high, wide = where_above(q[1], q[0], d[1], d[0]), where_above(q[1], q[0], r[1], r[0])
-        square = larger(q[0], q[1])
+        square, other = larger(q[0], q[1]), where_above(q[0], q[1], q[1], q[0])
         put(down, x, where_above(q[2], square, d[2], high))
         put(right, x, where_above(q[2], square, r[2], wide))
+        most = larger(square, q[2])
+        second = larger(other, where_above(q[2], square, square, q[2]))
+        put(squares, x, sub(sub(sub(most, second), mul(near, most)), tiny))
         x += step
     for k in range(x, W):
         longest = 3 * k + 1 if squares[3 * k + 1] > squares[3 * k] else 3 * k
         longest = 3 * k + 2 if squares[3 * k + 2] > squares[longest] else longest
         down[k], right[k] = downs[longest], rights[longest]
+        squares[k] = 0                                  # of these few, all are settled
+
+
+@helper
+def settle_longest(downs, rights, ahead, down, right):
+    """Choose again, by lengths and not by squares, where rounding may have decided."""
+    for x in range(down.shape[0]):
+        if not ahead[x] > 0:
+            longest = 3 * x
+            for k in range(3 * x + 1, 3 * x + 3):
+                longest = k if is_longer(downs[k], rights[k], downs[longest], rights[longest]) else longest
+            down[x], right[x] = downs[longest], rights[longest]
 
 
 @word
