@@ -115,7 +115,11 @@ def _watch(progress: Progress, arguments: argparse.Namespace) -> int:
     while True:
         if due:
             print()
-            passed = _check(progress, item)
+            try:
+                passed = _check(progress, item)
+            except (FileNotFoundError, ValueError) as problem:       # moved, or half written: it may come back
+                print(problem, flush=True)
+                passed = False
             if passed and progress.current != item.name:
                 item = _item(progress, None)
                 print("\n" + screen.current(progress, item), flush=True)
@@ -239,7 +243,8 @@ def _debug(progress: Progress, arguments: argparse.Namespace) -> int:
     from ..exercises.work import Work
 
     item = _item(progress, arguments.name)
-    case: Any = getattr(getattr(item.exercise.check, "sizes", None), "first", {})
+    first: dict[str, Any] = getattr(getattr(item.exercise.check, "sizes", None), "first", {})
+    case: Any = {}
     if arguments.case:
         try:
             case = json.loads(arguments.case)
@@ -248,8 +253,11 @@ def _debug(progress: Progress, arguments: argparse.Namespace) -> int:
                              "single quotes") from problem
         if not isinstance(case, dict):
             raise ValueError(f"--case: got {arguments.case!r}, expected an object such as {{\"n\":1}}")
+        if unknown := sorted(set(case) - set(first)):
+            raise ValueError(f"--case: got {', '.join(unknown)}, which {item.name} has not; its sizes are "
+                             f"{', '.join(first) or 'fixed'}")
     path = course.file_of(progress, item)
-    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8"), progress.folder), case)
+    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8"), progress.folder), {**first, **case})
     return 0
 
 

@@ -101,6 +101,7 @@ def test_mistakes_with_files_lead_back(command, folder, refused):
     path.write_bytes(b"\xff\xfe\x00")
     assert "UTF-8" in refused("exercises", "run", "relu", "--dir", "mine")
     assert "not JSON" in refused("exercises", "debug", "relu", "--case", "{n", "--dir", "mine")
+    assert "its sizes are n, m" in refused("exercises", "debug", "relu", "--case", '{"q": 1}', "--dir", "mine")
     (folder / "progress.json").write_text("[]")
     assert "is damaged" in refused("exercises", "list", "--dir", "mine")
 
