@@ -2,8 +2,8 @@
 
     python tools/time_cascades.py [CASCADE ...]
 
-The kernels of the family "cascade" are measured here and not in `minivision bench`: OpenCV has no part of a detection that
-can be called by itself.
+`minivision bench --suite vision` has the same calls among others; here any cascade can be named. OpenCV has no part of a
+detection that can be called by itself, so whole calls are compared.
 """
 
 from __future__ import annotations
