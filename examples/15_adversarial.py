@@ -25,10 +25,11 @@ from minivision import explain, nn, pictures, training
 from minivision.cli.networks import NAMES, Network, open_network
 from minivision.cli.output import percent
 
-EPOCHS, WIDTH = 40, 32          # of the two networks for digits
-EPS = 0.17                      # what the second one practises against
-EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24)
-SHOWN = 0.15                    # of the digits in the picture
+WIDTH = 32                      # of the two networks for digits
+EPOCHS, HARD_EPOCHS = 40, 80    # of plain training, and of training against attacks, which learns more slowly
+EPS = 0.18                      # what the second one practises against
+EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.18, 0.21, 0.24)
+SHOWN = 0.16                    # of the digits in the picture
 
 
 def fooled(network: Network, image: np.ndarray, target: int) -> dict[str, np.ndarray]:
@@ -58,14 +59,15 @@ def digits_network(eps: float) -> nn.Module:
     model = nn.Sequential(
         nn.Conv2d(1, WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(WIDTH, 2 * WIDTH, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(2 * WIDTH * 16, 128), nn.ReLU(), nn.Linear(128, 10))
-    loader = mv.data.DataLoader(mv.data.digits("train"), 64, shuffle=True, seed=0)
+    epochs = HARD_EPOCHS if eps else EPOCHS
+    loader = mv.data.DataLoader(mv.data.digits("train"), 32 if eps else 64, shuffle=True, seed=0)
     optimizer = mv.optim.Adam(model.parameters(), 0.002)
-    schedule = mv.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    schedule = mv.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     if eps:
-        trainer: training.Trainer = explain.AdversarialTrainer(model, loader, optimizer, eps, schedule=schedule)
+        trainer: training.Trainer = explain.AdversarialTrainer(model, loader, optimizer, eps, steps=4, schedule=schedule)
     else:
         trainer = training.Trainer(model, loader, optimizer, schedule)
-    trainer.run(EPOCHS)
+    trainer.run(epochs)
     return model.eval()
 
 

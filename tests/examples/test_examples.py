@@ -24,7 +24,7 @@ SMALL = {                                       # constants and arguments that m
     "11_hog": ({}, ()),
     "12_pedestrians": ({"EPOCHS": 2, "ENLARGED": (1.0, 1.25)}, ()),
     "14_occlusion": ({}, ("--model", "digits")),
-    "15_adversarial": ({"EPOCHS": 1, "EPSILONS": (0.0, 0.15)}, ("--model", "digits")),
+    "15_adversarial": ({"EPOCHS": 1, "HARD_EPOCHS": 1, "EPSILONS": (0.0, 0.15)}, ("--model", "digits")),
     "16_deepdream": ({"STEPS": 2}, ("--model", "digits")),
     "17_features": ({"CHANNELS": 3}, ("--model", "digits")),
 }
@@ -82,8 +82,8 @@ def test_adversarial_training_visibly_helps(monkeypatch):
     spec = importlib.util.spec_from_file_location("example_15", EXAMPLES / "15_adversarial.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "EPOCHS", 6)
-    monkeypatch.setattr(module, "WIDTH", 8)
+    for name, value in dict(EPOCHS=6, HARD_EPOCHS=6, WIDTH=8).items():
+        monkeypatch.setattr(module, name, value)
     test = module.mv.data.digits("test")
     plain, hardened = (module.explain.robustness(network, test.images, test.labels, [module.SHOWN])[0]
                        for network in map(module.digits_network, (0, module.EPS)))
