@@ -33,6 +33,7 @@ import numpy as np
 from tables import HERE
 
 from minivision.bench import training
+from minivision.bench.gpu import Gpu
 from minivision.bench.peers import OURS, TORCH_CALLS, available
 from minivision.bench.problems import Reference, arguments, call_of, output, own
 from minivision.bench.suites import Problem, linear_problems, problems
@@ -43,47 +44,19 @@ RESULTS = HERE / "results" / "gpu.json"
 BATCH, TRAINING_BATCH = 32, 64
 LARGE = 4096, 8192              # squares beside those of the suite "gemm"
 LEAST, MOST = 5, 200            # timed calls of each contestant
-FLUSH = 256 << 20               # bytes: more than any cache, and about 100 us
 SLOW = 20                       # a rung so many times slower than the chosen one is timed once
 
 
-class Gpu:
-    """Arrays and time on the current CUDA device."""
-
-    name = "cuda"
-
-    def __init__(self) -> None:
-        import cupy
-
-        self.cupy = cupy
-        self._flushed = cupy.zeros(FLUSH, cupy.uint8)
-
-    def move(self, value: Any) -> Any:
-        return self.cupy.asarray(value) if isinstance(value, np.ndarray) else value
-
-    def numpy(self, value: Any) -> np.ndarray:
-        return value.detach().cpu().numpy() if hasattr(value, "detach") else self.cupy.asnumpy(value)
-
-    def time(self, call: Callable[[], Any]) -> float:
-        """Milliseconds of one call on the device, with nothing in its cache."""
-        start, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
-        self._flushed.fill(0)
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        return self.cupy.cuda.get_elapsed_time(start, end)
-
-    def facts(self) -> dict[str, Any]:
-        """What was measured on."""
-        about = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.runtime.getDevice())
-        asked = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit", "--format=csv"],
-                               capture_output=True, text=True)
-        x, y = self.cupy.ones(1 << 28, np.float32), self.cupy.empty(1 << 28, np.float32)
-        copy = statistics.median(self.time(lambda: self.cupy.copyto(y, x)) for _ in range(20))
-        return {"device": about["name"].decode(), "capability": f"{about['major']}.{about['minor']}",
-                "multiprocessors": about["multiProcessorCount"], "nvidia_smi": asked.stdout.splitlines(),
-                "copy_gbs": 2 * x.nbytes / copy / 1e6, "cuda": self.cupy.cuda.runtime.runtimeGetVersion()}
+def facts_of(gpu: Gpu) -> dict[str, Any]:
+    """What was measured on."""
+    about = gpu.cupy.cuda.runtime.getDeviceProperties(gpu.cupy.cuda.runtime.getDevice())
+    asked = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm,power.limit", "--format=csv"],
+                           capture_output=True, text=True)
+    x, y = gpu.cupy.ones(1 << 28, np.float32), gpu.cupy.empty(1 << 28, np.float32)
+    copy = statistics.median(gpu.time(lambda: gpu.cupy.copyto(y, x)) for _ in range(20))
+    return {"device": about["name"].decode(), "capability": f"{about['major']}.{about['minor']}",
+            "multiprocessors": about["multiProcessorCount"], "nvidia_smi": asked.stdout.splitlines(),
+            "copy_gbs": 2 * x.nbytes / copy / 1e6, "cuda": gpu.cupy.cuda.runtime.runtimeGetVersion()}
 
 
 # -------------------------------------------------------------------------------------------------------- the contestants
@@ -280,7 +253,7 @@ def main() -> int:
     root = HERE.parent
     tested = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "tests"], cwd=root)
     gpu = Gpu()
-    facts = gpu.facts()
+    facts = facts_of(gpu)
     if available("pytorch"):
         import torch
 

@@ -8,6 +8,9 @@ there are two names, one for when only exact rungs may be chosen:
     {"machine": "AMD EPYC ...", "threads": 2, "date": "2026-11-24",
      "choices": {"relu_forward x=float32(4, 64, 56, 56)": {"any": "vectors", "exact": "vectors"}}}
 
+Under "tiles" stands, for products on a GPU, which tile was the fastest and in how many slices (``cuda/tile.py``), by the name
+of the device and the size of the product.
+
 The table is advice: a name that is unknown, inexact or unfit for the call is passed over, and a file that cannot be read
 counts as empty. The environment variable MINIVISION_TUNED=0 leaves it unread.
 """
@@ -25,6 +28,7 @@ import numpy as np
 Choices = dict[str, dict[str, str]]
 
 table: Choices | None = None            # None until the first call asks
+_tiles: dict[str, list[int]] | None = None
 _known: dict[tuple[Any, ...], str | None] = {}      # calls that were looked up before; writing one in words takes longer
 
 
@@ -53,8 +57,27 @@ def key(function: Callable[..., Any], op: str, arrays: Sequence[Any], options: M
                            if name in given and not isinstance(given[name], float))])
 
 
+def any_tiles() -> bool:
+    """Whether a tile was measured for any product."""
+    global _tiles
+    if _tiles is None:
+        _tiles = {key: choice for key, choice in _section("tiles").items()
+                  if isinstance(choice, list) and len(choice) == 2 and all(type(number) is int for number in choice)}
+    return bool(_tiles)
+
+
+def tile(key: str) -> tuple[int, int] | None:
+    """Which tile was the fastest for this product and in how many slices, or None."""
+    choice = (_tiles or {}).get(key)
+    return None if choice is None else (choice[0], choice[1])
+
+
 def load() -> Choices:
     """The choices of this machine's table; empty if there is none that can be read."""
+    return {call: names for call, names in _section("choices").items() if isinstance(names, dict)}
+
+
+def _section(name: str) -> dict[str, Any]:
     import json
 
     if os.environ.get("MINIVISION_TUNED") == "0":
@@ -63,14 +86,12 @@ def load() -> Choices:
         stored = json.loads(path().read_text())
     except (OSError, ValueError):
         return {}
-    choices = stored.get("choices") if isinstance(stored, dict) else None
-    if not isinstance(choices, dict):
-        return {}
-    return {call: names for call, names in choices.items() if isinstance(names, dict)}
+    section = stored.get(name) if isinstance(stored, dict) else None
+    return section if isinstance(section, dict) else {}
 
 
-def save(choices: Choices, **about: Any) -> Path:
-    """Add ``choices`` to the table, on the disk and in this process; ``about`` says how they were found.
+def save(choices: Choices, tiles: Mapping[str, Sequence[int]] | None = None, **about: Any) -> Path:
+    """Add ``choices`` and ``tiles`` to the table, on the disk and in this process; ``about`` says how they were found.
 
     Raises:
         OSError: the folder cannot be written.
@@ -78,12 +99,13 @@ def save(choices: Choices, **about: Any) -> Path:
     import json
     import tempfile
 
-    global table
+    global table, _tiles
     file = path()
     table = {**load(), **choices}
+    _tiles = {**_section("tiles"), **{key: list(choice) for key, choice in (tiles or {}).items()}}
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
-        json.dump({**about, "choices": table}, part, indent=1)
+        json.dump({**about, "choices": table, "tiles": _tiles}, part, indent=1)
     os.replace(part.name, file)
     _known.clear()
     return file

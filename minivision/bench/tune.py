@@ -1,23 +1,30 @@
-"""Which rung is the fastest on this machine, layer by layer, for the table that ``minivision_kernels.tuned`` keeps."""
+"""Which rung is the fastest on this machine, layer by layer, for the table that ``minivision_kernels.tuned`` keeps.
+
+On a GPU the rung is known, and what is looked for is its tile, and in how many slices the terms of a product are summed.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import minivision_kernels as kernels
 from minivision_kernels import Rung, tuned
+from minivision_kernels.cuda.tile import Choice, Study, studied
 
 from .. import doctor
 from .measure import in_turns
 from .peers import ours, usable_rungs
-from .problems import arguments, call_of, exactness
+from .problems import arguments, call_of, exactness, own
 from .suites import Problem
 
 HOPELESS = 4                    # so many times slower than the best so far, a rung and those below it are not tried
+ROUNDS = 5, 100                 # of the turns that tiles take, at least and at most
 CLEARLY = 1.03                  # so many times faster than what the rule chooses, to be preferred to it
 
 
@@ -65,6 +72,53 @@ def save(found: Sequence[Found]) -> Path:
     """Add to this machine's table."""
     about = dict(machine=dict(doctor.processor())["name"], threads=kernels.get_num_threads(), date=date.today().isoformat())
     return tuned.save({one.key: {"any": one.any, "exact": one.exact} for one in found}, **about)
+
+
+@dataclass(frozen=True)
+class FoundTile:
+    """The fastest tile and number of slices for one product on a GPU, and what the rule says."""
+
+    key: str
+    choice: Choice
+    rule: Choice
+    gain: float
+
+
+def fastest_tile(problem: Problem, gpu: Any, seconds: float) -> FoundTile | None:
+    """Measure all tiles and slices in turns; None for an operation without tiles. ``gpu``: see `minivision.bench.gpu.Gpu`."""
+    given = {name: gpu.move(value) for name, value in own(problem.op, dict(arguments(problem))).items()}
+    arrays, options = call_of(problem, given)
+
+    def computed(study: Study) -> Callable[[], None]:
+        def call() -> None:
+            with studied(study):
+                kernels.run(problem.op, *arrays, **options)
+
+        return call
+
+    first = Study()
+    computed(first)()
+    if not first.key:
+        return None
+    calls = {choice: computed(Study(forced=choice)) for choice in {first.rule, *first.choices}}
+    for call in calls.values():
+        call()                                              # compiles
+    round_ = sum(gpu.time(call) for call in calls.values()) / 1e3
+    least, most = ROUNDS
+    times: dict[Choice, list[float]] = {choice: [] for choice in calls}
+    for _ in range(max(least, min(most, int(seconds / max(round_, 1e-9))))):
+        for choice, call in calls.items():
+            times[choice].append(gpu.time(call))
+    medians = {choice: statistics.median(turns) for choice, turns in times.items()}
+    winner = min(medians, key=lambda choice: medians[choice])
+    if medians[first.rule] <= CLEARLY * medians[winner]:
+        winner = first.rule
+    return FoundTile(first.key, winner, first.rule, medians[first.rule] / medians[winner])
+
+
+def save_tiles(found: Sequence[FoundTile]) -> Path:
+    """Add to this machine's table."""
+    return tuned.save({}, {one.key: one.choice for one in found}, date=date.today().isoformat())
 
 
 def _by_rule(problem: Problem, given: dict, exact: bool) -> Rung:

@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("what is written")
     out.add_argument("--tune", action="store_true", help="find the fastest rung for each layer on this machine, and remember "
                      "it: from then on it is chosen")
+    out.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="for --tune: on a GPU, find the fastest tile of "
+                     "each product (cpu)")
     out.add_argument("--json", metavar="FILE", help="all numbers")
     out.add_argument("--plot", metavar="DIR", help="pictures: the roofline, and with --rungs the ladders")
 
@@ -59,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         # These are read when a process starts.
         return subprocess.call([sys.executable, "-m", "minivision.cli", *arguments.words], env={**os.environ, **needed})
 
+    if arguments.device == "cuda":
+        return _tune_tiles(request)
     return _tune(request) if arguments.tune else _measure(request, arguments.json, arguments.plot)
 
 
@@ -68,6 +72,14 @@ def _check(arguments: argparse.Namespace) -> None:
         other = [f"--{name}" for name in ("rungs", "exact", "json", "plot") if getattr(arguments, name)]
         if other:
             raise ValueError(f"{other[0]} cannot be chosen with --tune, which writes a table of its own")
+    if arguments.device == "cuda":
+        from ..device import why_no_gpu
+
+        if not arguments.tune:
+            raise ValueError("--device cuda is for --tune; benchmarks/gpu.py measures on a GPU beside other libraries")
+        reason = why_no_gpu()
+        if reason is not None:
+            raise ValueError(f"--device cuda: {reason}")
     if arguments.json and Path(arguments.json).is_dir():
         raise ValueError(f"--json: {arguments.json} is a folder, expected the name of a file to write")
     if arguments.plot:
@@ -132,6 +144,31 @@ def _tune(request: Request) -> int:
     changed = sum(one.any != one.rule for one in found)
     say(f"\n{changed} of {len(found)} choices differ from the rule's. They hold on this machine until the kernels change: "
         f"{path}\nMINIVISION_TUNED=0 leaves them out.")
+    return 0
+
+
+def _tune_tiles(request: Request) -> int:
+    from ..bench import bench, tune
+    from ..bench.gpu import Gpu
+    from ..bench.suites import Problem
+    from .output import progress, say
+
+    todo = [problem for problem in bench.chosen(request) if isinstance(problem, Problem)
+            and problem.op.startswith(("linear", "conv2d"))]
+    if not todo:
+        raise ValueError(f"--tune: suite {request.suite} has no product to choose a tile for")
+    gpu = Gpu()
+    say(f"{'layer':<24}{'batch':>5}  {'operation':<24}{'tile, slices by rule':<22}{'fastest':<12}{'gain':>6}")
+    found = []
+    with progress(len(todo), "tuning", "layer") as bar:
+        for problem in todo:
+            one = tune.fastest_tile(problem, gpu, request.seconds)
+            if one is not None:
+                found.append(one)
+                say(f"{problem.layer:<24}{problem.batch:>5}  {problem.op:<24}{one.rule!s:<22}{one.choice!s:<12}{one.gain:>6.2f}")
+            bar.update()
+    path = tune.save_tiles(found)
+    say(f"\n{sum(one.choice != one.rule for one in found)} of {len(found)} tiles differ from the rule's: {path}")
     return 0
 
 

@@ -140,7 +140,7 @@ def _input(choice: tuple[Tile, ...], g: Any, w: Any, shape: tuple[int, ...], *ge
 
 
 def _sum(choice: tuple[Tile, ...], x: Any, a: Any, y: Any, s: Sum, pitch: int) -> None:
-    tile, _ = plan(choice, s.results, s.pixels, pitch, facts(x), products=s.groups * s.phases, splits=False)
+    tile, _ = plan(choice, SUM, s.results, s.pixels, pitch, facts(x), products=s.groups * s.phases, splits=False)
     grid = blocks(s.results, tile.rows) * blocks(s.pixels, tile.columns), s.groups, s.phases
     tile.kernels[SUM].launch(grid, tile.threads, ready(x), a, y, s, pitch, shared=tile.shared(ALONG_K[SUM], x.itemsize))
 
@@ -148,7 +148,7 @@ def _sum(choice: tuple[Tile, ...], x: Any, a: Any, y: Any, s: Sum, pitch: int) -
 def _weight(choice: tuple[Tile, ...], x: Any, g: Any, shape: tuple[int, ...], *geometry: Any) -> Any:
     s = forward_sum(x.shape, shape, g.shape[2:], *geometry)
     columns = s.terms * s.term_step
-    tile, slices = plan(choice, s.results, columns, s.pixels, facts(x), products=s.groups)
+    tile, slices = plan(choice, WEIGHT, s.results, columns, s.pixels, facts(x), products=s.groups)
     length, slices = slices_of(s.pixels, slices, tile.depth)
     dw = empty(x, shape)
     parts = dw if slices == 1 else empty(x, (slices, *shape))

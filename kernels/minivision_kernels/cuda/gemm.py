@@ -60,7 +60,7 @@ def multiply(op: str, tile: Tile, slices: int, a: Any, b: Any) -> Any:
 
 
 def _planned(op: str, tiles: tuple[Tile, ...], a: Any, b: Any) -> Any:
-    return multiply(op, *plan(tiles, *_sizes(op, a, b), facts(a)), a, b)
+    return multiply(op, *plan(tiles, op, *_sizes(op, a, b), facts(a)), a, b)
 
 
 def _sizes(op: str, a: Any, b: Any) -> tuple[int, int, int]:

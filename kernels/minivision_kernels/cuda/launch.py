@@ -64,6 +64,7 @@ class Facts:
     capability: tuple[int, int]         # (9, 0) is sm_90
     multiprocessors: int
     shared: int                         # the most bytes of shared memory a block can ask for
+    name: str = "a GPU"
 
 
 class Kernel:
@@ -216,7 +217,7 @@ def floats(*arrays: Any, **options: Any) -> bool:
 def facts(array: Any) -> Facts:
     """What the device of ``array`` can do. The emulator takes the part of a small GPU of compute capability 8.0."""
     if array_module(array) is np:
-        return Facts((8, 0), 2, 96 << 10)
+        return Facts((8, 0), 2, 96 << 10, "the emulator")
     return _facts(array.device.id)
 
 
@@ -225,7 +226,8 @@ def _facts(device: int) -> Facts:
     import cupy
 
     about = cupy.cuda.runtime.getDeviceProperties(device)
-    return Facts((about["major"], about["minor"]), about["multiProcessorCount"], about["sharedMemPerBlockOptin"])
+    return Facts((about["major"], about["minor"]), about["multiProcessorCount"], about["sharedMemPerBlockOptin"],
+                 about["name"].decode())
 
 
 # ------------------------------------------------------------------------------------------------ what the text declares

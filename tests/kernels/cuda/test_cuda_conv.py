@@ -225,9 +225,9 @@ def test_three_products_are_as_accurate_as_float32(op, place):
 def test_a_plan_fills_the_device():
     large, small = conv_staged.SPLIT
     about = Facts((9, 0), 132, 227 << 10)
-    assert tile.plan((large, small), 512, 32 * 28 * 28, 4608, about, splits=False) == (large, 1)
-    assert tile.plan((large, small), 64, 64, 64, about) == (small, 1)
-    chosen, slices = tile.plan((large, small), 64, 576, 32 * 56 * 56, about)
+    assert tile.plan((large, small), conv_staged.SUM, 512, 32 * 28 * 28, 4608, about, splits=False) == (large, 1)
+    assert tile.plan((large, small), conv_staged.SUM, 64, 64, 64, about) == (small, 1)
+    chosen, slices = tile.plan((large, small), conv_staged.WEIGHT, 64, 576, 32 * 56 * 56, about)
     count = -(-64 // chosen.rows) * -(-576 // chosen.columns)
     assert 0.8 * 132 <= count * slices <= 132
 

@@ -1,5 +1,6 @@
 """The matrix products on the GPU: the tests of the CPU's, the accuracy of tensor cores, the choice of tiles."""
 
+import json
 import sys
 
 import numpy as np
@@ -9,8 +10,8 @@ from cuda_mistakes import assert_clean, without_each
 from cuda_oracle import PLACES, Placed, cuda_rungs
 from kernel_oracle import FLOATS, assert_close
 
-from minivision_kernels import best, ladder, set_exact, set_tf32
-from minivision_kernels.cuda import emulator, gemm
+from minivision_kernels import best, ladder, set_exact, set_tf32, tuned
+from minivision_kernels.cuda import emulator, gemm, tile
 from minivision_kernels.cuda.launch import Facts
 
 RUNGS = cuda_rungs(*gemm.DIRECTIONS)
@@ -109,7 +110,7 @@ def test_what_is_chosen(monkeypatch):
     (300, 200, 100, 64, 1),             # too few terms to share
 ])
 def test_the_plan(M, N, K, rows, slices):
-    tile, got = gemm.plan(gemm.SPLIT, M, N, K, H100)
+    tile, got = gemm.plan(gemm.SPLIT, "linear_forward", M, N, K, H100)
     assert (tile.rows, got) == (rows, slices)
 
 
@@ -156,3 +157,60 @@ def test_every_barrier_is_needed(name, function, tmp_path, monkeypatch):
     assert len(removed) == (2 if name in gemm.PLAIN else 3)
     for altered, what in removed:
         assert not all(is_right(altered, order) for order in ("forward", "backward")), f"is not missed: {what}"
+
+
+@pytest.fixture
+def empty_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(tuned, "path", lambda: tmp_path / "tuned.json")
+    monkeypatch.setattr(tuned, "table", None)
+    monkeypatch.setattr(tuned, "_tiles", None)
+    monkeypatch.delenv("MINIVISION_TUNED", raising=False)
+
+
+def test_a_measured_tile_counts_before_the_rule_and_only_for_its_product(empty_table):
+    sizes = 64, 64, 65536
+    rule = tile.by_rule(gemm.SPLIT, *sizes, H100)
+    assert rule == (1, 132)
+    with tile.studied(tile.Study()) as study:
+        gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100)
+    assert study.rule == rule and set(study.choices) == {(i, 1 << n) for i in range(2) for n in range(6)}
+    tuned.save({}, {study.key: (0, 8)})
+    assert gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100) == (gemm.SPLIT[0], 8)
+    for op, other in (("linear_forward", sizes), ("linear_input", (64, 65, 65536))):
+        assert gemm.plan(gemm.SPLIT, op, *other, H100) == (gemm.SPLIT[1], tile.by_rule(gemm.SPLIT, *other, H100)[1])
+    assert gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100, splits=False)[1] == 1       # slices it may not have
+
+
+@pytest.mark.parametrize("choice", [[9, 1], [-1, 1], [0, 0], [0], "large", [0, 1.5]])
+def test_a_choice_that_cannot_be_is_passed_over(empty_table, choice):
+    with tile.studied(tile.Study()) as study:
+        gemm.plan(gemm.SPLIT, "linear_input", 64, 64, 512, H100)
+    tuned.path().write_text(json.dumps({"tiles": {study.key: choice}}))
+    assert gemm.plan(gemm.SPLIT, "linear_input", 64, 64, 512, H100) == (gemm.SPLIT[study.rule[0]], study.rule[1])
+
+
+def test_the_fastest_tile_is_found_and_used(empty_table, monkeypatch):
+    """In the emulator, by a clock that likes the large tile and four slices."""
+    from minivision.bench import suites, tune
+
+    problem = next(suites.linear_problems("gemm", "20x24x1100", 20, 24, 1100))
+    used = []
+    multiply = gemm.multiply
+    monkeypatch.setattr(gemm, "multiply", lambda op, tile_, slices, a, b: used.append((tile_.rows, slices)) or multiply(
+        op, tile_, slices, a, b))
+    monkeypatch.setattr(tune.kernels, "run", lambda op, *arrays, **options: gemm._planned(op, gemm.SPLIT, *arrays))
+
+    class Clock:
+        def move(self, value):
+            return value
+
+        def time(self, call):
+            call()
+            return 1.0 if used[-1] == (128, 4) else 2.0
+
+    found = tune.fastest_tile(problem, Clock(), 0.0)
+    assert found.choice == (0, 4) and found.rule != (0, 4) and found.gain == 2.0
+    tune.save_tiles([found])
+    used.clear()
+    tune.kernels.run(problem.op, *(np.ones(shape, np.float32) for shape in problem.shapes.values()))
+    assert used == [(128, 4)]
