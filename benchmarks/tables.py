@@ -4,7 +4,8 @@
     python benchmarks/tables.py
 
 Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
-the date. ``results/bench-*.json`` make the tables "layers", "steps" and "looks"; the scripts beside this one write their own.
+the date. ``results/bench-*.json`` make the tables "layers", "pictures", "steps" and "looks"; the scripts beside this one
+write their own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from minivision.bench.report import conditions_line, summary
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-PEERS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
+PEERS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy", "pillow": "Pillow", "opencv": "OpenCV",
+         "scikit-image": "scikit-image"}
+PICTURES = "vision"             # the suite with a table of its own
 
 
 def rewrite(path: Path, name: str, text: str) -> None:
@@ -36,13 +39,23 @@ def layers(results: Sequence[dict[str, Any]]) -> str:
     """For each suite and peer the geometric mean of our speed / theirs, and the worst case; the files tell more."""
     lines = ["| suite | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|"]
     for result in results:
-        for entry in summary([row for row in result["rows"] if row["op"] not in (STEP, LOOK)]):
+        for entry in summary([row for row in result["rows"] if _table(row) == "layers"]):
             if entry["what"] != "all":
                 continue
             lines.append(f"| {_suite(result)} | {PEERS[entry['peer']]} | {entry['count']} | "
                          f"{entry['mean']:.2f} | {entry['worst']:.2f}, {entry['worst_case']} |")
     lines += ["", "Geometric means; PyTorch in the layout that suits each case best.", ""]
     return "\n".join(lines + _conditions(results))
+
+
+def pictures(results: Sequence[dict[str, Any]]) -> str:
+    """What is done with pictures, operation by operation, beside those who do it too."""
+    lines = ["| operation | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|"]
+    for result in results:
+        lines += [f"| {entry['what']} | {PEERS[entry['peer']]} | {entry['count']} | {entry['mean']:.2f} | "
+                  f"{entry['worst']:.2f}, {entry['worst_case']} |" for entry in summary(result["rows"])
+                  if entry["what"] != "all" and entry["peer"] != "numpy"]
+    return "\n".join([*lines, "", "Geometric means.", "", *_conditions(results)])
 
 
 def steps(results: Sequence[dict[str, Any]]) -> str:
@@ -72,6 +85,8 @@ def _suite(result: dict[str, Any]) -> str:
 
 def _table(row: dict[str, Any]) -> str:
     """The table that a row belongs to."""
+    if row["suite"] == PICTURES:
+        return "pictures"
     return {STEP: "steps", LOOK: "looks"}.get(row["op"], "layers")
 
 
@@ -85,8 +100,8 @@ def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("bench-*.json"))]
-    for name, make in (("layers", layers), ("steps", steps), ("looks", looks)):
-        chosen = [result for result in results if any(_table(row) == name for row in result["rows"])]
+    for name, make in (("layers", layers), ("pictures", pictures), ("steps", steps), ("looks", looks)):
+        chosen = [result for result in results if name in map(_table, result["rows"])]
         if chosen:
             rewrite(README, name, make(chosen))
             print(make(chosen))

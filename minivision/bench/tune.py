@@ -70,7 +70,8 @@ def fastest(problem: Problem, seconds: float) -> Found:
 
 def save(found: Sequence[Found]) -> Path:
     """Add to this machine's table."""
-    about = dict(machine=dict(doctor.processor())["name"], threads=kernels.get_num_threads(), date=date.today().isoformat())
+    about: dict[str, Any] = {"machine": dict(doctor.processor())["name"], "threads": kernels.get_num_threads(),
+                             "date": date.today().isoformat()}
     return tuned.save({one.key: {"any": one.any, "exact": one.exact} for one in found}, **about)
 
 

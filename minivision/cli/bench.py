@@ -165,7 +165,8 @@ def _tune_tiles(request: Request) -> int:
             one = tune.fastest_tile(problem, gpu, request.seconds)
             if one is not None:
                 found.append(one)
-                say(f"{problem.layer:<24}{problem.batch:>5}  {problem.op:<24}{one.rule!s:<22}{one.choice!s:<12}{one.gain:>6.2f}")
+                say(f"{problem.layer:<24}{problem.batch:>5}  {problem.op:<24}{one.rule!s:<22}{one.choice!s:<12}"
+                    f"{one.gain:>6.2f}")
             bar.update()
     path = tune.save_tiles(found)
     say(f"\n{sum(one.choice != one.rule for one in found)} of {len(found)} tiles differ from the rule's: {path}")

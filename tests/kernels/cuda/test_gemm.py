@@ -11,8 +11,9 @@ from cuda_oracle import PLACES, Placed, cuda_rungs
 from kernel_oracle import FLOATS, assert_close
 
 from minivision_kernels import best, ladder, set_exact, set_tf32, tuned
-from minivision_kernels.cuda import emulator, gemm, tile
+from minivision_kernels.cuda import emulator, gemm
 from minivision_kernels.cuda.launch import Facts
+from minivision_kernels.cuda.tile import Study, by_rule, studied
 
 RUNGS = cuda_rungs(*gemm.DIRECTIONS)
 SHAPES = [(1, 1, 1), (5, 0, 3), (0, 3, 2), (4, 3, 0), (3, 70, 37), (37, 20, 68), (130, 33, 5), (65, 41, 132)]      # N, I, O
@@ -169,21 +170,21 @@ def empty_table(monkeypatch, tmp_path):
 
 def test_a_measured_tile_counts_before_the_rule_and_only_for_its_product(empty_table):
     sizes = 64, 64, 65536
-    rule = tile.by_rule(gemm.SPLIT, *sizes, H100)
+    rule = by_rule(gemm.SPLIT, *sizes, H100)
     assert rule == (1, 132)
-    with tile.studied(tile.Study()) as study:
+    with studied(Study()) as study:
         gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100)
     assert study.rule == rule and set(study.choices) == {(i, 1 << n) for i in range(2) for n in range(6)}
     tuned.save({}, {study.key: (0, 8)})
     assert gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100) == (gemm.SPLIT[0], 8)
     for op, other in (("linear_forward", sizes), ("linear_input", (64, 65, 65536))):
-        assert gemm.plan(gemm.SPLIT, op, *other, H100) == (gemm.SPLIT[1], tile.by_rule(gemm.SPLIT, *other, H100)[1])
+        assert gemm.plan(gemm.SPLIT, op, *other, H100) == (gemm.SPLIT[1], by_rule(gemm.SPLIT, *other, H100)[1])
     assert gemm.plan(gemm.SPLIT, "linear_input", *sizes, H100, splits=False)[1] == 1       # slices it may not have
 
 
 @pytest.mark.parametrize("choice", [[9, 1], [-1, 1], [0, 0], [0], "large", [0, 1.5]])
 def test_a_choice_that_cannot_be_is_passed_over(empty_table, choice):
-    with tile.studied(tile.Study()) as study:
+    with studied(Study()) as study:
         gemm.plan(gemm.SPLIT, "linear_input", 64, 64, 512, H100)
     tuned.path().write_text(json.dumps({"tiles": {study.key: choice}}))
     assert gemm.plan(gemm.SPLIT, "linear_input", 64, 64, 512, H100) == (gemm.SPLIT[study.rule[0]], study.rule[1])
@@ -193,7 +194,7 @@ def test_the_fastest_tile_is_found_and_used(empty_table, monkeypatch):
     """In the emulator, by a clock that likes the large tile and four slices."""
     from minivision.bench import suites, tune
 
-    problem = next(suites.linear_problems("gemm", "20x24x1100", 20, 24, 1100))
+    problem = next(suites.linear_problems("gemm", "20x1100x24", 20, 1100, 24))
     used = []
     multiply = gemm.multiply
     monkeypatch.setattr(gemm, "multiply", lambda op, tile_, slices, a, b: used.append((tile_.rows, slices)) or multiply(
