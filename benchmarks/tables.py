@@ -39,7 +39,7 @@ def layers(results: Sequence[dict[str, Any]]) -> str:
     """For each suite and peer the geometric mean of our speed / theirs, and the worst case; the files tell more."""
     lines = ["| suite | beside | cases | our speed / theirs | worst |", "|---|---|---|---|---|"]
     for result in results:
-        for entry in summary([row for row in result["rows"] if _table(row) == "layers"]):
+        for entry in summary([row for row in result["rows"] if _table(result, row) == "layers"]):
             if entry["what"] != "all":
                 continue
             lines.append(f"| {_suite(result)} | {PEERS[entry['peer']]} | {entry['count']} | "
@@ -83,9 +83,9 @@ def _suite(result: dict[str, Any]) -> str:
     return result["suite"] + ", Winograd left out" * result["exact"] + ", malloc keeps memory" * result["keep_memory"]
 
 
-def _table(row: dict[str, Any]) -> str:
-    """The table that a row belongs to."""
-    if row["suite"] == PICTURES:
+def _table(result: dict[str, Any], row: dict[str, Any]) -> str:
+    """The table that a row of a result belongs to."""
+    if result["suite"] == PICTURES:
         return "pictures"
     return {STEP: "steps", LOOK: "looks"}.get(row["op"], "layers")
 
@@ -101,7 +101,7 @@ def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
 def main() -> None:
     results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("bench-*.json"))]
     for name, make in (("layers", layers), ("pictures", pictures), ("steps", steps), ("looks", looks)):
-        chosen = [result for result in results if name in map(_table, result["rows"])]
+        chosen = [result for result in results if any(_table(result, row) == name for row in result["rows"])]
         if chosen:
             rewrite(README, name, make(chosen))
             print(make(chosen))
