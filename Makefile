@@ -12,14 +12,14 @@ demo: $(VENV)/.demo      ## train a convolutional network on real handwritten di
 	$(BIN)/minivision train
 
 test: $(VENV)/.test      ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/peers
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/peers
 
 lint: $(VENV)/.dev       ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 peers: $(VENV)/.peers    ## hold every operation against PyTorch, Pillow, scikit-image and OpenCV
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/peers
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/peers
 
 clean:           ## forget the environment and all results
 	rm -rf $(VENV) runs build dist
