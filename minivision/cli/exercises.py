@@ -91,7 +91,7 @@ def _check(progress: Progress, item: Item) -> bool:
     if item.folder == "kernels":
         print(screen.coloured("compiling takes a moment ...", "dim"), flush=True)
     found = course.check(progress, item)
-    print(screen.result(found, item, progress.folder / item.path), flush=True)
+    print(screen.result(found, item), flush=True)
     return found.passed
 
 
@@ -257,7 +257,7 @@ def _debug(progress: Progress, arguments: argparse.Namespace) -> int:
             raise ValueError(f"--case: got {', '.join(unknown)}, which {item.name} has not; its sizes are "
                              f"{', '.join(first) or 'fixed'}")
     path = course.file_of(progress, item)
-    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8"), progress.folder), {**first, **case})
+    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8")), {**first, **case})
     return 0
 
 

@@ -22,4 +22,4 @@ def exercise_files(request: pytest.FixtureRequest) -> Progress:
 def test_exercise(item, exercise_files):
     found = check(exercise_files, item)
     if not found.passed:
-        pytest.fail("\n" + result(found, item, exercise_files.folder / item.path), pytrace=False)
+        pytest.fail("\n" + result(found, item), pytrace=False)

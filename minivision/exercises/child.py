@@ -11,7 +11,6 @@ import faulthandler
 import json
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 from minivision_kernels import set_compiled
@@ -21,14 +20,14 @@ from .track import Item, find
 from .work import Failure, Work
 
 
-def examine(item: Item, text: str, path: str, folder: Path | None = None, known: bool = True) -> Result:
-    """Check ``text`` as the file of an exercise. ``known``: where it fails, look for a known mistake with the same numbers."""
-    work = Work(path, text, folder)
+def examine(item: Item, text: str, path: str) -> Result:
+    """Check ``text`` as the file of an exercise; where it fails, look for a known mistake with the same numbers."""
+    work = Work(path, text)
     failure = _failure(item, work)
     if failure is None:
         return Result(True, work.passed, notes=work.notes)
     result = Result(False, work.passed, failure.stage, failure.lines[:25], list(failure.diagnoses), case=failure.case)
-    if known and failure.evidence:
+    if failure.evidence:
         for name, mutant in item.mutants.items():
             if text == mutant:
                 result.known = name
@@ -69,13 +68,12 @@ def main() -> int:
     warnings.simplefilter("ignore")
     item = find(job["name"])
     set_compiled(False)                                   # the engine is asked for small things, and nobody wants to wait
-    folder = Path(job["folder"]) if job["folder"] else None
     with open(job["results"], "a", encoding="utf-8") as results, open(job["stack"], "w") as stack:
         faulthandler.enable(stack)
         limit_memory(job["megabytes"])
         for text in job["texts"]:
             faulthandler.dump_traceback_later(job["seconds"], exit=True, file=stack)
-            result = examine(item, text, job["path"], folder, job["known"])
+            result = examine(item, text, job["path"])
             faulthandler.cancel_dump_traceback_later()
             results.write(result.to_json() + "\n")
             results.flush()

@@ -59,7 +59,7 @@ def check(progress: Progress, item: Item) -> Result:
         FileNotFoundError: the file is not there; files with a similar name are named.
     """
     path = file_of(progress, item)
-    found = run(item, path, progress.folder)
+    found = run(item, path)
     if found.passed:
         progress.pass_(item)
         if progress.current == item.name:

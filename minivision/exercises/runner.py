@@ -19,7 +19,7 @@ MEGABYTES = 8192
 PRINTED = 2000                     # characters of what the student's code prints that are shown
 
 
-def run(item: Item, path: Path, folder: Path, seconds: float | None = None) -> Result:
+def run(item: Item, path: Path) -> Result:
     """Check the student's file ``path``.
 
     Raises:
@@ -30,25 +30,24 @@ def run(item: Item, path: Path, folder: Path, seconds: float | None = None) -> R
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path} is not a text in UTF-8 ({problem.reason} at byte {problem.start})") from problem
-    return check_texts(item, [text], str(path), folder, seconds)[0]
+    return check_texts(item, [text], str(path))[0]
 
 
-def check_texts(item: Item, texts: Sequence[str], path: str, folder: Path | None = None, seconds: float | None = None,
-                known: bool = True) -> list[Result]:
+def check_texts(item: Item, texts: Sequence[str], path: str, seconds: float | None = None) -> list[Result]:
     """Check several texts of one exercise, one after the other, in as few processes as do not hang."""
     results: list[Result] = []
     while len(results) < len(texts):
-        results += _one_process(item, texts[len(results):], path, folder, seconds or item.exercise.seconds, known)
+        results += _one_process(item, texts[len(results):], path, seconds or item.exercise.seconds)
     return results
 
 
-def _one_process(item: Item, texts: Sequence[str], path: str, folder: Path | None, seconds: float, known: bool) -> list[Result]:
+def _one_process(item: Item, texts: Sequence[str], path: str, seconds: float) -> list[Result]:
     """The results of the first texts, up to one that brings the process to its end."""
     with tempfile.TemporaryDirectory(prefix="minivision-") as place:
         results, stack, printed = (Path(place) / name for name in ("results", "stack", "printed"))
         results.touch()
         stack.touch()
-        job = {"name": item.name, "texts": list(texts), "path": path, "folder": str(folder) if folder else "", "known": known,
+        job = {"name": item.name, "texts": list(texts), "path": path,
                "results": str(results), "stack": str(stack), "seconds": seconds, "megabytes": MEGABYTES}
         words = [sys.executable, "-m", f"{__package__}.child"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from textwrap import wrap
 
 from .result import Result
@@ -41,7 +40,7 @@ def current(progress: Progress, item: Item) -> str:
     ])
 
 
-def result(found: Result, item: Item, path: Path) -> str:
+def result(found: Result, item: Item) -> str:
     """The outcome of a check: its stages, and the report of the one that failed."""
     lines = []
     if found.printed.strip():

@@ -59,11 +59,10 @@ class Work:
     Args:
         path: the name of the student's file, as tracebacks show it.
         text: what is in it.
-        folder: the student's folder, for exercises that build on others; None while authors check the track.
     """
 
-    def __init__(self, path: str, text: str, folder: Path | None = None):
-        self.path, self.text, self.folder = path, text, folder
+    def __init__(self, path: str, text: str):
+        self.path, self.text = path, text
         self.passed: list[str] = []
         self.notes: list[str] = []
         self.case: dict[str, Any] | None = None
