@@ -132,6 +132,12 @@ def bias_add(y: Any, bias: Any) -> None:
     _per_channel("y", y, bias=bias)
 
 
+def channel_affine(x: Any, weight: Any, bias: Any = None) -> None:
+    numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    _alike("f", x=x, **numbers)
+    _per_channel("x", x, **numbers)
+
+
 def channel_sum(g: Any) -> None:
     _alike("f", g=g)
     _per_channel("g", g)

@@ -70,7 +70,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("reference.add", "cpu.add_vectors", "cuda.elementwise"),
     ),
     "channels": (
-        ("bias_add", "channel_sum"),
+        ("bias_add", "channel_affine", "channel_sum"),
         ("reference.channels", "cpu.channels_vectors", "cuda.channels"),
     ),
     "batch_norm": (

@@ -186,6 +186,8 @@ TORCH_CALLS: dict[str, Callable[..., Callable[[], Any]]] = {
     "relu_backward": lambda torch, g, y, **_: lambda: torch.ops.aten.threshold_backward(g, y, 0),
     "add": lambda torch, x, y, **_: lambda: x + y,
     "bias_add": lambda torch, y, bias, **_: lambda: y.add_(bias.view(-1, 1, 1)),
+    "channel_affine": lambda torch, x, weight, bias, **_: lambda: torch.native_batch_norm(
+        x, weight, bias, torch.zeros_like(bias), torch.ones_like(bias), False, 0.0, 0.0)[0],
     "channel_sum": lambda torch, g, **_: lambda: g.sum((0, 2, 3)),
     "batch_norm_forward": lambda torch, x, weight, bias, eps, **_: lambda: torch.native_batch_norm(
         x, weight, bias, None, None, True, 0.0, eps),

@@ -192,6 +192,8 @@ _case(norm.Standardize, lambda r: ((normal(r, 5, 3),), {"axes": (0,), "eps": 1e-
 
 _case(norm.BatchNorm, lambda r: ((normal(r, 5, 3), off_zero(r, 3), normal(r, 3)), {"eps": 1e-5}))
 _case(norm.BatchNorm, lambda r: ((normal(r, 2, 2, 3, 4), off_zero(r, 2), normal(r, 2)), {"eps": 1e-5}), "images")
+_case(norm.ChannelAffine, lambda r: ((normal(r, 4, 3, 2), off_zero(r, 3), normal(r, 3)), {}))
+_case(norm.ChannelAffine, lambda r: ((normal(r, 4, 3, 2), off_zero(r, 3)), {}), "no bias")
 
 _case(loss.Softmax, lambda r: ((normal(r, 3, 4),), {"axis": 1}))
 _case(loss.LogSoftmax, lambda r: ((normal(r, 3, 4),), {"axis": 1}))

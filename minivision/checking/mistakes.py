@@ -39,7 +39,7 @@ from ..ops.elementwise import (
 )
 from ..ops.linear import Linear, LinearInput, LinearWeight, Matmul
 from ..ops.loss import CrossEntropy, CrossEntropyInput, LogSoftmax, Softmax
-from ..ops.norm import BatchNorm, Standardize, pulled_back
+from ..ops.norm import BatchNorm, ChannelAffine, Standardize, pulled_back
 from ..ops.pool import AvgPool2d, AvgPool2dInput, MaxPool2d, MaxPool2dInput
 from ..ops.reduce import LogSumExp, PutAlong, Sum, TakeAlong
 from ..ops.shape import BroadcastTo, Cat, GetItem, Pad, Permute, PutItem, Reshape
@@ -330,6 +330,12 @@ wrong(BatchNorm, "the weight forgotten", None, _batch_norm(dx=lambda g, x, w, z,
 wrong(BatchNorm, "dweight from x instead of z", None, _batch_norm(dweight=lambda g, x, z: (g * x).sum(0)))
 wrong(BatchNorm, "dweight of the first sample", ONE_SLICE, _batch_norm(dweight=lambda g, x, z: (g * z)[0]))
 wrong(BatchNorm, "dbias divided by the batch", TWICE, _batch_norm(dbias=lambda g: g.mean(0)))
+wrong(ChannelAffine, "the weight forgotten", None, lambda self, g: (
+    g, (g * self.inputs[0]).sum((0, 2)), g.sum((0, 2))))
+wrong(ChannelAffine, "dweight and dbias changed places", None, lambda self, g: (
+    ChannelAffine.apply(g, self.inputs[1]), g.sum((0, 2)), (g * self.inputs[0]).sum((0, 2))))
+wrong(ChannelAffine, "dbias of the first image", ONE_SLICE, lambda self, g: (
+    ChannelAffine.apply(g, self.inputs[1]), (g * self.inputs[0]).sum((0, 2)), g[0].sum(1)))
 wrong(Softmax, "each element by itself", DIAGONAL, lambda self, g: g * self.output * (1.0 - self.output))
 wrong(Softmax, "the sum forgotten", None, lambda self, g: g * self.output)
 wrong(Softmax, "the sum over the wrong axis", None, lambda self, g: (

@@ -32,7 +32,6 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
     running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    column = (1, x.shape[1]) + (1,) * (x.ndim - 2)
     if training:
         n = x.size // max(x.shape[1], 1)
         if n < 2:
@@ -50,9 +49,10 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
         return y
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
-    shrink = 1.0 / (running_var + eps).sqrt()
-    shrink = shrink if weight is None else shrink * weight
-    return _scale(x - running_mean.reshape(column), shrink, bias, column)
+    factor = 1.0 / (running_var + eps).sqrt()
+    factor = factor if weight is None else factor * weight
+    number = -running_mean * factor
+    return ops.ChannelAffine.apply(x, factor, number if bias is None else number + bias)
 
 
 def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None,
@@ -82,7 +82,10 @@ def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None,
         _move(running_mean, x._data.mean(axis=pixels).mean(axis=0), momentum)
         _move(running_var, x._data.var(axis=pixels, ddof=1).mean(axis=0), momentum)
     z = ops.Standardize.apply(x, axes=pixels, eps=eps)
-    return _scale(z, weight, bias, (1, x.shape[1]) + (1,) * len(pixels))
+    if weight is None and bias is None:
+        return z
+    weight = Tensor(array_module(x._data).ones(x.shape[1], x.dtype)) if weight is None else weight
+    return ops.ChannelAffine.apply(z, weight, *(() if bias is None else (bias,)))
 
 
 def _running(name: str, **averages: Any) -> list[Tensor | None]:
@@ -104,11 +107,6 @@ def _move(running: Tensor, value: Any, momentum: float) -> None:
     check_free(running._data, "a running average")
     running._data *= 1 - momentum
     running._data += momentum * value
-
-
-def _scale(z: Tensor, weight: Tensor | None, bias: Tensor | None, column: tuple[int, ...]) -> Tensor:
-    z = z if weight is None else z * weight.reshape(column)
-    return z if bias is None else z + bias.reshape(column)
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -34,7 +34,7 @@ class Conv2d(Function):
         x, w, *bias = self.inputs
         return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
             Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None, \
-            *(Sum.apply(grad, axes=(0, 2, 3), keepdim=False) for _ in bias)
+            *(Sum.apply(grad, axes=(0, 2, 3), keepdim=False) if self.needs_grad[2] else None for _ in bias)
 
 
 class Conv2dInput(Function):

@@ -55,7 +55,7 @@ class Linear(Function):
         x, w, *bias = self.inputs
         return LinearInput.apply(grad, w) if self.needs_grad[0] else None, \
             LinearWeight.apply(grad, x) if self.needs_grad[1] else None, \
-            *(Sum.apply(grad, axes=(0,), keepdim=False) for _ in bias)
+            *(Sum.apply(grad, axes=(0,), keepdim=False) if self.needs_grad[2] else None for _ in bias)
 
 
 class LinearInput(Function):

@@ -1,4 +1,4 @@
-"""Normalisation to mean 0 and variance 1, the heart of batch norm and instance norm."""
+"""Normalisation to mean 0 and variance 1, the heart of batch norm and instance norm; and a factor and a bias for each channel."""
 
 from __future__ import annotations
 
@@ -63,3 +63,20 @@ class BatchNorm(Function):
         z = Standardize.apply(x, axes=axes, eps=self.eps)
         dx = pulled_back(grad * weight.reshape(column), x, z, axes, self.eps)
         return dx, (grad * z).sum(axes), grad.sum(axes)
+
+
+class ChannelAffine(Function):
+    """weight x + bias, with one weight and one bias, each (C,), for all pixels of a channel; without a bias, weight x.
+
+    When batch norm is not training, its mean and variance are numbers like its weight and bias, and this is all it does.
+    """
+
+    def forward(self, x, weight, *bias):
+        return run("channel_affine", x, weight, *bias)
+
+    def backward(self, grad):
+        x, weight, *bias = self.inputs
+        axes = (0, *range(2, x.ndim))
+        return ChannelAffine.apply(grad, weight) if self.needs_grad[0] else None, \
+            (grad * x).sum(axes) if self.needs_grad[1] else None, \
+            *(grad.sum(axes) if self.needs_grad[2] else None for _ in bias)

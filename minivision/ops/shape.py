@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minivision_kernels import array_module
+from minivision_kernels.memory import empty
 
 from ..autograd import Function
 
@@ -83,7 +86,11 @@ class Cat(Function):
 
     def forward(self, *arrays, axis):
         self.axis, self.lengths = axis, [a.shape[axis] for a in arrays]
-        return array_module(arrays[0]).concatenate(arrays, axis)
+        xp = array_module(arrays[0])
+        if xp is not np:
+            return xp.concatenate(arrays, axis)
+        shape = (*arrays[0].shape[:axis], sum(self.lengths), *arrays[0].shape[axis + 1:])
+        return np.concatenate(arrays, axis, out=empty(shape, np.result_type(*arrays)))
 
     def backward(self, grad):
         parts, start = [], 0

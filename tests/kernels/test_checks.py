@@ -38,6 +38,7 @@ FITTING = {
     "relu_backward": dict(g=zeros(5, 2), y=zeros(5, 2)),
     "add": dict(x=zeros(5, 2), y=zeros(5, 2)),
     "bias_add": dict(y=zeros(*IMAGES), bias=zeros(4)),
+    "channel_affine": dict(x=zeros(*IMAGES), weight=zeros(4), bias=zeros(4)),
     "channel_sum": dict(g=zeros(*IMAGES)),
     "batch_norm_forward": dict(x=zeros(*IMAGES), weight=zeros(4), bias=zeros(4), eps=1e-5),
     "batch_norm_backward": dict(
@@ -133,6 +134,8 @@ WRONG = [
     ("add", dict(y=zeros(5)), r"x has shape \(5, 2\) and y \(5,\); expected the same shape"),
     ("bias_add", dict(bias=zeros(2)), r"bias has shape \(2,\); expected \(4,\), one number for each channel"),
     ("bias_add", dict(y=zeros(4)), r"y has shape \(4,\); expected \(N, C, ...\)"),
+    ("channel_affine", dict(weight=zeros(2)), r"weight has shape \(2,\); expected \(4,\)"),
+    ("channel_affine", dict(bias=zeros(2)), r"bias has shape \(2,\); expected \(4,\)"),
     ("channel_sum", dict(g=zeros(4)), r"g has shape \(4,\); expected \(N, C, ...\)"),
     ("batch_norm_forward", dict(weight=zeros(2)), r"weight has shape \(2,\); expected \(4,\)"),
     ("batch_norm_forward", dict(bias=zeros(4, 1)), r"bias has shape \(4, 1\); expected \(4,\)"),

@@ -1,18 +1,19 @@
-"""Biases and their gradients in vectors, plane by plane."""
+"""Biases, factors and their gradients in vectors, plane by plane."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.simd import add, lanes, load, put, vectors
-from minivision_kernels.cpu.stream import run_sum, spread, whole
+from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
+from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, run_sum, spread, whole
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 
 LEAST_PLANE = 8             # pixels; smaller planes, such as those of linear layers, are left to NumPy
 
 
-def _planes(array: np.ndarray, *_: np.ndarray) -> bool:
+def _planes(array: np.ndarray, *_: np.ndarray | None) -> bool:
     """Whether the pixels of a channel lie side by side, so many of them that it pays to go plane by plane."""
     return array.size >= LEAST_PLANE * array.shape[0] * array.shape[1] and array.flags.c_contiguous
 
@@ -24,6 +25,18 @@ def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
         raise ValueError("y is changed in place and must be writable and contiguous; pass a plain copy of it")
     if y.size:
         _bias_add(y.reshape(-1), contiguous(bias), y.size // (y.shape[0] * y.shape[1]), work=y.size)
+    return y
+
+
+@rung("channel_affine", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """x is read once and the result written once; NumPy goes through memory for the product and again for the sum."""
+    x = contiguous(x)
+    y = empty(x.shape, x.dtype)
+    if x.size:
+        pixels = x.size // (x.shape[0] * x.shape[1])
+        _channel_affine(x.reshape(-1), contiguous(weight), np.zeros_like(weight) if bias is None else contiguous(bias), pixels,
+                        past_caches(y) and pixels % lanes_of(y) == 0, y.reshape(-1), work=x.size)
     return y
 
 
@@ -47,6 +60,20 @@ def _bias_add(y: Out1, bias: In1, pixels: int):
             put(y, at, add(load(y, at), vector))
         for i in range(last, end):
             y[i] += number
+
+
+@compiled(parallel=True)
+def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, y: Out1):
+    C = weight.shape[0]
+    for plane in prange(x.shape[0] // pixels):
+        start, end = plane * pixels, plane * pixels + pixels
+        factor, number, last = weight[plane % C], bias[plane % C], whole(x, start, end)
+        factors, numbers = spread(x, factor), spread(x, number)
+        for at in range(start, last, lanes(x)):
+            put_past(y, at, multiply_add(load(x, at), factors, numbers), past)
+        for i in range(last, end):
+            y[i] = x[i] * factor + number
+        arrived(past)
 
 
 @compiled(parallel=True)

@@ -58,8 +58,16 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
     return _worth(x, len(w) // groups, across, w[:1].size, stride)
 
 
+def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
+    """Whether ``conv_phases.py`` takes the gradient to the image."""
+    return stride == (2, 2) and min(shape[2:]) >= 2 and w.shape[2:] != (1, 1)
+
+
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64."""
+    if _in_phases(w, shape, stride) and w.shape[1] >= 8:
+        return True
     return _worth(g, w.shape[1], shape[3] // stride[1], w.size // (groups * max(1, w.shape[1])), (1, 1))
 
 
@@ -80,7 +88,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
-    if stride == (2, 2) and min(shape[2:]) >= 2 and w.shape[2:] != (1, 1):
+    if _in_phases(w, shape, stride):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 

@@ -1,6 +1,7 @@
 // One number for each channel of an array (N, C, P), N images with P pixels in each of C channels.
 //
 //   bias_add_threads, bias_add     add it to all pixels: one number for each thread, then four
+//   channel_affine_threads, channel_affine     multiply them by one and add another, likewise
 //   channel_sum_threads            sum over all pixels: one thread for each channel
 //   channel_sum, join_sums         blocks for each channel; then their sums together
 //
@@ -33,6 +34,35 @@ extern "C" __global__ void bias_add(real* y, const real* bias, int C, int P, int
       if (j < p.count) values[j] += bias[(unsigned)p.at[j] / P % C];
   }
   store(y, p, values);
+}
+
+extern "C" __global__ void channel_affine_threads(const real* x, const real* weight, const real* bias, real* y, int C, int P,
+                                                  long long size) {
+  const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  if (i < size) y[i] = x[i] * weight[i / P % C] + (bias ? bias[i / P % C] : 0);
+}
+
+extern "C" __global__ void channel_affine(const real* x, const real* weight, const real* bias, real* y, int C, int P,
+                                          int together, int N, int aligned) {
+  const long long first = blockIdx.y * (long long)together, image = C * (long long)P;
+  const Places p = my_four(min((long long)together, N - first) * image, aligned);
+  if (p.count == 0) return;
+  real values[4];
+  load(x + first * image, p, values);
+  if (p.side_by_side && P % 4 == 0) {
+    const int c = (unsigned)p.at[0] / P % C;
+    const real factor = weight[c], number = bias ? bias[c] : 0;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) values[j] = values[j] * factor + number;
+  } else {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (j < p.count) {
+        const int c = (unsigned)p.at[j] / P % C;
+        values[j] = values[j] * weight[c] + (bias ? bias[c] : 0);
+      }
+  }
+  store(y + first * image, p, values);
 }
 
 // Where P is 1, neighbouring threads read neighbouring numbers; else they read P apart, and each of them waits for a stretch

@@ -12,9 +12,10 @@ LEAST_PLANE = 8             # pixels; where a channel has fewer side by side, th
 LEAST_SHARE = 8 * THREADS   # numbers; a block with fewer is gone before it was worth starting
 MOST_SPLITS = 32            # blocks for one channel: as many as a warp has lanes to bring their results together
 
-_BIAS_THREADS, _BIAS, _SUM_THREADS, _SUM, _JOIN = (
+_BIAS_THREADS, _BIAS, _AFFINE_THREADS, _AFFINE, _SUM_THREADS, _SUM, _JOIN = (
     Kernel("channels.cu", name) for name in
-    ("bias_add_threads", "bias_add", "channel_sum_threads", "channel_sum", "join_sums"))
+    ("bias_add_threads", "bias_add", "channel_affine_threads", "channel_affine", "channel_sum_threads", "channel_sum",
+     "join_sums"))
 
 Shares = tuple[int, int, int, int, int]
 
@@ -62,6 +63,26 @@ def bias_add_vectors(y: Any, bias: Any) -> Any:
     together, groups = grouped(N, C * P)
     _BIAS.launch((blocks(together * C * P, 4 * THREADS), groups), THREADS, y, ready(bias), C, P, together, N,
                  aligned(y) and C * P % 4 == 0)
+    return y
+
+
+@rung("channel_affine", name="threads", device="cuda", accepts=floats)
+def channel_affine_threads(x: Any, weight: Any, bias: Any = None) -> Any:
+    """As `bias_add_threads`, into another array."""
+    x, (C, P) = ready(x), layout(x)[1:]
+    y = empty(x, x.shape)
+    _AFFINE_THREADS.launch(blocks(y.size, THREADS), THREADS, x, ready(weight), bias if bias is None else ready(bias), y, C, P,
+                           y.size)
+    return y
+
+
+@rung("channel_affine", name="vectors", device="cuda", accepts=lambda x, *_: floats(x) and x.size // max(len(x), 1) < 1 << 30)
+def channel_affine_vectors(x: Any, weight: Any, bias: Any = None) -> Any:
+    """As `bias_add_vectors`, into another array."""
+    x, (N, C, P) = ready(x), layout(x)
+    y, (together, groups) = empty(x, x.shape), grouped(N, C * P)
+    _AFFINE.launch((blocks(together * C * P, 4 * THREADS), groups), THREADS, x, ready(weight),
+                   bias if bias is None else ready(bias), y, C, P, together, N, aligned(x) and aligned(y) and C * P % 4 == 0)
     return y
 
 

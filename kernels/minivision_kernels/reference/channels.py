@@ -1,4 +1,4 @@
-"""One number for each channel: adding it to all pixels, and summing over them."""
+"""One number for each channel: adding it to all pixels, multiplying them by it, and summing over them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """
     y += bias.reshape(-1, *(1,) * (y.ndim - 2))
     return y
+
+
+@rung("channel_affine", name="numpy", device="cpu")
+def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """x * weight + bias for x (N, C, ...), weight (C,) and bias (C,): what batch norm is once its statistics stand."""
+    column = (-1, *(1,) * (x.ndim - 2))
+    y = x * weight.reshape(column)
+    return y if bias is None else np.add(y, bias.reshape(column), out=y)
 
 
 @rung("channel_sum", name="numpy", device="cpu")

@@ -49,6 +49,19 @@ def test_bias_add_to_groups_of_images(monkeypatch, place, together):
 @places
 @dtypes
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 4, 4), (2, 3, 0)])
+@kernels("channel_affine")
+def test_channel_affine(rung, place, dtype, shape):
+    x, weight, bias = (test_streams.normal(size, dtype, seed) for size, seed in ((shape, 0), (shape[1], 1), (shape[1], 2)))
+    column = (-1, *(1,) * (x.ndim - 2))
+    for numbers in ((weight,), (weight, bias)):
+        y = Placed(rung, place)(*(oracle.guarded(a, readonly=True) for a in (x, *numbers)))
+        exact = [a.astype(np.float64).reshape(column) for a in (*numbers, bias * 0)]
+        oracle.assert_close(y, x * exact[0] + exact[1], abs(x * exact[0]) + abs(exact[1]), dtype)
+
+
+@places
+@dtypes
+@pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 4, 4), (2, 3, 0)])
 @kernels("channel_sum")
 def test_channel_sum(rung, place, dtype, shape):
     g = test_streams.normal(shape, dtype) + dtype(100)

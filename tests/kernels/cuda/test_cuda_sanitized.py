@@ -23,6 +23,8 @@ def cases():
         yield "add", (x, x)
         yield "bias_add", (x.copy(), c[0])
         yield "bias_add", (x.ravel()[1:1 + C * 6].reshape(1, C, 6).copy(), c[0])
+        yield "channel_affine", (x, c[0])
+        yield "channel_affine", (x.ravel()[1:1 + C * 6].reshape(1, C, 6), c[0], c[1])
         yield "channel_sum", (x,)
         yield "channel_sum", (x[:, :, 0, 0].copy(),)
         yield "batch_norm_forward", (x, c[0], c[1], 1e-5)
