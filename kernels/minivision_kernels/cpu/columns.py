@@ -12,21 +12,15 @@ vector of a panel holds depends on where its outputs lie:
 from __future__ import annotations
 
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.panels import COLUMNS, ROWS
+from minivision_kernels.cpu.panels import COLUMNS
 from minivision_kernels.cpu.simd import (
-    entries,
     entry,
     every_second,
-    interleave,
     joined,
     lanes,
     load,
-    load_at,
     prefetch,
     put,
-    second_at,
-    turn,
-    turn_whole,
 )
 
 AHEAD = 16                  # terms ahead of the packing for which memory is asked
@@ -131,40 +125,3 @@ def next_run(begin, end, OH, OW, stride_h, stride_w, top, left_, reach_h, reach_
     length = (last // OW * stride_h - top + reach_h) * W + last % OW * stride_w - left_ + reach_w + 1
     at = max(0, at)
     return n * planes * H * W + at, max(0, min(length, H * W) - at)
-
-
-@helper
-def pack_upstream(g, begin, terms, F, first, column, filters, plane, right, to):
-    """A right panel of filters: right[to + t * wide + j] = g of filter ``column`` + j at output begin + t."""
-    L = lanes(g)
-    wide, t = COLUMNS * L, 0
-    while t < terms:                                    # image by image, a vector of outputs at a time
-        n, pixel = (begin + t) // plane, (begin + t) % plane
-        here = min(L, min(terms - t, plane - pixel))
-        for j in range(0, wide, L):
-            at, exist = (n * F + first + column + j) * plane + pixel, max(0, min(L, filters - column - j))
-            if here == exist == L:
-                turn_whole(g, at, plane, right, to + t * wide + j, wide)
-            else:
-                turn(g, at, plane, 0, here, exist, right, to + t * wide + j, wide, here, L)
-        t += here
-
-
-@helper
-def pack_taps(source, at, steps, vectors_, seen, read, stride, left):
-    """A left panel of taps: left[t * ROWS + i] = source[at + steps[i] + seen[t]]."""
-    L = lanes(source)
-    place = entries(steps, 0, ROWS)
-    for v in range(vectors_):
-        to, lane = v * L * ROWS, read[2 * v]
-        first, second = at + seen[v * L], at + read[2 * v + 1]
-        if lane == 0:
-            for i in range(ROWS):
-                for t in range(L):
-                    left[to + t * ROWS + i] = entry(source, at + entry(steps, i) + entry(seen, v * L + t))
-        elif stride == 1 and lane == L:
-            interleave(load_at(source, first, place), left, to)
-        elif stride == 1:
-            interleave(joined(load_at(source, first, place), load_at(source, second, place), lane), left, to)
-        else:
-            interleave(joined(second_at(source, first, place), second_at(source, second, place), lane), left, to)

@@ -30,7 +30,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.planes import in_order
+from minivision_kernels.cpu.planes import deal, dealt, in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
@@ -46,6 +46,7 @@ from minivision_kernels.cpu.simd import (
     store,
     store_turned,
     turn,
+    turn_whole,
     vectors,
     zeros,
 )
@@ -53,7 +54,9 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
-TERMS = 256                                 # products added up in registers before they are added to the rest of the sum
+TERMS = 256                 # products added up in registers before they are added to the rest of the sum
+TOGETHER = 144              # rows of taps that share numbers of g, turned over, of
+UPSTREAM = 128 * 1024       # bytes at most
 
 
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
@@ -119,38 +122,74 @@ def conv2d_input(
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same with taps as rows, summing over the pixels of all images; g is what is turned over."""
+    """The same with taps as rows, summing over the pixels of all images; g is what is turned over.
+
+    Some panels and some rows share the pixels that are near, and both images are read from memory as seldom as their sums
+    let them. With one panel at a time, layers of ResNet-50 with 1 x 1 filters took 1.4 to 1.8 times as long at batch 32, those
+    with 3 x 3 filters 1.1 to 1.7 times.
+    Where every window sees one pixel, x and g may change places, and what costs less is turned over; pixels that do not
+    count, or lie outside the image, are left out or filled in beforehand.
+    """
     N, C, H, W = x.shape
     F, channels, KH, KW = shape
     OH, OW = g.shape[2:]
-    K, filters = channels * KH * KW, F // groups
-    if not N * OH * OW * K * F:
+    if not N * OH * OW * channels * KH * KW * F:
         return np.zeros(shape, x.dtype)
+    turned = True
+    if KH * KW == 1:
+        x, g = _meeting(x, g, stride, padding)
+        stride, padding = (1, 1), (0, 0)
+        turned = _price(channels, F // groups, x) <= _price(F // groups, channels, x)
+        if not turned:
+            x, g = g, x
+        if not x.size:                                  # all windows lie beside the images
+            return np.zeros(shape, x.dtype)
+    (_, C, H, W), (_, F, OH, OW) = x.shape, g.shape
+    K, filters = C // groups * KH * KW, F // groups
     panel, rows = TALL_COLUMNS * lanes_of(x), TALL_ROWS
-    tiles, others = -(-K // rows), groups * -(-filters // panel)
-    # A chunk of tiles shares what is near: some pixels of g, turned over, and the piece of x that the taps see there. If
-    # there are few chunks, the images are summed in parts, each by itself.
-    parts = min(N, -(-16 // (-(-tiles // 16) * others)))
-    chunks = min(tiles, max(-(-tiles // 16), -(-8 // (others * parts))))
-    chunk = -(-tiles // chunks)
-    width = (OW - 1) * stride[1] + (KW - 1) * dilation[1] + 1
-    seen, reach = min(channels, chunk * rows // (KH * KW) + 2), (KH - 1) * dilation[0] + 1
-    most = BUFFER // (2 * x.itemsize * seen * width)
+    tiles, panels = -(-K // rows), -(-filters // panel)
+    # A block of the result, rows and panels, shares what is near: some pixels of g, turned over, and the piece of x that the
+    # taps see there. If there are few blocks and many pixels, these are summed in parts, each by itself.
+    strips, chunks = -(-panels // max(1, UPSTREAM // (TERMS * panel * x.itemsize))), -(-K // TOGETHER)
+    width, reach = (OW - 1) * stride[1] + (KW - 1) * dilation[1] + 1, (KH - 1) * dilation[0] + 1
+    most = BUFFER // (2 * x.itemsize * width * min(C // groups, TOGETHER // (KH * KW) + 2))
     lines = max(1, min(OH, TERMS // OW, (most - reach) // stride[0] + 1))
+    bands = -(-OH // lines)
+    lines = -(-OH // bands)
     height = (lines - 1) * stride[0] + reach
-    images = max(1, min(-(-N // parts), TERMS // 2 // (OH * OW), most // height)) if lines == OH else 1
+    images = max(1, min(N, TERMS // (OH * OW), most // height)) if bands == 1 else 1
+    parts = max(1, min(-(-N // images) * bands, -(-16 // (chunks * strips * groups)), N * OH * OW // (4 * TERMS)))
+    parts = 1 << parts.bit_length() - 1                 # so that two or four threads have the same to do
+    chunks = min(tiles, max(chunks, -(-8 // (strips * groups * parts))))
+    chunk = -(-tiles // chunks)
     in_place = padding == (0, 0)                        # nothing to copy: taps find their pixels in x
     if in_place:
         height, width, image_step = H, W, C * H * W
     else:
-        image_step = seen * height * width
+        image_step = min(C // groups, chunk * rows // (KH * KW) + 2) * height * width
     place = places(images, lines, OW, image_step, stride[0] * width, stride[1])
     dw = empty((parts, *shape), x.dtype)
     _sum_pixels(
         contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
         contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1),
-        parts, chunk, work=K * F * N * OH * OW // lanes_of(x))
+        parts, chunk, strips, turned, work=K * F * N * OH * OW // lanes_of(x))
     return dw[0] if parts == 1 else dw.sum(axis=0)
+
+
+def _meeting(x: np.ndarray, g: np.ndarray, stride: Pair, padding: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of x that filters of 1 x 1 see, and the outputs that see a pixel: arrays of the same height and width."""
+    first = [-(-p // s) for p, s in zip(padding, stride)]
+    end = [min(n, (size - 1 + p) // s + 1) for n, size, p, s in zip(g.shape[2:], x.shape[2:], padding, stride)]
+    size = end[0] - first[0], end[1] - first[1]
+    begin = padding[0] - first[0] * stride[0], padding[1] - first[1] * stride[1]
+    pixels = dealt(x, deal(x.shape[1], (1, 1), size, stride, (1, 1)), stride, begin)
+    return pixels.reshape(*x.shape[:2], *size), g[:, :, first[0]:end[0], first[1]:end[1]]
+
+
+def _price(rows: int, columns: int, array: np.ndarray) -> int:
+    """Of a product, the sums of all tiles; columns are turned over, at about the price of thirty rows."""
+    panel = TALL_COLUMNS * lanes_of(array)
+    return -(-columns // panel) * panel * (-(-rows // TALL_ROWS) * TALL_ROWS + 30)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -340,9 +379,12 @@ def _sum_pixels(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
     g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
-    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int,
+    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, turned: bool,
 ):
-    """dw[part, f, c, i, j] = the sum over the part's images and pixels of g times what tap (i, j) of channel c sees there."""
+    """dw[part, f, c, i, j] = the sum over the part's pixels of all images of g times what tap (i, j) of channel c sees there.
+
+    If not ``turned``, dw[part, c, f]: there is one tap, and "filters" are channels.
+    """
     L = lanes(x)
     rows, panel = TALL_ROWS, TALL_COLUMNS * L
     channels, filters = C // groups, F // groups
@@ -351,59 +393,82 @@ def _sum_pixels(
     chunks = (tiles + chunk - 1) // chunk
     image, band_ = (C, H, W, top, left), (images, lines, height, width, stride_h, image_step, in_place)
     outputs, taps = (F, OH, OW), (KH, down, KW, right)
-    for item in prange(parts * groups * each * chunks):
+    for item in prange(parts * groups * strips * chunks):
         first, other = item % chunks * chunk, item // chunks
-        lane, group, part = other % each * panel, other // each % groups, other // (each * groups)
+        strip, group, part = other % strips, other // strips % groups, other // (strips * groups)
+        lane, end_lane = each * strip // strips * panel, min(filters, each * (strip + 1) // strips * panel)
         end = min(tiles, first + chunk)
         begin = first * rows // (KH * KW)               # the first channel that these rows see
         seen_here = min(channels, (min(K, end * rows) - 1) // (KH * KW) + 1) - begin
-        mine = group * channels + begin, seen_here, group * filters + lane, min(filters - lane, panel)
+        mine = group * channels + begin, seen_here, group * filters + lane, end_lane - lane
         skip, total = first * rows - begin * KH * KW, min(K, end * rows) - first * rows
-        to = (part * F + group * filters + lane) * K + first * rows, skip, K, total
-        between = N * part // parts, N * (part + 1) // parts
-        sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to)
+        if turned:
+            to, step = (part * F + group * filters + lane) * K + first * rows, K
+        else:
+            to, step = ((part * groups + group) * K + first * rows) * filters + lane, filters
+        stretches = (N + images - 1) // images * ((OH + lines - 1) // lines)
+        between = N, stretches * part // parts, stretches * (part + 1) // parts
+        sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, (to, step, turned, skip, total))
 
 
 @helper
-def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, to):
-    """Some rows of taps for one panel of filters, over the images of a part."""
+def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where):
+    """Some rows of taps for some panels of filters, over the stretches of pixels of a part."""
     L = lanes(x)
     C, H, W, top, left = image
     images, lines, height, width, stride_h, image_step, in_place = band_
     F, OH, OW = outputs
     KH, down, KW, right = taps
-    n_first, n_end = between
+    N, begin, end = between
     channel, channels, filter_, filters = mine          # the first and how many
-    target, skip, K, total = to                         # of rows: where they go, and how many
+    target, step, turned, skip, total = where           # rows go to, ``total`` of them, from row ``skip`` of the channels on
     rows, panel = TALL_ROWS, TALL_COLUMNS * L
-    tiles = (total + rows - 1) // rows
+    tiles, panels = (total + rows - 1) // rows, (filters + panel - 1) // panel
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, skip, channels, KH, KW, height * width, down * width, right)
-    sums = np.zeros(tiles * rows * panel, x.dtype)
+    sums = np.empty(panels * tiles * rows * panel, x.dtype)
     buffer = np.empty(0 if in_place else images * image_step + L, x.dtype)
     source, at = (x if in_place else buffer), 0
-    upstream = np.empty(place.shape[0] * panel, x.dtype)
-    for n in range(n_first, n_end, images):
-        count = min(images, n_end - n)
-        for line in range(0, OH, lines):
-            pixels = min(lines, OH - line) * OW         # of each image
-            if in_place:
-                at = (n * C + channel) * H * W + line * stride_h * W
-            for m in range(count):
-                if not in_place:
-                    copy_band(x, ((n + m) * C + channel) * H * W, channels, H, W, line * stride_h - top, height, left, width,
-                              1, buffer, m * image_step)
-                for lane in range(0, panel, L):
-                    for p in range(0, pixels, L):
-                        here = min(L, pixels - p)
-                        turn(g, (((n + m) * F + filter_ + lane) * OH + line) * OW + p, OH * OW, 0, here,
-                             max(0, filters - lane), upstream, (m * pixels + p) * panel + lane, panel, here, L)
+    most, bands = place.shape[0], (OH + lines - 1) // lines
+    upstream = np.empty(panels * most * panel, x.dtype)
+    for stretch in range(begin, end):
+        n, line = stretch // bands * images, stretch % bands * lines
+        count, pixels = min(images, N - n), min(lines, OH - line) * OW      # of each image
+        if in_place:
+            at = (n * C + channel) * H * W + line * stride_h * W
+        for m in range(count):
+            if not in_place:
+                copy_band(x, ((n + m) * C + channel) * H * W, channels, H, W, line * stride_h - top, height, left, width, 1,
+                          buffer, m * image_step)
+            for lane in range(0, panels * panel, L):
+                from_ = (((n + m) * F + filter_ + lane) * OH + line) * OW
+                to, exist = (lane // panel * most + m * pixels) * panel + lane % panel, max(0, min(L, filters - lane))
+                for p in range(0, pixels, L):
+                    here = min(L, pixels - p)
+                    if here == exist == L:
+                        turn_whole(g, from_ + p, OH * OW, upstream, to + p * panel, panel)
+                    else:
+                        turn(g, from_ + p, OH * OW, 0, here, exist, upstream, to + p * panel, panel, here, L)
+        for k in range(panels):
+            exist = min(panel, filters - k * panel)
             for t in range(tiles):
-                mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * panel
+                mine, keep = entries(row, t * rows, TALL_ROWS), (k * tiles + t) * rows * panel
                 tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
                 for p in range(count * pixels):
-                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream, p * panel)
-                store(plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep), TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
-    for t in range(tiles):
-        tile = plus(zeros(x, TALL_ROWS, TALL_COLUMNS), TALL_ROWS, TALL_COLUMNS, sums, t * rows * panel)
-        store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows, K, min(rows, total - t * rows), filters)
+                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream,
+                                    (k * most + p) * panel)
+                if stretch > begin:
+                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
+                if stretch + 1 < end:
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
+                    continue
+                high = min(rows, total - t * rows)
+                if turned:
+                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + k * panel * step + t * rows, step, high, exist)
+                elif high == rows and exist == panel:
+                    store(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows * step + k * panel, step)
+                else:
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
+                    for i in range(high):
+                        for j in range(exist):
+                            dw[target + (t * rows + i) * step + k * panel + j] = sums[keep + i * panel + j]

@@ -8,8 +8,8 @@ down; Chetlur et al. 2014, section 3.1, make it up on the way.)
 
 How pixels get into the lanes of a panel is told in ``columns.py``.
 
-The gradient to the filters is the product of that matrix with g, a sum over all outputs. There the taps are the rows, four
-or eight of them are packed at a time, and the filters are the columns, for which g is turned over.
+The gradient to the filters is the product of that matrix with g, a sum over all outputs. It was tried here, with both packed,
+and was no faster than in ``conv_direct.py``, which packs g alone: 0.9 to 1.0 of its speed, 0.6 for few channels.
 
 If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). Every phase of the
 gradient to the image is such a product too.
@@ -24,7 +24,7 @@ import numpy as np
 
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, pack_taps, pack_upstream, sort_vectors
+from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
@@ -93,49 +93,6 @@ def conv2d_input(
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
 
-def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
-                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """With many taps and filters, where ``conv_direct.py`` finds its pixels one by one: every second, or in short lines.
-
-    Sums of a few taps or filters do not fill panels, and are too few to be shared between threads.
-    """
-    many = shape[0] // groups >= 4 * COLUMNS * lanes_of(x) and shape[1] * shape[2] * shape[3] >= 64
-    return many and (stride[1] == 2 or (stride[1] == 1 and g.shape[3] < 2 * lanes_of(x)))
-
-
-@rung("conv2d_weight", name="implicit", device="cpu", accepts=vectors, worth=_weight_worth)
-def conv2d_weight(
-    x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> np.ndarray:
-    """Taps times filters, a sum over the outputs of all images, whose packed pieces stay near."""
-    N, C, H, W = x.shape
-    F, channels, KH, KW = shape
-    OH, OW = g.shape[2:]
-    dw = empty(shape, x.dtype)
-    if not N * OH * OW * F * channels * KH * KW:
-        dw.fill(0)
-        return dw
-    taps, filters, L = window((KH, KW), padding, dilation), F // groups, lanes_of(x)
-    seen, upstream, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * channels * KH * KW // L
-    # Where every pixel meets one result, x and g may change places, and the one that fills panels better is the columns. (With
-    # 64 to 256 channels of 56 x 56 that is still no faster than `direct`, which is chosen there.)
-    alike = KH * KW * stride[0] * stride[1] == 1 and padding == (0, 0)
-    if alike and _filled(filters, channels, L) < _filled(channels, filters, L):
-        how = weight_plan(N, (OH, OW), filters, OH, OW, stride, taps, channels, groups, x.itemsize, L, workers())
-        _correlate(upstream, N, F, OH, OW, 0, 0, *how, 1, 1, seen, C, OH, OW, 1, groups, dw.reshape(-1), False, workers(),
-                   work=work)
-        return dw
-    how = weight_plan(N, (H, W), channels, OH, OW, stride, taps, filters, groups, x.itemsize, L, workers())
-    _correlate(seen, N, C, H, W, *padding, *how, *stride, upstream, F, OH, OW, KH * KW, groups, dw.reshape(-1), True, workers(),
-               work=work)
-    return dw
-
-
-def _filled(rows: int, columns: int, lanes: int) -> int:
-    """Sums of the tiles of a product, those that nobody wants included."""
-    return -(-rows // ROWS) * ROWS * -(-columns // (COLUMNS * lanes)) * COLUMNS * lanes
-
-
 class Plan(NamedTuple):
     """How one product is carried out."""
 
@@ -162,20 +119,6 @@ def plan(
     _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
                 _place(taps, stretch // each, height, width))
-
-
-@functools.lru_cache(maxsize=4096)
-def weight_plan(
-    images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, filters: int, groups: int,
-    itemsize: int, lanes: int, workers: int,
-) -> Plan:
-    """For sums over outputs: the columns of the product are filters."""
-    stretch, panels = stretches(images * OH * OW), -(-filters // (COLUMNS * lanes))
-    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, channels * len(taps.down) * len(taps.right), groups,
-                             workers)
-    in_place, height, width = _seen(size, OH, OW, stride, taps, stretch)
-    return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
-                _place(taps, ROWS, height, width))
 
 
 def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
@@ -316,71 +259,4 @@ def _multiply(
                     next_length, next_channels = length_after, min(stretch, K) // taps
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
                                 right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose,
-                                False, 0, x, next_at, H * W, next_length, next_channels)
-
-
-@compiled(parallel=True)
-def _correlate(
-    x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
-    stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
-    stride_h: int, stride_w: int, g: In1, F: int, OH: int, OW: int, taps: int, groups: int, dw: Out1,
-    turned: bool, workers_: int,
-):
-    """dw[filter, tap] if ``turned``; else dw[tap, filter]: x and g have changed places then, and "filters" are channels."""
-    L = lanes(x)
-    wide = COLUMNS * L
-    channels, filters, plane, outputs = C // groups, F // groups, OH * OW, N * OH * OW
-    K = channels * taps
-    bands, all_panels = (K + ROWS - 1) // ROWS, (filters + wide - 1) // wide
-    image_step = C * H * W if in_place else ROWS * height * width
-    items, most = groups * blocks * parts, (all_panels + blocks - 1) // blocks
-    images = min(N, (stretch + plane - 2) // plane + 1)
-    vectors_ = (stretch + L - 1) // L
-    for worker in prange(workers_):
-        buffer = np.empty(0 if in_place else images * image_step + 2 * L, x.dtype)
-        left, right = np.empty(vectors_ * L * ROWS, x.dtype), np.empty(most * stretch * wide, x.dtype)
-        sums = np.empty(((bands + parts - 1) // parts * most + 1) * ROWS * wide, x.dtype)
-        seen, target = np.empty(vectors_ * L, np.int64), np.empty(vectors_ * L, np.int64)
-        start, count, read = np.empty(vectors_, np.int64), np.empty(vectors_, np.int64), np.empty(2 * vectors_, np.int64)
-        steps, columns = np.empty(ROWS, np.int64), np.empty(2 * most * COLUMNS, np.int64)
-        first_column, columns_there = columns[:most * COLUMNS], columns[most * COLUMNS:]
-        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
-            group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
-            first, first_band = all_panels * block // blocks, bands * part // parts
-            panels, end_band = all_panels * (block + 1) // blocks - first, bands * (part + 1) // parts
-            for v in range(panels * COLUMNS):
-                first_column[v], columns_there[v] = v * L, max(0, min(L, filters - first * wide - v * L))
-            for begin in range(0, outputs, stretch):
-                terms = min(stretch, outputs - begin)
-                n_first, n_end = begin // plane, (begin + terms - 1) // plane + 1
-                begin_line = begin % plane // OW
-                origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
-                here = (terms + L - 1) // L
-                find_outputs(begin, begin + terms, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width,
-                             stride_w, 0, 0, 0, 0, here * L, seen, target)
-                sort_vectors(seen, target, start, count, read, here, stride_w, L,
-                             x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
-                for p in range(panels):
-                    pack_upstream(g, begin, terms, F, group * filters, (first + p) * wide, filters, plane, right,
-                                  p * terms * wide)
-                copied = -1
-                for band in range(first_band, end_band):
-                    c = band // taps * ROWS             # this panel's taps are of channels c to c + ROWS
-                    if not in_place and c != copied:
-                        copied = c
-                        for n in range(n_first, n_end):
-                            line = begin_line if n == n_first else 0
-                            copy_band(x, ((n * C + group * channels) + c) * H * W, min(ROWS, channels - c), H, W,
-                                      line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
-                    for i in range(ROWS):
-                        steps[i] = place[min(band * ROWS + i, K - 1) - c * taps]
-                    if in_place:
-                        pack_taps(x, origin + c * H * W, steps, here, seen, read, stride_w, left)
-                    else:
-                        pack_taps(buffer, 0, steps, here, seen, read, stride_w, left)
-                    rows, to, step = min(ROWS, K - band * ROWS), (group * filters + first * wide) * K + band * ROWS, K
-                    if not turned:
-                        to, step = (group * K + band * ROWS) * filters + first * wide, filters
-                    multiply_panels(left, 0, 0, rows, terms, right, panels, sums[(band - first_band) * panels * ROWS * wide:],
-                                    begin > 0, begin + terms == outputs, dw, to, step, first_column, columns_there, target,
-                                    False, turned, filters - first * wide, x, 0, 0, 0, 0)
+                                x, next_at, H * W, next_length, next_channels)

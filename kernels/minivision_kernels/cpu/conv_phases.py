@@ -182,7 +182,7 @@ def _multiply(
                     ask = phase == PHASES - 1 and term == first_term
                     multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
                                     terms, right, panels, sums, term > first_term, term + terms == last_term, halves, to, line,
-                                    start, count, start, False, False, 0, g, next_at, H * W, next_length, filters * ask)
+                                    start, count, start, False, g, next_at, H * W, next_length, filters * ask)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):

@@ -106,4 +106,4 @@ def _multiply(
                                p * terms * width)
                 multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
                                 begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False,
-                                False, N, b, 0, 0, 0, 0)
+                                b, 0, 0, 0, 0)

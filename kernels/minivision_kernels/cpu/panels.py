@@ -46,7 +46,6 @@ from minivision_kernels.cpu.simd import (
     put,
     store,
     store_to,
-    store_turned,
     turn,
     turn_whole,
     zeros,
@@ -134,14 +133,14 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 @helper
 def multiply_panels(
-    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, turned,
-    columns, next_, next_at, next_step, next_length, next_runs,
+    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, next_,
+    next_at, next_step, next_length, next_runs,
 ):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
     Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
-    nowhere if that is negative. If ``turned``, column j of row r goes to y[to + j * y_step + r] instead, if below ``columns``.
+    nowhere if that is negative.
 
     Meanwhile the second-level cache is asked for what is packed next: ``next_runs`` runs of ``next_length`` numbers of the
     array ``next_``, ``next_step`` apart from ``next_at`` on, some of them before each tile.
@@ -169,9 +168,6 @@ def multiply_panels(
                 tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
             if not ended:
                 store(tile, ROWS, COLUMNS, sums, keep, width)
-                continue
-            if turned:
-                store_turned(tile, ROWS, COLUMNS, y, to + p * width * y_step + r, y_step, high, columns - p * width)
                 continue
             here, whole = count[p * COLUMNS:], high == ROWS
             for j in range(COLUMNS):

@@ -354,29 +354,17 @@ def interleave(typing, tile, b, bt):
     return types.void(tile, b, int_), write
 
 
-def _load_at(every_second: bool) -> Any:
-    def write(context, builder, signature, args):
-        a, at, place = args
-        w = Writer(context, builder, signature.args[0])
-        start, found = w.pointer(signature.args[0], a, at), []
-        for step in cgutils.unpack_tuple(builder, place):
-            here = builder.gep(start, [step])
-            found.append(w.every_second(here) if every_second else w.load(here))
-        return cgutils.pack_array(builder, found)
-
-    return write
-
-
 @word
 def load_at(typing, a, at, place):
     """A tile of one column, row i of which is the vector of a from at + place[i] on."""
-    return types.UniTuple(Vector(a.dtype), place.count)(a, int_, place), _load_at(every_second=False)
+    def write(context, builder, signature, args):
+        a, at, place = args
+        w = Writer(context, builder, signature.args[0])
+        start = w.pointer(signature.args[0], a, at)
+        steps = cgutils.unpack_tuple(builder, place)
+        return cgutils.pack_array(builder, [w.load(builder.gep(start, [step])) for step in steps])
 
-
-@word
-def second_at(typing, a, at, place):
-    """A tile of one column, row i of which has every second number of a from at + place[i] on; see `every_second`."""
-    return types.UniTuple(Vector(a.dtype), place.count)(a, int_, place), _load_at(every_second=True)
+    return types.UniTuple(Vector(a.dtype), place.count)(a, int_, place), write
 
 
 @word
