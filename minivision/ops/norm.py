@@ -1,4 +1,4 @@
-"""Normalisation to mean 0 and variance 1, the heart of batch norm and instance norm; and a factor and a bias for each channel."""
+"""Normalisation to mean 0 and variance 1, the heart of batch norm and instance norm; a factor and a bias for each channel."""
 
 from __future__ import annotations
 
