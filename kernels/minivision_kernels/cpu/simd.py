@@ -234,6 +234,22 @@ def plus(typing, tile, rows, columns, c, ct):
 
 
 @word
+def add_rows(typing, tile, rows, columns, c, ct, place):
+    """Add row i of the tile to the numbers of c from ct + place[i] on, one row after the other."""
+    def write(context, builder, signature, args):
+        tile, _, _, c, ct, place = args
+        w = Writer(context, builder, signature.args[3])
+        pc, columns = w.pointer(signature.args[3], c, ct), signature.args[2].literal_value
+        for i, step in enumerate(cgutils.unpack_tuple(builder, place)):
+            for j in range(columns):
+                target = w.beyond(builder.gep(pc, [step]), j * w.lanes)
+                w.store(builder.fadd(w.load(target), builder.extract_value(tile, i * columns + j)), target)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, columns, c, int_, place), write
+
+
+@word
 def store_turned(typing, tile, rows, columns, c, ct, c_step, height, width):
     """c[ct + k * c_step + i] = tile[i][k], for the first ``height`` rows i and the first ``width`` numbers k of a row.
 
