@@ -61,8 +61,8 @@ def conv2d_forward(
     size = conv_output_size((H, W), w.shape[2:], stride, padding, dilation)
     if taps == shape[0] and padding != (0, 0):          # what a 1 x 1 filter sees of the padding is 0
         y = zeros((N, F, *size), x.dtype)
-        (rows, lines), (columns, across) = (_inside(*along) for along in zip((H, W), stride, padding, size))
-        y[:, :, rows, columns] = conv2d_forward(x[:, :, lines, across], w, (1, 1), (0, 0), (1, 1), groups)
+        (down, rows), (right, lines) = (_inside(*along) for along in zip((H, W), stride, padding, size))
+        y[:, :, down, right] = conv2d_forward(x[:, :, rows, lines], w, (1, 1), (0, 0), (1, 1), groups)
         return y
     if N * groups == 1:
         return run("linear_input", w.reshape(F, taps), _windows(x[0], w.shape[2:], stride, padding, dilation, size)).reshape(

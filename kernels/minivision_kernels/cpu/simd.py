@@ -306,9 +306,9 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
     Zeros are taken where k is not in ``first`` ... ``end`` - 1 or i is not below ``height``; no memory is touched there.
     No count is larger than the lanes of a vector.
 
-    A row that does not exist is looked for where b lies. Nothing is read, but where the address belongs to a page that nobody
-    has touched yet, as often beyond the last array, a masked load of AVX2 takes half a microsecond: LeNet-5's first gradient
-    to filters took 50 us for one image, or 500, as its array happened to lie.
+    A row that does not exist is looked for where b lies. Nothing is read there either way, but what an empty masked load costs
+    depends on its address: with rows looked for beyond the end of a, LeNet-5's first gradient to filters took 50 us for one
+    image, or 500, as its array happened to lie.
     """
     def write(context, builder, signature, args):
         a, at, a_step, first, end, height, b, bt, b_step, width, fill = args
