@@ -38,6 +38,13 @@ def conv_output_fits(
     return all(along(*axis) for axis in zip(output, most, size, kernel_size, stride, padding, dilation))
 
 
+def seen_by_one(length: int, stride: int, padding: int, outputs: int) -> tuple[slice, slice]:
+    """Along one axis of ``length`` pixels, the outputs of 1 x 1 filters that see a pixel, and the pixels they see."""
+    first = -(-padding // stride)
+    pixels = range(first * stride - padding, length, stride)[:max(0, outputs - first)]
+    return slice(first, first + len(pixels)), slice(pixels.start, pixels.stop, stride)
+
+
 def pool_output_size(
     size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1), ceil_mode: bool = False,
 ) -> Pair:

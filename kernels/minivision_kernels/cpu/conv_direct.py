@@ -52,7 +52,7 @@ from minivision_kernels.cpu.simd import (
 )
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair, conv_output_size
+from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
 
 SMALL = 1 << 20             # products of a convolution
 TERMS = 256                 # products added up in registers before they are added to the rest of the sum
@@ -182,12 +182,10 @@ def conv2d_weight(
 
 def _meeting(x: np.ndarray, g: np.ndarray, stride: Pair, padding: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of x that filters of 1 x 1 see, and the outputs that see a pixel: arrays of the same height and width."""
-    first = [-(-p // s) for p, s in zip(padding, stride)]
-    end = [min(n, (size - 1 + p) // s + 1) for n, size, p, s in zip(g.shape[2:], x.shape[2:], padding, stride)]
-    size = end[0] - first[0], end[1] - first[1]
-    begin = padding[0] - first[0] * stride[0], padding[1] - first[1] * stride[1]
-    pixels = dealt(x, deal(x.shape[1], (1, 1), size, stride, (1, 1)), stride, begin)
-    return pixels.reshape(*x.shape[:2], *size), g[:, :, first[0]:end[0], first[1]:end[1]]
+    (down, rows), (right, lines) = (seen_by_one(*along) for along in zip(x.shape[2:], stride, padding, g.shape[2:]))
+    size = down.stop - down.start, right.stop - right.start
+    pixels = dealt(x, deal(x.shape[1], (1, 1), size, stride, (1, 1)), stride, (-rows.start, -lines.start))
+    return pixels.reshape(*x.shape[:2], *size), g[:, :, down, right]
 
 
 def _price(rows: int, columns: int, array: np.ndarray) -> int:

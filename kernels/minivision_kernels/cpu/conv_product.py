@@ -18,7 +18,7 @@ import numpy as np
 from minivision_kernels.cpu.simd import vectors
 from minivision_kernels.ladder import run, rung
 from minivision_kernels.memory import empty, zeros
-from minivision_kernels.shapes import Pair, conv_output_size
+from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
 
 FEW = 64            # outputs of an image; with more of them the windows of larger filters cost too much to be written down
 LEAST = 1 << 12     # weights of larger filters; with fewer, writing the windows down takes longer than the product
@@ -61,7 +61,7 @@ def conv2d_forward(
     size = conv_output_size((H, W), w.shape[2:], stride, padding, dilation)
     if taps == shape[0] and padding != (0, 0):          # what a 1 x 1 filter sees of the padding is 0
         y = zeros((N, F, *size), x.dtype)
-        (down, rows), (right, lines) = (_inside(*along) for along in zip((H, W), stride, padding, size))
+        (down, rows), (right, lines) = (seen_by_one(*along) for along in zip((H, W), stride, padding, size))
         y[:, :, down, right] = conv2d_forward(x[:, :, rows, lines], w, (1, 1), (0, 0), (1, 1), groups)
         return y
     if N * groups == 1:
@@ -97,13 +97,6 @@ def conv2d_input(
                     padded[:, i * apart:i * apart + down * OH:down, j * aside:j * aside + across * OW:across] += parts[:, i, j]
             result[...] = padded[:, top:top + H, left:left + W]
     return dx
-
-
-def _inside(length: int, stride: int, padding: int, outputs: int) -> tuple[slice, slice]:
-    """Along one axis, the outputs of 1 x 1 filters that see a pixel of the image, and the pixels they see."""
-    first = -(-padding // stride)
-    pixels = range(first * stride - padding, length, stride)[:max(0, outputs - first)]
-    return slice(first, first + len(pixels)), slice(pixels.start, pixels.stop, stride)
 
 
 def _grouped(images: np.ndarray, groups: int) -> np.ndarray:
