@@ -12,7 +12,7 @@ import pytest
 
 import minivision_kernels as mk
 from minivision_kernels.cpu import cache, threads
-from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Kernel, Out1, compiled, helper, prange
+from minivision_kernels.cpu.compile import In1, Kernel, Out1, compiled, helper, prange
 
 PACKAGE = Path(mk.__file__).parent
 
@@ -47,18 +47,15 @@ def compilations(kernel: Kernel) -> int:
     return sum(len(form.overloads) for forms in kernel.forms for form in forms.values())
 
 
-def test_one_compilation_per_float_type_and_twin():
-    y = np.empty(5, np.float32)
-    for _ in range(2):
-        for x in (np.arange(5, dtype=np.float32), readonly(np.arange(5, dtype=np.float32))):
-            double(x, y)
-            assert y.tolist() == [0, 2, 4, 6, 8]
-    assert compilations(double) == 1
-    double(np.arange(5.0), np.empty(5))
-    assert compilations(double) == 2
-    double(np.arange(5.0), np.empty(5), work=SERIAL_BELOW)      # the same form, with more threads
-    double(readonly(np.arange(5.0)), np.empty(5), work=SERIAL_BELOW)
-    assert compilations(double) == 2
+def test_one_compilation_per_float_type_and_form(monkeypatch):
+    monkeypatch.setattr("minivision_kernels.cpu.compile.SERIAL_BELOW", 10)
+    for dtype, work, count in ((np.float32, 5, 1), (np.float64, 5, 2), (np.float32, 10, 3), (np.float64, 99, 4)):
+        y = np.empty(5, dtype)
+        for _ in range(2):
+            for x in (np.arange(5, dtype=dtype), readonly(np.arange(5, dtype=dtype))):
+                double(x, y, work=work)
+                assert y.tolist() == [0, 2, 4, 6, 8]
+        assert compilations(double) == count
 
 
 def test_wrong_arguments_are_named():
@@ -125,7 +122,7 @@ SGD = """
     from minivision_kernels.cpu import sgd_parallel
     parallel = next(rung for rung in mk.ladder("sgd_update") if rung.name == "parallel")
     p = np.array([1.0, 2.0]); parallel(p, np.ones(2), None, 1.0, 0.0, 0.0, 0.0, False, True)
-    form = sgd_parallel._update.forms[True][np.dtype(float)]
+    form = sgd_parallel._update.forms[False][np.dtype(float)]
     print(p.tolist(), "hit" if form.stats.cache_hits else "compiled")
 """
 

@@ -21,9 +21,10 @@ Functions that kernels call are marked ``@helper``. Until something is compiled,
 functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.
 
 No kernel uses fast math: sums keep their order, so results do not depend on how LLVM vectorises or on the number of
-threads. Work too small to share (``work``, in visited elements or multiply-adds, those of a vector counted once) is done by
-one thread. For processes that must not start threads (see ``threads.py``), a kernel with ``parallel=True`` has a serial twin,
-compiled from the same source.
+threads. A kernel with ``parallel=True`` has two forms, made from the same source when they are first needed: a parallel one,
+and a serial one for work too small to share (``work``, in visited elements or multiply-adds, those of a vector counted once)
+and for processes that must not start threads (see ``threads.py``). Numba's parallel form takes 2 to 3 us to start, even on
+one thread, the serial one half of one, and is compiled in a fourth of the time.
 """
 
 from __future__ import annotations
@@ -156,15 +157,19 @@ class Kernel:
 
     def __call__(self, *args: Any, work: int = 0) -> None:
         """Run on arrays and scalars, all positional; with several threads if that is allowed and ``work`` is worth it."""
-        parallel = self.parallel and not threads.serial_only
         dtype = FLOATS[-1] if self._typed_by is None else args[self._typed_by].dtype
-        form = self.forms[parallel].get(dtype) or self.form(dtype, parallel)
+        share = work >= SERIAL_BELOW
+        serial, parallel = self.forms
+        form, alone = None if share and self.parallel else serial.get(dtype), True
+        if form is None:        # the parallel form does little work too, if it is there and the serial one would have to be made
+            alone = not self.parallel or threads.serial_only or not (share or dtype in parallel)
+            form = self.forms[not alone].get(dtype) or self.form(dtype, parallel=not alone)
         try:
-            if parallel:
-                with threads.region(share=work >= SERIAL_BELOW):
-                    form(*args)
-            else:
+            if alone:
                 form(*args)
+            else:
+                with threads.region(share):
+                    form(*args)
         except TypeError as error:
             raise TypeError(self._explain(args, dtype)) from error
 
@@ -187,7 +192,7 @@ class Kernel:
         signature = tuple(_numba_type(spec, dtype) for spec in self.signature.values())
         jit = functools.partial(numba.njit, parallel=parallel, **OPTIONS)
         if cache_info().writable and PACKAGE in Path(inspect.getfile(function)).resolve().parents:
-            # The two twins differ in nothing that Numba's cache looks at, so they must not share a folder.
+            # The two forms differ in nothing that Numba's cache looks at, so they must not share a folder.
             folder = cache_info().folder / ("parallel" if parallel else "serial")
             try:
                 with _cache_folder(numba, folder):
@@ -247,7 +252,7 @@ def _for_numba(function: Any) -> Any:
 @functools.cache
 def _compiled_helper(function: Callable[..., Any]) -> Any:
     inline = "always" if function in _inlined else "never"
-    return _import_numba().njit(inline=inline, **OPTIONS)(_for_numba(function))
+    return _import_numba().njit(inline=inline, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(_for_numba(function))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 Numba starts its threads at the first parallel kernel, on the layer it prefers: OpenMP where there is one. GNU OpenMP
 does not survive a fork: a child process that inherited started threads is killed at its first parallel region. Data
-loaders fork. So a child of a process whose OpenMP threads were running computes with the serial twins of the kernels
+loaders fork. So a child of a process whose OpenMP threads were running computes with the serial forms of the kernels
 instead: the same source, the same bits, one thread.
 """
 
