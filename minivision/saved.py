@@ -26,12 +26,12 @@ class InPlaceError(RuntimeError, ValueError):
 
 
 class _Hold:
-    """One block of memory that is held: by how many operations, the first one's name, and the flags to restore."""
+    """One block of memory that is held: by how many operations, the first one's name, and the arrays to make writable."""
 
     __slots__ = ("count", "name", "root", "switched")
 
     def __init__(self, root: Any, name: str):
-        self.root, self.name, self.count = root, name, 0
+        self.root, self.name, self.count = root, name, 1
         self.switched: list[np.ndarray] = []
 
 
@@ -41,8 +41,9 @@ _lock = threading.RLock()          # reentrant: garbage collection may release a
 
 def memory_owner(array: Any) -> Any:
     """The array whose memory ``array`` looks at: itself, or the base of the views it came through."""
-    while isinstance(base := getattr(array, "base", None), (np.ndarray, type(array))):
-        array = base
+    base = getattr(array, "base", None)
+    while base is not None and isinstance(base, (np.ndarray, type(array))):
+        array, base = base, getattr(base, "base", None)
     return array
 
 
@@ -53,11 +54,17 @@ def hold(array: Any, name: str) -> None:
         entry = _holds.get(id(root))
         if entry is None:
             entry = _holds[id(root)] = _Hold(root, name)
-        entry.count += 1
-        for each in (root,) if array is root else (root, array):
-            if isinstance(each, np.ndarray) and each.flags.writeable:
-                each.flags.writeable = False
-                entry.switched.append(each)
+            _forbid_writing(root, entry)
+        else:
+            entry.count += 1
+        if array is not root:
+            _forbid_writing(array, entry)
+
+
+def _forbid_writing(array: Any, entry: _Hold) -> None:
+    if isinstance(array, np.ndarray) and (flags := array.flags).writeable:
+        flags.writeable = False
+        entry.switched.append(array)
 
 
 def let_go(array: Any) -> None:

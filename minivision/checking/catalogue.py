@@ -157,6 +157,7 @@ _case(elementwise.Cast, lambda r: ((normal(r, 3, 4),), {"dtype": "float64"}))
 _case(elementwise.Move, lambda r: ((normal(r, 3, 4),), {"device": "cpu"}))
 
 _case(reduce.Sum, lambda r: ((normal(r, 3, 4),), {"axes": (1,), "keepdim": False}))
+_case(reduce.Mean, lambda r: ((normal(r, 3, 4),), {"axes": (1,), "keepdim": False}))
 _case(reduce.LogSumExp, lambda r: ((normal(r, 3, 4),), {"axes": (1,), "keepdim": False}))
 _case(reduce.TakeAlong, lambda r: ((normal(r, 3, 5),), {"index": TWICE, "axis": 1}))
 _case(reduce.PutAlong, lambda r: ((normal(r, 3, 3),), {"index": TWICE, "axis": 1, "length": 5}))

@@ -41,7 +41,7 @@ from ..ops.linear import Linear, LinearInput, LinearWeight, Matmul
 from ..ops.loss import CrossEntropy, CrossEntropyInput, LogSoftmax, Softmax
 from ..ops.norm import BatchNorm, ChannelAffine, Standardize, pulled_back
 from ..ops.pool import AvgPool2d, AvgPool2dInput, MaxPool2d, MaxPool2dInput
-from ..ops.reduce import LogSumExp, PutAlong, Sum, TakeAlong
+from ..ops.reduce import LogSumExp, Mean, PutAlong, Sum, TakeAlong
 from ..ops.shape import BroadcastTo, Cat, GetItem, Pad, Permute, PutItem, Reshape
 from ..tensor import Tensor
 
@@ -133,6 +133,9 @@ wrong(Sum, "divided as in a mean", "scaled by 0.25", lambda self, g: (
     (g * 0.25).reshape(self.kept).broadcast_to(self.shape)))
 wrong(Sum, "only the first element", "only the first group has a gradient", lambda self, g: (
     g.reshape(self.kept) * mask(np.arange(self.shape[1]) == 0)))
+wrong(Mean, "not divided", "scaled by 4", lambda self, g: g.reshape(self.kept).broadcast_to(self.shape))
+wrong(Mean, "divided by the size of the result", None, lambda self, g: (
+    (g * (1 / g.size)).reshape(self.kept).broadcast_to(self.shape)))
 wrong(LogSumExp, "exponentials not normalised", None, lambda self, g: g.reshape(self.kept) * self.inputs[0].exp())
 wrong(LogSumExp, "the same share for all", None, lambda self, g: (
     (g * 0.25).reshape(self.kept).broadcast_to(self.inputs[0].shape)))

@@ -30,9 +30,7 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 def mean(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The arithmetic mean of a floating tensor; nan over an empty axis."""
     x = checks.floating(checks.tensor(input, "mean"), "mean")
-    axes = checks.axes(dim, x.ndim, "mean")
-    count = _count(x, axes)
-    return mul(ops.Sum.apply(x, axes=axes, keepdim=keepdim), 1.0 / count if count else float("nan"))
+    return ops.Mean.apply(x, axes=checks.axes(dim, x.ndim, "mean"), keepdim=keepdim)
 
 
 def var(input: Any, dim: Any = None, keepdim: bool = False, correction: int = 1) -> Tensor:

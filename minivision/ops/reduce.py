@@ -6,6 +6,8 @@ goes to the first, as argmax says.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minivision_kernels import array_module, run
@@ -37,7 +39,20 @@ class Sum(Function):
         return x.sum(axis=axes, dtype=None if x.dtype.kind == "f" else np.int64, keepdims=keepdim)
 
     def backward(self, grad):
-        return BroadcastTo.apply(grad.reshape(self.kept), shape=self.shape)
+        kept = grad if grad.shape == self.kept else grad.reshape(self.kept)
+        return BroadcastTo.apply(kept, shape=self.shape)
+
+
+class Mean(Sum):
+    """Of n numbers, each has slope 1/n."""
+
+    def forward(self, x, axes, keepdim):
+        n = math.prod(x.shape[i] for i in axes)
+        self.slope = 1 / n if n else math.nan
+        return super().forward(x, axes, keepdim) * x.dtype.type(self.slope)
+
+    def backward(self, grad):
+        return super().backward(grad * self.slope)
 
 
 class LogSumExp(Function):

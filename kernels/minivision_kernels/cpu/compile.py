@@ -161,7 +161,7 @@ class Kernel:
         share = work >= SERIAL_BELOW
         serial, parallel = self.forms
         form, alone = None if share and self.parallel else serial.get(dtype), True
-        if form is None:        # the parallel form does little work too, if it is there and the serial one would have to be made
+        if form is None:                    # the parallel form does little work too, rather than that a serial one is made
             alone = not self.parallel or threads.serial_only or not (share or dtype in parallel)
             form = self.forms[not alone].get(dtype) or self.form(dtype, parallel=not alone)
         try:
