@@ -4,6 +4,7 @@ A shared machine is faster and slower from second to second, and so is everythin
 times taken one after the other is steadier than either. So contestants take turns, in another order each round. A turn is
 a short pause, in which the threads of the one before fall asleep, so many calls that the clock's own cost would not count,
 and then as many that are timed: it takes a few calls until threads are awake on cores of their own and the arrays are near.
+A call of more than a second is timed at once.
 The arrays are the same in each call: caches are warm as far as the arrays fit into them.
 """
 
@@ -22,6 +23,7 @@ TURN = 0.004                    # seconds of timed calls, at least
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
 FEWER = 3                       # rounds where five would take more than twice the time there is
 ONCE = 20                       # who is so many times slower than the fastest, and slow, has one turn
+LONG = 1.0                      # seconds; such a call wakes the threads and brings the arrays near by itself
 
 
 @dataclass
@@ -52,6 +54,8 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], seconds: float,
         del result
         guesses[name] = _once(call)
     repeats = {name: max(1, math.ceil(TURN / guess)) for name, guess in guesses.items()}
+    untimed = {name: 0 if guess > LONG else repeats[name] for name, guess in guesses.items()}
+    costs = {name: PAUSE + (untimed[name] + repeats[name]) * guess for name, guess in guesses.items()}
     fastest = min(guesses.values())
     slow = {name for name, guess in guesses.items() if guess > max(ONCE * fastest, seconds / 4)}
     for name in slow:
@@ -60,9 +64,9 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], seconds: float,
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for number in range(_rounds(sum(PAUSE + 2 * repeats[name] * guesses[name] for name in names), seconds)):
+        for number in range(_rounds(sum(costs[name] for name in names), seconds)):
             for name in names[number % len(names):] + names[:number % len(names)]:
-                timings[name].turns.append(_turn(calls[name], repeats[name]))
+                timings[name].turns.append(_turn(calls[name], untimed[name], repeats[name]))
     finally:
         if collecting:
             gc.enable()
@@ -92,10 +96,10 @@ def _once(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _turn(call: Callable[[], Any], repeats: int) -> float:
+def _turn(call: Callable[[], Any], untimed: int, repeats: int) -> float:
     """Seconds per call."""
     time.sleep(PAUSE)
-    for _ in range(repeats):
+    for _ in range(untimed):
         call()
     start = time.perf_counter()
     for _ in range(repeats):
