@@ -37,16 +37,9 @@ def var(input: Any, dim: Any = None, keepdim: bool = False, correction: int = 1)
     """The variance, sum((x - mean)^2) / (n - correction): unbiased by default, biased with ``correction=0``."""
     x = checks.floating(checks.tensor(input, "var"), "var")
     axes = checks.axes(dim, x.ndim, "var")
-    count = _count(x, axes) - correction
+    count = ops.count(x.shape, axes) - correction
     centred = x - mean(x, axes, keepdim=True)
     return mul(ops.Sum.apply(centred * centred, axes=axes, keepdim=keepdim), 1.0 / count if count > 0 else float("nan"))
-
-
-def _count(x: Tensor, axes: tuple[int, ...]) -> int:
-    n = 1
-    for i in axes:
-        n *= x.shape[i]
-    return n
 
 
 def max(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:

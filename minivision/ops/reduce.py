@@ -21,6 +21,11 @@ def kept_shape(shape, axes):
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
+def count(shape, axes):
+    """How many elements each number of the result stands for."""
+    return math.prod(shape[i] for i in axes)
+
+
 def top(x, axes):
     """The maximum over ``axes``, kept: what to subtract before exp. Of nothing it is 0, for nothing is subtracted from."""
     return x.max(axis=axes, keepdims=True) if x.size else array_module(x).zeros(kept_shape(x.shape, axes), x.dtype)
@@ -47,7 +52,7 @@ class Mean(Sum):
     """Of n numbers, each has slope 1/n."""
 
     def forward(self, x, axes, keepdim):
-        n = math.prod(x.shape[i] for i in axes)
+        n = count(x.shape, axes)
         self.slope = 1 / n if n else math.nan
         return super().forward(x, axes, keepdim) * x.dtype.type(self.slope)
 

@@ -138,6 +138,14 @@ def test_contestants_take_turns():
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2)
 
 
+def test_long_calls_are_timed_at_once(monkeypatch):
+    monkeypatch.setattr("minivision.bench.measure.LONG", -1.0)               # every call is long,
+    monkeypatch.setattr("minivision.bench.measure.TURN", 0.0)                # and one is enough for a turn
+    calls = []
+    timing = in_turns({"a": lambda: calls.append("a")}, 1e-9)["a"]
+    assert len(calls) == 2 + len(timing.turns)
+
+
 def test_a_row_says_what_the_issue_asks_for(tmp_path):
     request = Request("cifar", [1], [], rungs=True, peers=False, exact=False, seconds=1e-9)
     rows = [measure(problem, request, ROOFS) for problem in SMALL[:3]]
