@@ -141,9 +141,7 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
             for j, vector in enumerate(row):
                 k = i * len(row) + j
                 sum_ = w.multiply_add(number, vector, builder.extract_value(tile, k))
-                tile = builder.insert_value(tile, w.settled(sum_) if len(row) == 1 else sum_, k)
-            if len(row) > 1:
-                w.fence()
+                tile = builder.insert_value(tile, w.settled(sum_), k)
         return tile
 
     return tile(tile, rows, columns, a, int_, place, b, int_), write
