@@ -43,6 +43,7 @@ from minivision_kernels.cpu.simd import (
     outer_at,
     plus,
     put,
+    room,
     store,
     store_turned,
     turn,
@@ -332,7 +333,7 @@ def sum_band(
     tiles = (total + rows - 1) // rows
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
-    sums = np.empty(tiles * rows * width, source.dtype)
+    sums = room(source, tiles * rows * width)
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
         to, count = target + panel * width * plane, min(width, filters - panel * width)
@@ -428,11 +429,11 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
     tiles, panels = (total + rows - 1) // rows, (filters + panel - 1) // panel
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, skip, channels, KH, KW, height * width, down * width, right)
-    sums = np.empty(panels * tiles * rows * panel, x.dtype)
+    sums = room(x, panels * tiles * rows * panel)
     buffer = np.empty(0 if in_place else images * image_step + L, x.dtype)
     source, at = (x if in_place else buffer), 0
     most, bands = place.shape[0], (OH + lines - 1) // lines
-    upstream = np.empty(panels * most * panel, x.dtype)
+    upstream = room(x, panels * most * panel)
     for stretch in range(begin, end):
         n, line = stretch // bands * images, stretch % bands * lines
         count, pixels = min(images, N - n), min(lines, OH - line) * OW      # of each image

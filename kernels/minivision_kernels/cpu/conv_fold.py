@@ -46,6 +46,7 @@ from minivision_kernels.cpu.simd import (
     outer,
     put,
     put_woven,
+    room,
     vectors,
     zeros,
 )
@@ -150,14 +151,14 @@ def _fold(
     blocks = (OH + lines - 1) // lines
     items, T = N * groups * blocks, w.shape[0] // F
     for worker in prange(workers_):
-        weights, right = np.empty(groups * rows * filters, g.dtype), np.empty(together * stretch * wide, g.dtype)
+        weights, right = room(g, groups * rows * filters), room(g, together * stretch * wide)
         seen = np.empty(4 * together * COLUMNS, np.int64)
         for group in range(groups):                     # left panels, see panels.py
             for f in range(filters):
                 for r in range(rows):
                     weights[(group * rows + r // ROWS * ROWS) * filters + f * ROWS + r % ROWS] = entry(
                         w, (group * filters + f) * T + entry(taps, r))
-        sums = np.empty((channels * phases + 1) * plane, g.dtype)
+        sums = room(g, (channels * phases + 1) * plane)
         begin_item, end_item = items * worker // workers_, items * (worker + 1) // workers_
         if begin_item == end_item:
             continue

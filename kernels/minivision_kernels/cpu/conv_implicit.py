@@ -28,7 +28,7 @@ from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, so
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -211,9 +211,9 @@ def _multiply(
     most = (all_panels + blocks - 1) // blocks          # panels of a block, and
     images = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1)       # of how many images they may be
     for worker in prange(workers_):
-        buffer = np.empty(0 if in_place else images * image_step + 2 * L, x.dtype)
-        right = np.empty(most * stretch * wide, x.dtype)
-        sums = np.empty(((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide, x.dtype)
+        buffer = room(x, 0 if in_place else images * image_step + 2 * L)
+        right = room(x, most * stretch * wide)
+        sums = room(x, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide)
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)

@@ -27,7 +27,7 @@ from minivision_kernels.cpu.bands import copy_band, phases_of, workers
 from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, stretches
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -134,11 +134,11 @@ def _multiply(
     images, longest = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1), stretch.max()
     most_bands = (bands + parts - 1) // parts
     for worker in prange(workers_):
-        buffer = np.empty(0 if in_place else images * image_step + 2 * L, g.dtype)
-        right = np.empty(most * longest * wide, g.dtype)
-        sums = np.empty((most_bands * most + 1) * ROWS * wide, g.dtype)
+        buffer = room(g, 0 if in_place else images * image_step + 2 * L)
+        right = room(g, most * longest * wide)
+        sums = room(g, (most_bands * most + 1) * ROWS * wide)
         woven = most_bands * ROWS * most * wide
-        halves = np.empty(2 * woven + L, g.dtype)           # the results of two phases, even columns and odd ones
+        halves = room(g, 2 * woven + L)            # the results of two phases, even columns and odd ones
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         read = np.empty(2 * most * COLUMNS, np.int64)

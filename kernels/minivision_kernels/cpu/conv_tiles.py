@@ -29,6 +29,7 @@ from minivision_kernels.cpu.simd import (
     outer_to,
     plus,
     put,
+    room,
     store,
     store_to,
     vectors,
@@ -162,7 +163,7 @@ def _sum_taps(
         top_line, n = b % bands * lines, b // bands * images
         count, high = min(images, N - n), min(lines, OH - top_line)
         size = channels * height * width
-        buffer = np.empty(count * size + OUTER_COLUMNS * L, x.dtype)
+        buffer = room(x, count * size + OUTER_COLUMNS * L)
         for m in range(count):
             copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height, left,
                       width, phases, buffer, m * size)
@@ -187,7 +188,7 @@ def _sum_taps(
             for j in range(OUTER_COLUMNS):
                 full[t] = full[t] and number[t * OUTER_COLUMNS + j] == L
         base = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
-        sums = np.empty(tiles * OUTER_ROWS * OUTER_COLUMNS * L, x.dtype)
+        sums = room(x, tiles * OUTER_ROWS * OUTER_COLUMNS * L)
         for panel in range(each * split // splits, each * (split + 1) // splits):
             to, f_count = base + panel * OUTER_ROWS * plane, min(OUTER_ROWS, filters - panel * OUTER_ROWS)
             for begin in range(0, K, TERMS):

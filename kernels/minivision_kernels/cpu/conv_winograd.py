@@ -40,7 +40,7 @@ from minivision_kernels.cpu.patches import (
     turn_filter,
     turn_patches,
 )
-from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, entries, lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, entries, lanes, lanes_of, room, vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -299,7 +299,7 @@ def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool, pla
     step = C * width + SKEW
     for item in prange(each * TALL_COLUMNS):
         panel, lane = item // TALL_COLUMNS, item % TALL_COLUMNS * L
-        half, points, taps = np.empty(3 * POINTS * L, panels.dtype), entries(place, 0, POINTS), entries(place, 0, 3)
+        half, points, taps = room(panels, 3 * POINTS * L), entries(place, 0, POINTS), entries(place, 0, 3)
         for c in range(C):
             at, tap = (panel * C + c) * 9 * width + lane, width
             if backward:                                # the nine taps, from the last to the first
@@ -319,7 +319,7 @@ def _convolve_blocks(
     for item in prange((patches + block - 1) // block):
         first, end = item * block, min(patches, item * block + block)
         step, out_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
-        turned, products = np.empty(places * step, x.dtype), np.empty(places * out_step, x.dtype)
+        turned, products = room(x, places * step), room(x, places * out_step)
         points, outputs = entries(place, 0, POINTS), entries(place, 0, OUTPUTS)
         rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
         for c in range(0, C, L):

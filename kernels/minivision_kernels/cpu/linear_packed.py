@@ -14,7 +14,7 @@ import numpy as np
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, pack_right, stretches
-from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import lanes, lanes_of, room, vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
@@ -88,8 +88,8 @@ def _multiply(
     items = blocks * parts
     most = (all_panels + blocks - 1) // blocks
     for worker in prange(workers_):
-        right = np.empty(most * stretch * width, a.dtype)
-        sums = np.empty(((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width, a.dtype)
+        right = room(a, most * stretch * width)
+        sums = room(a, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             block, part = item // parts, item % parts

@@ -20,7 +20,7 @@ import numpy as np
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Out1, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, pack_right
-from minivision_kernels.cpu.simd import lanes, lanes_of, load, outer, put, store, vectors, zeros
+from minivision_kernels.cpu.simd import lanes, lanes_of, load, outer, put, room, store, vectors, zeros
 from minivision_kernels.cpu.stream import whole
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -66,7 +66,7 @@ def _multiply(x: In1, w: In1, N: int, O: int, I: int, parts: int, y: Out1):
     for item in prange((O + width - 1) // width * parts):
         column, part = item // parts * width, item % parts
         count, end = min(width, O - column), N * (part + 1) // parts
-        panel, edge = np.empty(I * width, x.dtype), np.empty(ROWS * width, x.dtype)
+        panel, edge = room(x, I * width), room(x, ROWS * width)
         pack_right(w, column * I, 1, I, O - column, I, panel, 0)
         for row in range(N * part // parts, end, ROWS):
             top = min(row, end - ROWS)

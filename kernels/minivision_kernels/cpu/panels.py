@@ -32,8 +32,10 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import (
+    AHEAD,
     OUTER_COLUMNS,
     OUTER_ROWS,
+    ask,
     entries,
     entry,
     fetch,
@@ -166,6 +168,7 @@ def multiply_panels(
                 tile = plus(tile, ROWS, COLUMNS, sums, keep)
             for k in range(terms):
                 tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+                ask(right, bt + (k + AHEAD) * width, COLUMNS)
             if not ended:
                 store(tile, ROWS, COLUMNS, sums, keep, width)
                 continue

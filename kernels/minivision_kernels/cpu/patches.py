@@ -10,8 +10,6 @@ Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outpu
 
 from __future__ import annotations
 
-import numpy as np
-
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
@@ -23,6 +21,7 @@ from minivision_kernels.cpu.simd import (
     none,
     outer_at,
     put,
+    room,
     store,
     turn,
     zeros,
@@ -49,8 +48,8 @@ def turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, st
     L, P, M = lanes(x), len(points), len(outputs)
     row = (C + L - 1) // L * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    room = (M * SEGMENT + 2 + L) * L
-    lines, half = np.empty(P * room, x.dtype), np.empty(P * room, x.dtype)
+    span = (M * SEGMENT + 2 + L) * L
+    lines, half = room(x, P * span), room(x, P * span)
     channels = min(L, C - c)
     t = first
     while t < end:
@@ -61,16 +60,16 @@ def turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, st
             if 0 <= h < H:
                 from_ = ((n * C + c) * H + h) * W + left
                 for j in range(0, M * count + 2, L):
-                    turn(x, from_ + j, H * W, -left - j, W - left - j, channels, lines, i * room + j * L, L, L, L)
+                    turn(x, from_ + j, H * W, -left - j, W - left - j, channels, lines, i * span + j * L, L, L, L)
             else:
                 for j in range(M * count + 2):
-                    put(lines, i * room + j * L, none(x))
+                    put(lines, i * span + j * L, none(x))
         for j in range(M * count + 2):
-            put_column(half, j * L, room, turned(column(lines, j * L, room, points)))
+            put_column(half, j * L, span, turned(column(lines, j * L, span, points)))
         for j in range(count):
             to = at + (t - first + j) * row + c
             for i in range(P):
-                put_column(out, to + P * i * step, step, turned(column(half, i * room + M * j * L, L, points)))
+                put_column(out, to + P * i * step, step, turned(column(half, i * span + M * j * L, L, points)))
         t += count
 
 
@@ -94,8 +93,8 @@ def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, output
     L, P, M = lanes(products), len(points), len(outputs)
     width = TALL_COLUMNS * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    room = (M * SEGMENT + L) * L
-    half, out = np.empty(P * M * L, products.dtype), np.empty(M * room, products.dtype)
+    span = (M * SEGMENT + L) * L
+    half, out = room(products, P * M * L), room(products, M * span)
     filters = min(L, F - f)
     t = first
     while t < end:
@@ -106,12 +105,12 @@ def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, output
                 m = at + j * step + (t - first + p) * width
                 put_column(half, j * L, P * L, folded(column(products, m, P * step, points)))
             for i in range(M):
-                put_column(out, i * room + M * p * L, L, folded(column(half, P * i * L, L, points)))
+                put_column(out, i * span + M * p * L, L, folded(column(half, P * i * L, L, points)))
         right = min(M * count, OW - left)
         for i in range(min(M, OH - top)):
             to = ((n * F + f) * OH + top + i) * OW + left
             for j in range(0, right, L):
-                turn(out, i * room + j * L, L, 0, filters, L, y, to + j, OH * OW, filters, min(L, right - j))
+                turn(out, i * span + j * L, L, 0, filters, L, y, to + j, OH * OW, filters, min(L, right - j))
         t += count
 
 
@@ -122,8 +121,8 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
     L, P, M = lanes(g), len(points), len(outputs)
     width = TALL_COLUMNS * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    room = (M * SEGMENT + L) * L
-    lines, half = np.empty(M * room, g.dtype), np.empty(P * M * L, g.dtype)
+    span = (M * SEGMENT + L) * L
+    lines, half = room(g, M * span), room(g, P * M * L)
     filters = min(L, F - f)
     t = first
     while t < end:
@@ -133,13 +132,13 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
             if top + i < OH:
                 from_ = ((n * F + f) * OH + top + i) * OW + left
                 for j in range(0, M * count, L):
-                    turn(g, from_ + j, OH * OW, 0, OW - left - j, filters, lines, i * room + j * L, L, L, L)
+                    turn(g, from_ + j, OH * OW, 0, OW - left - j, filters, lines, i * span + j * L, L, L, L)
             else:
                 for j in range(M * count):
-                    put(lines, i * room + j * L, none(g))
+                    put(lines, i * span + j * L, none(g))
         for p in range(count):
             for j in range(M):
-                put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, room, outputs)))
+                put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, span, outputs)))
             to = at + (t - first + p) * width
             for i in range(P):
                 put_column(out, to + P * i * step, step, spread(column(half, M * i * L, L, outputs)))
@@ -150,7 +149,7 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
 def fold_filter(sums, m, step, dw, C, F, f, c, points):
     """dw = Gᵀ m G of filters f and on and channel c, place k of which is at m + k * step in ``sums``."""
     L, P = lanes(sums), len(points)
-    half, out = np.empty(3 * P * L, sums.dtype), np.empty(9 * L, sums.dtype)
+    half, out = room(sums, 3 * P * L), room(sums, 9 * L)
     for j in range(P):
         put_column(half, j * L, P * L, folded_weights(column(sums, m + j * step, P * step, points)))
     for i in range(3):
@@ -166,7 +165,7 @@ def correlate(turned_, upstream, k, place, step, count, C, at, sums, to, begun):
     """sums (C, width) from ``to`` on (+)= the product of place k of both transforms, (count, C) and (count, width)."""
     L = lanes(turned_)
     width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
-    edge, steps = np.empty(TALL_ROWS * width, turned_.dtype), entries(place, 0, TALL_ROWS)
+    edge, steps = room(turned_, TALL_ROWS * width), entries(place, 0, TALL_ROWS)
     for c in range(0, C, TALL_ROWS):
         tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
         for t in range(count):

@@ -170,6 +170,11 @@ class Writer:
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 4 - level, 1))])
 
+    def ask(self, pointer: Any, count: int) -> None:
+        """Ask for the lines on which so many vectors lie."""
+        for byte in range(0, count * BYTES, 64):
+            self.prefetch(self.beyond(pointer, byte // self.bytes))
+
     def fence(self) -> None:
         """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change
         memory. LLVM likes to load everything a loop body needs at its beginning; with 28 registers full of sums there is
