@@ -11,16 +11,21 @@ vector of a panel holds depends on where its outputs lie:
 
 from __future__ import annotations
 
+import numpy as np
+
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.panels import COLUMNS
 from minivision_kernels.cpu.simd import (
+    entries,
     entry,
     every_second,
     joined,
     lanes,
     load,
+    load_at,
     prefetch,
     put,
+    store,
 )
 
 AHEAD = 16                  # terms ahead of the packing for which memory is asked
@@ -88,18 +93,31 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]]."""
     L = lanes(source)
     wide = COLUMNS * L
+    firsts = np.empty(COLUMNS, np.int64)
     for p in range(panels):
+        whole = stride == 1
+        for j in range(COLUMNS):
+            v = p * COLUMNS + j
+            firsts[j] = at + seen[v * L]
+            whole = whole and read[2 * v] == L
+        if whole:                                       # all vectors of a term together: they often lie on one page
+            from_ = entries(firsts, 0, COLUMNS)
+            for k in range(terms):
+                later = entry(place, min(terms - 1, k + AHEAD))
+                for j in range(COLUMNS):
+                    prefetch(source, entry(firsts, j) + later)
+                store(load_at(source, entry(place, k), from_), COLUMNS, 1, right, (p * terms + k) * wide, L)
+            continue
         for j in range(COLUMNS):
             v = p * COLUMNS + j
             to, lane = p * terms * wide + j * L, read[2 * v]
-            first, second = at + seen[v * L], at + read[2 * v + 1]
+            first, second = firsts[j], at + read[2 * v + 1]
             if lane == 0:
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
             elif lane == L and stride == 1:
                 for k in range(terms):
-                    prefetch(source, first + entry(place, min(terms - 1, k + AHEAD)))
                     put(right, to + k * wide, load(source, first + entry(place, k)))
             elif stride == 1:
                 for k in range(terms):

@@ -32,7 +32,7 @@ from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
 PHASES = 4
-TOGETHER = 8                # bands of weights packed together: they may share cache lines
+TOGETHER, FEW = 8, 8        # bands of weights packed together, since they may share cache lines, and filters of each in turn
 
 
 class Plan(NamedTuple):
@@ -103,20 +103,25 @@ def conv2d_input(
 
 @compiled(parallel=True)
 def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1, left: Out1):
-    """The weights of all phases as left panels, in the order in which they lie in w: filters, rows, taps."""
+    """The weights of all phases as left panels.
+
+    Those of a few filters and bands lie near each other in w; a few filters of one band do in the panels. Bands are often a
+    power of two apart, and more than eight of them, written in turn, push each other out of the cache.
+    """
     K, bands = base.shape[0], (rows + ROWS - 1) // ROWS
-    chunks = (bands + TOGETHER - 1) // TOGETHER
+    filters, chunks = K // taps, (bands + TOGETHER - 1) // TOGETHER
     for item in prange(groups * chunks):
         group, chunk = item // chunks, item % chunks * TOGETHER
-        for filter_ in range(K // taps):
+        for few in range(0, filters, FEW):
             for band in range(chunk, min(bands, chunk + TOGETHER)):
                 here = min(ROWS, rows - band * ROWS)
-                for tap in range(taps):
-                    k = filter_ * taps + tap
-                    at = ((group * (K // taps) + filter_) * rows + band * ROWS) * taps + tap
-                    to = group * K * bands * ROWS + entry(base, k) + band * entry(step, k)
-                    for i in range(ROWS):
-                        left[to + i] = entry(w, at + i * taps) if i < here else 0
+                for filter_ in range(few, min(filters, few + FEW)):
+                    for tap in range(taps):
+                        k = filter_ * taps + tap
+                        at = ((group * filters + filter_) * rows + band * ROWS) * taps + tap
+                        to = group * K * bands * ROWS + entry(base, k) + band * entry(step, k)
+                        for i in range(ROWS):
+                            left[to + i] = entry(w, at + i * taps) if i < here else 0
 
 
 @compiled(parallel=True)
