@@ -42,6 +42,7 @@ from minivision_kernels.cpu.simd import (
     load,
     outer_at,
     plus,
+    prefetch,
     put,
     room,
     store,
@@ -51,14 +52,30 @@ from minivision_kernels.cpu.simd import (
     vectors,
     zeros,
 )
+from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
 
 SMALL = 1 << 20             # products of a convolution
 TERMS = 256                 # products added up in registers before they are added to the rest of the sum
+SOON = 8                    # terms ahead of the sum for which pixels are asked
+UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
 TOGETHER = 144              # rows of taps that share numbers of g, turned over, of
 UPSTREAM = 128 * 1024       # bytes at most
+
+
+def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads: float = 1.0) -> float:
+    """About the multiply-adds of vectors, or what takes as long, of so many sums of ``terms`` products for each filter.
+
+    Turning a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
+    sums, and ``loads`` times that where they cost more; a weight is turned over for the price of five multiply-adds.
+    """
+    width = TALL_COLUMNS * lanes_of(array)
+    sums = -(-filters // width) * TALL_COLUMNS * (terms + 20)
+    if BYTES < 64:
+        return outputs * sums
+    return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + 5.5 * filters * terms
 
 
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
@@ -72,7 +89,7 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     L, K = lanes_of(array), channels * taps
     width = TALL_COLUMNS * L
     mine = -(-filters // width) * width / L * (K + 21)
-    other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (1.06 * K + 8)
+    other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (UNALIGNED * K + 8)
     return stride != (1, 1) or mine < other
 
 
@@ -344,6 +361,7 @@ def sum_band(
                 mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * width
                 tile = zeros(source, TALL_ROWS, TALL_COLUMNS)
                 for k in range(begin, end):
+                    prefetch(source, at + entry(place, min(K - 1, k + SOON)) + mine[0])
                     tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, k), mine, weights,
                                     entry(number, k) * width)
                 if begin > 0:

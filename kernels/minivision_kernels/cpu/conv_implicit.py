@@ -18,6 +18,7 @@ gradient to the image is such a product too.
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +27,11 @@ from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
 from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.conv_direct import UNALIGNED, direct_cost
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -36,26 +39,32 @@ from minivision_kernels.shapes import Pair, conv_output_size
 TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
 
 
-def _worth(array: np.ndarray, rows: int, across: int, terms: int, stride: Pair) -> bool:
-    """Whether packing promises to pay. All in multiply-adds of vectors for each term and COLUMNS vectors of outputs.
+def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair) -> bool:
+    """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
     A vector costs about six to be packed. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
     loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
     """
-    if not rows * across:
+    if not rows * outputs:
         return True
     L = lanes_of(array)
-    filled = -(-rows // ROWS) * ROWS
-    packed = COLUMNS * (filled + 6)
-    unpacked = 1.15 * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
-    turned = 1.2 * COLUMNS * L * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
-    return packed < min(unpacked, turned)
+    filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
+    unpacked = 1.08 * UNALIGNED * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
+    if BYTES == 64:
+        return _packed(panels, rows) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
+    turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
+    return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
+
+
+def _packed(panels: float, rows: int) -> float:
+    """For each term: panels are filled up, and a weight is packed for the price of eleven multiply-adds."""
+    return math.ceil(panels) * COLUMNS * (-(-rows // ROWS) * ROWS + 6) + 11 * rows
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)[1]
-    return _worth(x, len(w) // groups, across, w[:1].size, stride)
+    down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return _worth(x, len(w) // groups, len(x) * down * across, across, w[:1].size, stride)
 
 
 def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
@@ -65,10 +74,14 @@ def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64."""
-    if _in_phases(w, shape, stride) and w.shape[1] >= 8:
-        return True
-    return _worth(g, w.shape[1], shape[3] // stride[1], w.size // (groups * max(1, w.shape[1])), (1, 1))
+    """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64; with
+    AVX-512 only if there are pixels enough for the weights that are packed."""
+    rows, outputs = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1])
+    terms = w.size // (groups * max(1, rows))
+    if _in_phases(w, shape, stride) and rows >= 8:
+        return BYTES < 64 or not terms or (
+            _packed(outputs / (COLUMNS * lanes_of(g)), rows) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
+    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1))
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)

@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import functools
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.conv_direct import turned_panels
+from minivision_kernels.cpu.conv_direct import direct_cost, turned_panels
 from minivision_kernels.cpu.patches import (
     correlate,
     fold_filter,
@@ -41,6 +41,7 @@ from minivision_kernels.cpu.patches import (
     turn_patches,
 )
 from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, entries, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -48,10 +49,25 @@ from minivision_kernels.shapes import Pair
 GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
-LARGE = 16 * 2**20  # bytes of transformed weights that do not stay in the last cache until they are used
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
 PIECE = 56          # patches of a stage that one thread transforms at a time
 SKEW = 16           # numbers between the matrices of places, so that they do not all meet in one set of the cache
+
+
+class Price(NamedTuple):
+    """In multiply-adds of vectors, about: what the transforms of a patch cost for a vector of channels or of filters, and those
+    of the weights for a vector of filters and a channel, if all of them stay near until they are used and if they do not."""
+
+    patch: int
+    near: int
+    far: int
+
+
+# Fitted to measured layers of 16 to 512 channels. Transforms move lines from cache to cache, and a vector of AVX-512 is a whole
+# line; its multiply-adds are no slower for that.
+PRICES = {4: Price(1150, 2000, 5000), 2: Price(500, 900, 1500)} if BYTES == 64 else {
+    4: Price(700, 900, 1600), 2: Price(300, 400, 400)}
+LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 
 
 def _possible(shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
@@ -65,13 +81,13 @@ def _insist(possible: bool) -> None:
 
 
 def _cost(array: np.ndarray, shape: tuple[int, ...], images: int, OH: int, OW: int, size: int) -> float:
-    """About the cycles of one core, for vectors of filters f and of channels c: the products, the transforms of the patches,
-    and that of the weights. The constants were fitted to measured layers of 16 to 512 channels."""
+    """About the multiply-adds of vectors, or what takes as long: the products, for whole tiles of patches, and the transforms."""
     F, C = shape[:2]
     f, c = _vectors(array, F, C)
     patches, places = images * -(-OH // size) * -(-OW // size), (size + 2) ** 2
-    transform, weights = (700, 900 if places * F * C * array.itemsize <= LARGE else 1600) if size == 4 else (300, 400)
-    return patches * (places * f * C + transform * (c + f)) + weights * f * C
+    price = PRICES[size]
+    weights = price.near if places * F * C * array.itemsize <= LARGE else price.far
+    return -(-patches // TALL_ROWS) * TALL_ROWS * places * f * C + patches * price.patch * (c + f) + weights * f * C
 
 
 def _vectors(array: np.ndarray, F: int, C: int) -> Pair:
@@ -79,13 +95,14 @@ def _vectors(array: np.ndarray, F: int, C: int) -> Pair:
     return -(-F // (TALL_COLUMNS * L)) * TALL_COLUMNS, -(-C // L)
 
 
-def _pays(array: np.ndarray, shape: tuple[int, ...], images: int, OH: int, OW: int, size: int) -> bool:
-    """Whether it promises to be faster by `GAIN` than direct summation, and, if larger, no slower than the smaller size."""
+def _pays(array: np.ndarray, shape: tuple[int, ...], images: int, OH: int, OW: int, size: int, dear: float = 1) -> bool:
+    """Whether it promises to be faster by `GAIN` than direct summation, and, if larger, no slower than the smaller size, which
+    is ``dear`` times as costly as it looks."""
     F, C = shape[:2]
     if min(F, C) < lanes_of(array):
         return False
-    mine, smaller = (_cost(array, shape, images, OH, OW, s) for s in (size, 2))
-    return images * OH * OW * _vectors(array, F, C)[0] * (9 * C + 20) > GAIN * mine and mine <= smaller
+    costs = {4: _cost(array, shape, images, OH, OW, 4), 2: dear * _cost(array, shape, images, OH, OW, 2)}
+    return direct_cost(array, images * OH * OW, F, 9 * C) > GAIN * costs[size] and costs[size] <= costs[2]
 
 
 def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -166,7 +183,7 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 def _weight_worth(size: int) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape, g.shape[0], g.shape[2], g.shape[3], size)
+        return _pays(x, shape, g.shape[0], g.shape[2], g.shape[3], size, dear=1.5 if BYTES == 64 else 1)
 
     return worth
 
