@@ -284,7 +284,7 @@ def sum_taps(
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
         panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups,
-        work=N * F * OH * OW * place.size // lanes_of(x))
+        work=N * OH * OW * each * groups * TALL_COLUMNS * (place.size + 20))
 
 
 @helper

@@ -27,7 +27,7 @@ from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
 from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.conv_direct import UNALIGNED, direct_cost
+from minivision_kernels.cpu.conv_direct import direct_cost
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
@@ -39,32 +39,35 @@ from minivision_kernels.shapes import Pair, conv_output_size
 TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
 
 
-def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair) -> bool:
+def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool) -> bool:
     """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
-    A vector costs about six to be packed. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
+    A vector costs about six to be packed, forty if it sees more than two lines and is packed number by number; if all pixels
+    of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
     loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
     """
     if not rows * outputs:
         return True
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
-    unpacked = 1.08 * UNALIGNED * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
+    unpacked = 1.15 * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
-        return _packed(panels, rows) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
+        torn = 0 if in_a_row else min(1, max(0, L - 1 - across) / across)
+        return _packed(panels, rows, 6 + 34 * torn) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
 
 
-def _packed(panels: float, rows: int) -> float:
+def _packed(panels: float, rows: int, packing: float = 6) -> float:
     """For each term: panels are filled up, and a weight is packed for the price of eleven multiply-adds."""
-    return math.ceil(panels) * COLUMNS * (-(-rows // ROWS) * ROWS + 6) + 11 * rows
+    return math.ceil(panels) * COLUMNS * (-(-rows // ROWS) * ROWS + packing) + 11 * rows
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
     down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return _worth(x, len(w) // groups, len(x) * down * across, across, w[:1].size, stride)
+    return _worth(x, len(w) // groups, len(x) * down * across, across, w[:1].size, stride,
+                  w.shape[2:] == stride == (1, 1))
 
 
 def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
@@ -81,7 +84,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     if _in_phases(w, shape, stride) and rows >= 8:
         return BYTES < 64 or not terms or (
             _packed(outputs / (COLUMNS * lanes_of(g)), rows) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
-    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1))
+    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), w.shape[2:] == stride == (1, 1))
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)

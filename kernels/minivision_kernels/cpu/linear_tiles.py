@@ -29,6 +29,7 @@ from minivision_kernels.cpu.simd import (
     zeros,
 )
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 
 BLOCK = 8           # tiles side by side that one thread computes at a time
 SUM = 2048          # numbers of a row that go into an inner product before the next tile has its turn
@@ -48,7 +49,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     place = _rows(O, w.shape[1])
     y = np.zeros((N, place.size), x.dtype)
     if O:
-        _inner_products(contiguous(x), contiguous(w), place, y, work=x.size * O // lanes_of(x))
+        _inner_products(contiguous(x), contiguous(w), place, y, work=_work(x, x.size * O, w.size))
     return contiguous(y[:, :O])
 
 
@@ -58,17 +59,22 @@ def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
 
     It needs rows: for a batch of one to three images, w is read once and the rung below reads it in longer stretches.
     """
-    dx = np.empty((g.shape[0], w.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=g.size * w.shape[1] // lanes_of(g))
+    dx = empty((g.shape[0], w.shape[1]), g.dtype)
+    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=_work(g, g.size * w.shape[1], w.size))
     return dx
 
 
 @rung("linear_weight", name="tile", device="cpu", accepts=vectors)
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """As `linear_input`, with the sum over the batch; g is read down its columns, where it lies."""
-    dw = np.empty((g.shape[1], x.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=g.size * x.shape[1] // lanes_of(g))
+    dw = empty((g.shape[1], x.shape[1]), g.dtype)
+    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=_work(g, g.size * x.shape[1], dw.size))
     return dw
+
+
+def _work(array: np.ndarray, products: int, weights: int) -> int:
+    """Multiply-adds of vectors, and for each line of weights as much as it takes to fetch it: for a batch of one, that is most."""
+    return products // lanes_of(array) + weights * array.itemsize // 16
 
 
 @functools.lru_cache(maxsize=1024)
