@@ -47,7 +47,7 @@ SETS = {
     "SSE2": ("x86-64", "+sse2", 16),
 }
 
-AVX512 = ("skylake-avx512", "+avx512f,+avx512dq,+avx512cd,+avx512bw,+avx512vl,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt,+sse4.2", 64)
+AVX512 = ("skylake-avx512", "+avx512f,+avx512dq,+avx512cd,+avx512bw,+avx512vl," + SETS["AVX2"][1], 64)
 
 # Each tile in a loop over its sum, compiled and looked at, never run: so it works for processors that this one is not.
 LOOPS = """

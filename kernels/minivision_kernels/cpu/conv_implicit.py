@@ -43,8 +43,8 @@ def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, 
     """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
     A vector costs about six to be packed, forty if it sees more than two lines and is packed number by number; if all pixels
-    of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
-    loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
+    of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes
+    and loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
     """
     if not rows * outputs:
         return True
@@ -77,8 +77,8 @@ def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64; with
-    AVX-512 only if there are pixels enough for the weights that are packed."""
+    """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64;
+    with AVX-512 only if there are pixels enough for the weights that are packed."""
     rows, outputs = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1])
     terms = w.size // (groups * max(1, rows))
     if _in_phases(w, shape, stride) and rows >= 8:

@@ -55,8 +55,8 @@ SKEW = 16           # numbers between the matrices of places, so that they do no
 
 
 class Price(NamedTuple):
-    """In multiply-adds of vectors, about: what the transforms of a patch cost for a vector of channels or of filters, and those
-    of the weights for a vector of filters and a channel, if all of them stay near until they are used and if they do not."""
+    """In multiply-adds of vectors, about: what the transforms of a patch cost for a vector of channels or of filters, and
+    those of the weights for a vector of filters and a channel, if all of them stay near until they are used, and if not."""
 
     patch: int
     near: int
@@ -81,7 +81,7 @@ def _insist(possible: bool) -> None:
 
 
 def _cost(array: np.ndarray, shape: tuple[int, ...], images: int, OH: int, OW: int, size: int) -> float:
-    """About the multiply-adds of vectors, or what takes as long: the products, for whole tiles of patches, and the transforms."""
+    """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms."""
     F, C = shape[:2]
     f, c = _vectors(array, F, C)
     patches, places = images * -(-OH // size) * -(-OW // size), (size + 2) ** 2

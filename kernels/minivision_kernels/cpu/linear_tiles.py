@@ -73,7 +73,7 @@ def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _work(array: np.ndarray, products: int, weights: int) -> int:
-    """Multiply-adds of vectors, and for each line of weights as much as it takes to fetch it: for a batch of one, that is most."""
+    """Multiply-adds of vectors, and for each line of weights as much as it takes to fetch it: for one image, that is most."""
     return products // lanes_of(array) + weights * array.itemsize // 16
 
 

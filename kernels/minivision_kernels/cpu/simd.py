@@ -455,9 +455,9 @@ def prefetch(typing, a, at):
 
 @word
 def ask(typing, a, at, columns):
-    """With AVX-512, `prefetch` for so many vectors: a tile asks for those of some steps later. The second-level cache alone does
-    not bring them in time, and a product of panels that lie there runs at 80 % of the speed, or less. With AVX2 it does, and
-    the sums of a step are so few that asking would cost a third of them; there this is nothing."""
+    """With AVX-512, `prefetch` for so many vectors: a tile asks for those of some steps later. The second-level cache alone
+    does not bring them in time, and a product of panels that lie there runs at 80 % of the speed, or less. With AVX2 it does,
+    and the sums of a step are so few that asking would cost a third of them; there this is nothing."""
     def write(context, builder, signature, args):
         if BYTES < 64:
             return context.get_dummy_value()

@@ -176,9 +176,9 @@ class Writer:
             self.prefetch(self.beyond(pointer, byte // self.bytes))
 
     def fence(self) -> None:
-        """Keep the instructions before from those after: an empty piece of assembly that may, for all LLVM knows, change
-        memory. LLVM likes to load everything a loop body needs at its beginning; with 28 registers full of sums there is
-        no room for that, and it would move sums to the stack and back."""
+        """Keep the loads before from those after: an empty piece of assembly that may, for all LLVM knows, change memory.
+        LLVM likes to load everything a loop body needs at its beginning; with 24 registers full of sums there is no room for
+        that, and it would move sums to the stack and back. Arithmetic crosses a fence (`settled` does not let it)."""
         self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
 
     def settled(self, vector: Any) -> Any:
