@@ -111,16 +111,14 @@ def _multiply(
                     column = (first + p) * width
                     pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
                                p * terms * width)
-                # What is packed next: the next stretch of these panels, or the first one of the next block.
+                # What is packed next, the next stretch of these panels or the first one of the next block, is asked for if it
+                # lies in short runs; in long ones the processor finds it by itself.
                 after, next_first, next_panels = begin + terms, first, panels
                 if after == K:
                     block_after = min(item + 1, items * (worker + 1) // workers_ - 1) // parts
                     after, next_first = 0, all_panels * block_after // blocks
                     next_panels = all_panels * (block_after + 1) // blocks - next_first
-                runs, length = min(stretch, K - after), min(next_panels * width, N - next_first * width)
-                step = b_term
-                if b_column > 1:
-                    runs, length, step = length, runs, b_column
+                runs, length = min(stretch, K - after) * (b_column == 1), min(next_panels * width, N - next_first * width)
                 multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
                                 begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False,
-                                b, after * b_term + next_first * width * b_column, step, length, runs)
+                                b, after * b_term + next_first * width, b_term, length, runs)

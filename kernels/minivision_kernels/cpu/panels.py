@@ -58,7 +58,7 @@ from minivision_kernels.cpu.writer import BYTES
 
 ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
 TERMS = 512                 # of a stretch, at most
-PIECE = 64                  # of them are summed between two questions for memory
+PIECE = 64 if BYTES == 64 else TERMS      # of them are summed between two questions for memory
 BLOCK = (400 if BYTES == 64 else 160) * 1024    # bytes of right panels that are used together; as much again is needed for sums
 
 
