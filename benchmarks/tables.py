@@ -4,8 +4,8 @@
     python benchmarks/tables.py
 
 Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
-the date. ``results/bench-*.json`` make the tables "layers", "pictures", "steps" and "looks"; the scripts beside this one
-write their own.
+the date. ``results/bench-*.json``, measured on a processor with AVX2, make the tables "layers", "pictures", "steps" and
+"looks", and those in ``results/avx512`` a second one each; the scripts beside this one write their own.
 """
 
 from __future__ import annotations
@@ -99,12 +99,16 @@ def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("bench-*.json"))]
+    machines = [[json.loads(path.read_text()) for path in sorted(folder.glob("bench-*.json"))]
+                for folder in (HERE / "results", HERE / "results" / "avx512")]
     for name, make in (("layers", layers), ("pictures", pictures), ("steps", steps), ("looks", looks)):
-        chosen = [result for result in results if any(_table(result, row) == name for row in result["rows"])]
-        if chosen:
-            rewrite(README, name, make(chosen))
-            print(make(chosen))
+        texts = []
+        for results in machines:
+            chosen = [result for result in results if any(_table(result, row) == name for row in result["rows"])]
+            texts += [make(chosen)] if chosen else []
+        if texts:
+            rewrite(README, name, "\n\n".join(texts))
+            print(*texts, sep="\n\n")
 
 
 if __name__ == "__main__":

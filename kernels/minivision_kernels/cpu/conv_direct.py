@@ -370,7 +370,8 @@ def sum_band(
                     store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
                     continue
                 high = min(rows, total - t * rows)
-                if (h * OW + w) % run + high <= run:
+                place_ = 0 if run == 1 else w if run == OW else h * OW + w      # in its run; dividing takes as long as ten terms
+                if place_ + high <= run:
                     here = to + n * n_target + h * h_target + w * w_target
                     store_turned(tile, TALL_ROWS, TALL_COLUMNS, y, here, plane, high, count)
                     w += high

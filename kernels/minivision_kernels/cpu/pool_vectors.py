@@ -36,7 +36,7 @@ def max_pool2d_forward(
     N, C, H, W = x.shape
     shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     y, index = empty(shape, x.dtype), empty(shape, np.int32)
-    _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation,
+    _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2]),
                  work=y.size * kernel_size[0] * kernel_size[1])
     return y, index
 
@@ -63,7 +63,7 @@ def avg_pool2d_forward(
     """Sums of vectors. A window as large as the image, at the end of many networks, is one long sum."""
     N, C, H, W = x.shape
     y = empty((N, C, *pool_output_size((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)), x.dtype)
-    _avg_forward(contiguous(x), y, *kernel_size, *stride, *padding, count_include_pad, divisor or 0,
+    _avg_forward(contiguous(x), y, *kernel_size, *stride, *padding, count_include_pad, divisor or 0, _parts(N * C, y.shape[2]),
                  work=y.size * kernel_size[0] * kernel_size[1])
     return y
 
@@ -80,19 +80,26 @@ def avg_pool2d_backward(
     return dx
 
 
+def _parts(planes: int, rows: int) -> int:
+    """Into how many parts the rows of a plane are divided, so that there are enough of them for all threads. Dividing a number,
+    to find the plane of a row, takes as long as a row of a small plane; so it is done for a part."""
+    return max(1, min(rows, 16 // max(1, planes)))
+
+
 @compiled(parallel=True)
 def _max_forward(
     x: In4, y: Out4, index: Int32Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
-    dilation_h: int, dilation_w: int,
+    dilation_h: int, dilation_w: int, parts: int,
 ):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
-    for row in prange(N * C * OH):
-        top = row % OH * stride_h - pad_h
-        max_row(pixels, row // OH * H * W, best, where, row * OW, H, W, OW, top, KH, KW, stride_w, pad_w, dilation_h,
-                dilation_w, first, end)
+    for item in prange(N * C * parts):
+        plane, part = item // parts, item % parts
+        for oh in range(OH * part // parts, OH * (part + 1) // parts):
+            max_row(pixels, plane * H * W, best, where, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
+                    stride_w, pad_w, dilation_h, dilation_w, first, end)
 
 
 @helper
@@ -149,20 +156,22 @@ def _max_backward(g: In4, index: Int32In4, dx: Out4):
 @compiled(parallel=True)
 def _avg_forward(
     x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int,
+    divisor: int, parts: int,
 ):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
-    for row in prange(N * C * OH):
-        top, start = row % OH * stride_h - pad_h, row // OH * H * W
-        if KH == H and KW == W and top == 0 and pad_w == 0:
-            count = window_divisor(0, 0, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor)
-            means[row * OW] = run_sum(pixels, start, start + H * W) / pixels.dtype.type(count)
-        else:
-            mean_row(pixels, start, means, row * OW, H, W, OW, top, KH, KW, stride_w, pad_h, pad_w, count_include_pad, divisor,
-                     first, end)
+    for item in prange(N * C * parts):
+        plane, part = item // parts, item % parts
+        for oh in range(OH * part // parts, OH * (part + 1) // parts):
+            start, to, top = plane * H * W, (plane * OH + oh) * OW, oh * stride_h - pad_h
+            if KH == H and KW == W and top == 0 and pad_w == 0:
+                count = window_divisor(0, 0, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor)
+                means[to] = run_sum(pixels, start, start + H * W) / pixels.dtype.type(count)
+            else:
+                mean_row(pixels, start, means, to, H, W, OW, top, KH, KW, stride_w, pad_h, pad_w, count_include_pad, divisor,
+                         first, end)
 
 
 @helper
@@ -248,6 +257,8 @@ def taps(pixels, at, stride):
 @helper
 def seen(start, count, dilation, size):
     """The taps, from the first to behind the last, at which a window that begins at ``start`` sees pixels."""
+    if start >= 0 and start + (count - 1) * dilation < size:
+        return 0, count                                 # most windows; a division takes as long as all their taps
     first = (max(0, -start) + dilation - 1) // dilation
     return first, max(first, min(count, (size - start + dilation - 1) // dilation))
 

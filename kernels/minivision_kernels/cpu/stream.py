@@ -234,6 +234,19 @@ def places(typing, a, first, step):
     return kind(a, int_, int_), write
 
 
+def _put_masked(context: Any, builder: Any, vector: Any, pointer: Any, count: Any) -> Any:
+    """The first ``count`` lanes by one instruction, which AVX-512 has for numbers of every kind."""
+    size, element = vector.type.count, vector.type.element
+    lane = ir.Constant(ir.VectorType(INT32, size), list(range(size)))
+    wanted = builder.insert_element(ir.Constant(lane.type, ir.Undefined), builder.trunc(count, INT32), ir.Constant(INT32, 0))
+    mask = builder.icmp_signed("<", lane, builder.shuffle_vector(wanted, wanted, ir.Constant(lane.type, [0] * size)))
+    name = f"llvm.masked.store.v{size}{'i32' if element == INT32 else 'f32' if element == ir.FloatType() else 'f64'}.p0"
+    arguments = [vector, builder.bitcast(pointer, vector.type.as_pointer()), ir.Constant(INT32, 4), mask]
+    kind = ir.FunctionType(ir.VoidType(), [x.type for x in arguments])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+    return context.get_dummy_value()
+
+
 @word
 def put_first(typing, a, at, vector, count):
     """Write the first ``count`` lanes of a vector, or of places, to a, from ``at`` on."""
@@ -241,6 +254,8 @@ def put_first(typing, a, at, vector, count):
         a, at, vector, count = args
         pointer = builder.gep(context.make_array(signature.args[0])(context, builder, a).data, [at])
         size = vector.type.count
+        if BYTES == 64:
+            return _put_masked(context, builder, vector, pointer, count)
         with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(INT, size)), likely=True) as (all_, some):
             with all_:
                 builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
