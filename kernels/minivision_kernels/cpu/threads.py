@@ -22,6 +22,7 @@ class _Local(threading.local):
 
 _local = _Local()
 _wanted: int | None = None          # None: Numba's default, all cores or NUMBA_NUM_THREADS
+_all: int | None = None             # what that is, once a count has been applied
 _exclusive = threading.Lock()
 _guard: contextlib.AbstractContextManager[Any] = _exclusive     # until we know that the layer needs none
 serial_only = False                 # True in a child forked from a process with OpenMP threads
@@ -61,16 +62,16 @@ def max_threads() -> int:
 def region(share: bool) -> contextlib.AbstractContextManager[Any]:
     """To be held around every parallel kernel: sets this Python thread's count, 1 if the work is not to be shared, and keeps
     out other Python threads where Numba's layer cannot take two at once (its own "workqueue" cannot; OpenMP and TBB can)."""
-    global _guard
+    global _guard, _all
     wanted = _wanted if share else 1
-    if wanted is None and _local.applied is not None:
+    if wanted is None and _local.applied not in (None, _all):
         wanted = max_threads()
     if wanted is not None and _local.applied != wanted:
         import numba
 
         with _exclusive:
             numba.set_num_threads(wanted)           # starts the threads if nothing has yet
-        _local.applied = wanted
+        _local.applied, _all = wanted, max_threads()
     if _guard is _exclusive and _layer() in ("omp", "tbb"):
         _guard = contextlib.nullcontext()
     return _guard
