@@ -46,7 +46,7 @@ def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, 
     of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes
     and loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
     """
-    if not rows * outputs:
+    if not rows * outputs * terms:
         return True
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
