@@ -42,6 +42,7 @@ for op, args in dict(linear_forward=(a, b), linear_input=(a @ b.T, b), linear_we
 assert ran >= {{"tile", "direct", "implicit", "product", "fold", "depthwise", "winograd", "winograd2"}}, ran
 """
 
+x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="instruction sets of x86 processors")
 SETS = {
     "AVX2": ("haswell", "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt,+sse4.2", 32),
     "SSE2": ("x86-64", "+sse2", 16),
@@ -105,7 +106,7 @@ for loop, sums in ((of_outer, OUTER_ROWS * OUTER_COLUMNS), (of_outer_at, TALL_RO
 """
 
 
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="instruction sets of x86 processors")
+@x86
 @pytest.mark.parametrize("processor, features, size", [AVX512, SETS["AVX2"]], ids=["AVX-512", "AVX2"])
 def test_sums_stay_in_registers(processor, features, size):
     """A tile is worth its while only if no sum leaves for the stack; LLVM once moved arithmetic so that 28 of them did."""
@@ -113,7 +114,7 @@ def test_sums_stay_in_registers(processor, features, size):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="instruction sets of x86 processors")
+@x86
 @pytest.mark.parametrize("name", SETS)
 def test_smaller_instruction_sets(name):
     processor, features, size = SETS[name]
