@@ -29,9 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost, turned_panels
 from minivision_kernels.cpu.patches import (
+    CROSS_ROWS,
+    GROUP,
     correlate,
     fold_filter,
     fold_patches,
@@ -40,7 +42,7 @@ from minivision_kernels.cpu.patches import (
     turn_filter,
     turn_patches,
 )
-from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, entries, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, add, lanes, lanes_of, load, put, room, vectors
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -50,7 +52,9 @@ GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
-PIECE = 56          # patches of a stage that one thread transforms at a time
+PIECE = 4 * TALL_ROWS               # patches of a stage that one thread transforms at a time
+MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)    # the same of sums, and beside them
+ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts
 SKEW = 16           # numbers between the matrices of places, so that they do not all meet in one set of the cache
 
 
@@ -224,15 +228,22 @@ def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair,
     if not patches * F * C:
         dw[...] = 0
         return dw
-    L = lanes_of(x)
+    L, size_of = lanes_of(x), x.itemsize
     width = TALL_COLUMNS * L
-    each, row = -(-F // width), -(-C // L) * L
-    sums = empty((each * places * (C * width + SKEW),), x.dtype)
-    stage = stage_size(patches, places * (C + F) * x.itemsize, sums.nbytes)
+    each, row, rows = -(-F // width), _whole(C, GROUP), _whole(C, CROSS_ROWS)
+    arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, contiguous(g).reshape(-1), F, OH, OW
+    sums_size = each * places * (rows * width + SKEW)
+    if sums_size * size_of <= MINE:
+        parts = min(MOST_PARTS, -(-patches // PIECE), max(2, ALL // (sums_size * size_of) // 2 * 2))
+        block = block_size(BESIDE, patches, row * size_of, each, places, 1)
+        _correlate_blocks[size](*arguments, parts, block, empty((parts * sums_size,), x.dtype), dw.reshape(-1),
+                                work=g.size * 9 * C // L)
+        return dw
+    sums = empty((sums_size,), x.dtype)
+    stage = stage_size(patches, places * (C + F) * size_of, sums.nbytes)
     _correlate_steps[size](
-        contiguous(x).reshape(-1), N, C, H, W, *padding, contiguous(g).reshape(-1), F, OH, OW, _steps(1), stage,
-        empty((places * (stage * row + SKEW) + TALL_ROWS,), x.dtype), empty((each * places * (stage * width + SKEW),), x.dtype),
-        sums, dw.reshape(-1), work=g.size * 9 * C // L)
+        *arguments, stage, empty((places * (stage * row + SKEW),), x.dtype),
+        empty((each * places * (stage * width + SKEW),), x.dtype), sums, dw.reshape(-1), work=g.size * 9 * C // L)
     return dw
 
 
@@ -246,12 +257,11 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
     width, places = TALL_COLUMNS * lanes_of(x), (size + 2) ** 2
     each = -(-rows // width)
     weights = empty((each * places * (C * width + SKEW),), x.dtype)
-    _turn_weights[size](panels, weights, each, C, backward, _steps(1), work=weights.size)
-    patches = N * -(-OH // size) * -(-OW // size)
-    row = -(-C // lanes_of(x)) * lanes_of(x)
-    arguments = (contiguous(x).reshape(-1), N, C, H, W, *padding, weights, _steps(row), y.reshape(-1), rows, OH, OW)
+    _turn_weights[size](panels, weights, each, C, backward, work=weights.size)
+    patches, row = N * -(-OH // size) * -(-OW // size), _whole(C, GROUP)
+    arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, weights, y.reshape(-1), rows, OH, OW
     if weights.nbytes <= SMALL:
-        block = block_size(patches, C * x.itemsize, places, workers())
+        block = block_size(NEAR, patches, row * x.itemsize, 1, places, workers())
         _convolve_blocks[size](*arguments, block, work=y.size * 9 * C // lanes_of(x))
     else:
         stage = stage_size(patches, places * (C + rows) * x.itemsize, weights.nbytes)
@@ -261,17 +271,19 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
     return y
 
 
-@functools.lru_cache(maxsize=64)
-def _steps(row: int) -> np.ndarray:
-    """Where the rows of a tile begin, in a matrix with rows of this length."""
-    return np.arange(TALL_ROWS) * row
+def _whole(count: int, of: int) -> int:
+    """The multiple of ``of`` with room for ``count``."""
+    return -(-count // of) * of
 
 
 @functools.lru_cache(maxsize=1024)
-def block_size(patches: int, row: int, places: int, workers: int) -> int:
-    """Patches of a block, a whole number of tiles: as large as the cache allows, and all threads busy to the end."""
+def block_size(near: int, patches: int, row: int, panels: int, places: int, workers: int) -> int:
+    """Patches of a block, a whole number of tiles: as large as fits in ``near`` bytes, and all threads busy to the end.
+
+    A patch takes ``row`` bytes for each place, and those of so many panels of filters.
+    """
     tiles = -(-patches // TALL_ROWS)
-    most = max(1, min(NEAR // (places * (row + 128) * TALL_ROWS), tiles))
+    most = max(1, min(near // (places * (row + panels * TALL_COLUMNS * BYTES) * TALL_ROWS), tiles))
 
     def time(size: int) -> float:
         blocks = -(-tiles // size)
@@ -293,14 +305,14 @@ def stage_size(patches: int, row: int, weights: int) -> int:
 
 # ---------------------------------------------------------------------------------------------------------------- kernels
 
-POINTS, OUTPUTS = 6, 4      # of a line of a patch; `_sized` puts in those of each size
+POINTS, OUTPUTS = (0,) * 6, (0,) * 4        # as long as a line of a patch; `_sized` puts in those of each size
 
 
 def _sized(function: Any) -> dict[int, Any]:
     """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
     kernels = {}
     for size in (4, 2):
-        constants = {**function.__globals__, "POINTS": size + 2, "OUTPUTS": size}
+        constants = {**function.__globals__, "POINTS": (0,) * (size + 2), "OUTPUTS": (0,) * size}
         name = f"{function.__name__}_{size}"            # Numba's cache knows functions by name
         copy = types.FunctionType(function.__code__, constants, name)
         copy.__qualname__, copy.__annotations__ = name, function.__annotations__
@@ -309,104 +321,140 @@ def _sized(function: Any) -> dict[int, Any]:
 
 
 @_sized
-def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool, place: IntIn1):
+def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool):
     """panels (each, C, 9, width) -> out (each, places, C, width): G w Gᵀ"""
-    L = lanes(panels)
-    width, places = TALL_COLUMNS * L, POINTS * POINTS
+    L, P = lanes(panels), len(POINTS)
+    width = TALL_COLUMNS * L
     step = C * width + SKEW
     for item in prange(each * TALL_COLUMNS):
         panel, lane = item // TALL_COLUMNS, item % TALL_COLUMNS * L
-        half, points, taps = room(panels, 3 * POINTS * L), entries(place, 0, POINTS), entries(place, 0, 3)
+        half = room(panels, 3 * P * L)
         for c in range(C):
             at, tap = (panel * C + c) * 9 * width + lane, width
             if backward:                                # the nine taps, from the last to the first
                 at, tap = at + 8 * width, -width
-            turn_filter(panels, at, tap, half, out, panel * places * step + c * width + lane, step, points, taps)
+            turn_filter(panels, at, tap, half, out, panel * P * P * step + c * width + lane, step, POINTS)
 
 
 @_sized
 def _convolve_blocks(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
-    OW: int, block: int,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, y: Out1, F: int, OH: int, OW: int, block: int,
 ):
-    """A thread takes a block of patches through all three steps."""
-    L = lanes(x)
-    width, places = TALL_COLUMNS * L, POINTS * POINTS
-    patches, each = N * ((OH + OUTPUTS - 1) // OUTPUTS) * ((OW + OUTPUTS - 1) // OUTPUTS), (F + width - 1) // width
+    """A thread takes a block of patches through all three steps. The places of a piece follow each other."""
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, places, groups = TALL_COLUMNS * L, P * P, (C + GROUP - 1) // GROUP
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    piece, out_piece = TALL_ROWS * GROUP, TALL_ROWS * width
+    steps, out_steps = (groups * places * piece, places * piece, piece), (places * out_piece, 0, out_piece)
     for item in prange((patches + block - 1) // block):
         first, end = item * block, min(patches, item * block + block)
-        step, out_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
-        turned, products = room(x, places * step), room(x, places * out_step)
-        points, outputs = entries(place, 0, POINTS), entries(place, 0, OUTPUTS)
-        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+        tiles = (end - first + TALL_ROWS - 1) // TALL_ROWS
+        turned, products = room(x, tiles * steps[0]), room(x, tiles * out_steps[0])
         for c in range(0, C, L):
-            turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, step, points, outputs)
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, steps, POINTS, OUTPUTS)
         for panel in range(each):
             for k in range(places):
-                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
-                         k * out_step)
+                multiply(turned, k * piece, steps, tiles, C, weights, (panel * places + k) * (C * width + SKEW), products,
+                         k * out_piece, out_steps[0])
             for f in range(panel * width, min(F, panel * width + width), L):
-                fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW, points, outputs)
+                fold_patches(products, 0, out_steps, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
 
 
 @_sized
 def _convolve_steps(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
-    OW: int, stage: int, turned: Out1, products: Out1,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, y: Out1, F: int, OH: int, OW: int, stage: int,
+    turned: Out1, products: Out1,
 ):
-    """All threads take many patches through one step after the other."""
-    L = lanes(x)
-    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, POINTS * POINTS
-    patches, each = N * ((OH + OUTPUTS - 1) // OUTPUTS) * ((OW + OUTPUTS - 1) // OUTPUTS), (F + width - 1) // width
-    step, out_step = stage * row + SKEW, stage * width + SKEW
+    """All threads take many patches through one step after the other. The pieces of a place follow each other."""
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, row, places = TALL_COLUMNS * L, (C + GROUP - 1) // GROUP * GROUP, P * P
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    matrix, out_matrix = stage * row + SKEW, stage * width + SKEW
+    steps, out_steps = (TALL_ROWS * row, TALL_ROWS * GROUP, matrix), (TALL_ROWS * width, places * out_matrix, out_matrix)
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
-        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
-        pieces = (end - first + PIECE - 1) // PIECE
-        for item in prange(row // L * pieces):
+        tiles, pieces = (end - first + TALL_ROWS - 1) // TALL_ROWS, (end - first + PIECE - 1) // PIECE
+        for item in prange((C + L - 1) // L * pieces):
             c, begin = item // pieces * L, item % pieces * PIECE
-            turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
-                         begin * row, step, entries(place, 0, POINTS), entries(place, 0, OUTPUTS))
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
+                         begin * row, steps, POINTS, OUTPUTS)
         for item in prange(places * each):
             k, panel = item // each, item % each
-            multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
-                     (panel * places + k) * out_step)
+            multiply(turned, k * matrix, steps, tiles, C, weights, (panel * places + k) * (C * width + SKEW), products,
+                     (panel * places + k) * out_matrix, out_steps[0])
         for item in prange((F + L - 1) // L * pieces):
             f, begin = item // pieces * L, item % pieces * PIECE
-            fold_patches(products, f // width * places * out_step + begin * width + f % width, out_step, first + begin,
-                         min(end, first + begin + PIECE), y, F, f, OH, OW, entries(place, 0, POINTS),
-                         entries(place, 0, OUTPUTS))
+            fold_patches(products, begin * width, out_steps, first + begin, min(end, first + begin + PIECE), y, F, f, OH, OW,
+                         POINTS, OUTPUTS)
 
 
 @_sized
 def _correlate_steps(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, place: IntIn1,
-    stage: int, turned: Out1, upstream: Out1, sums: Out1, dw: Out1,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, stage: int, turned: Out1,
+    upstream: Out1, sums: Out1, dw: Out1,
 ):
     """sums (panels, places, C, width) += the products of both transforms, stage by stage, and dw = Gᵀ sums G."""
-    L = lanes(x)
-    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, POINTS * POINTS
-    patches, each = N * ((OH + OUTPUTS - 1) // OUTPUTS) * ((OW + OUTPUTS - 1) // OUTPUTS), (F + width - 1) // width
-    step, g_step = stage * row + SKEW, stage * width + SKEW
-    x_chunks, g_chunks, matrix = row // L, (F + L - 1) // L, C * width + SKEW
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, row, places = TALL_COLUMNS * L, (C + GROUP - 1) // GROUP * GROUP, P * P
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    matrix, g_matrix = stage * row + SKEW, stage * width + SKEW
+    steps, g_steps = (TALL_ROWS * row, TALL_ROWS * GROUP, matrix), (TALL_ROWS * width, places * g_matrix, g_matrix)
+    x_chunks, g_chunks = (C + L - 1) // L, (F + L - 1) // L
+    sums_step = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
         pieces = (end - first + PIECE - 1) // PIECE
         for item in prange((x_chunks + g_chunks) * pieces):
             chunk, begin = item // pieces, item % pieces * PIECE
-            last, points, outputs = min(end, first + begin + PIECE), entries(place, 0, POINTS), entries(place, 0, OUTPUTS)
+            last = min(end, first + begin + PIECE)
             if chunk < x_chunks:
-                turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, step,
-                             points, outputs)
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, steps,
+                             POINTS, OUTPUTS)
             else:
-                f = (chunk - x_chunks) * L
-                to = f // width * places * g_step + begin * width + f % width
-                spread_patches(g, F, OH, OW, f, first + begin, last, upstream, to, g_step, points, outputs)
+                spread_patches(g, F, OH, OW, (chunk - x_chunks) * L, first + begin, last, upstream, begin * width, g_steps,
+                               POINTS, OUTPUTS)
         for item in prange(places * each):
             k, panel = item // each, item % each
-            correlate(turned, upstream, k, place, step, end - first, C, (panel * places + k) * g_step, sums,
-                      (panel * places + k) * matrix, first > 0)
+            correlate(turned, k * matrix, steps, C, upstream, (panel * places + k) * g_matrix, g_steps[0], end - first,
+                      sums, (panel * places + k) * sums_step, first > 0)
     for item in prange(g_chunks * C):
         f, c = item // C * L, item % C
-        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c,
-                    entries(place, 0, POINTS))
+        fold_filter(sums, f // width * places * sums_step + c * width + f % width, sums_step, dw, C, F, f, c, POINTS)
+
+
+@_sized
+def _correlate_blocks(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, parts: int, block: int,
+    sums: Out1, dw: Out1,
+):
+    """The same for few sums: each part of the patches has its own, so that all a thread works on stays near. There are as many
+    parts for any number of threads."""
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, places, groups = TALL_COLUMNS * L, P * P, (C + GROUP - 1) // GROUP
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    piece, g_piece = TALL_ROWS * GROUP, TALL_ROWS * width
+    steps, g_steps = (groups * places * piece, places * piece, piece), (each * places * g_piece, places * g_piece, g_piece)
+    sums_step = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    total = each * places * sums_step
+    for part in prange(parts):
+        begin, stop = patches * part // parts, patches * (part + 1) // parts
+        tiles = (min(block, stop - begin) + TALL_ROWS - 1) // TALL_ROWS
+        turned, upstream = room(x, tiles * steps[0]), room(x, tiles * g_steps[0])
+        for first in range(begin, stop, block):
+            end = min(stop, first + block)
+            for c in range(0, C, L):
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, steps, POINTS, OUTPUTS)
+            for f in range(0, F, L):
+                spread_patches(g, F, OH, OW, f, first, end, upstream, 0, g_steps, POINTS, OUTPUTS)
+            for panel in range(each):
+                for k in range(places):
+                    correlate(turned, k * piece, steps, C, upstream, panel * g_steps[1] + k * g_piece, g_steps[0], end - first,
+                              sums, part * total + (panel * places + k) * sums_step, first > begin)
+    for item in prange(total // L if parts > 1 else 0):
+        sum_ = load(sums, item * L)
+        for part in range(1, parts):
+            sum_ = add(sum_, load(sums, part * total + item * L))
+        put(sums, item * L, sum_)
+    for item in prange((F + L - 1) // L * C):
+        f, c = item // C * L, item % C
+        fold_filter(sums, f // width * places * sums_step + c * width + f % width, sums_step, dw, C, F, f, c, POINTS)

@@ -6,6 +6,12 @@ patch than one of 224 x 224.
 
 Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outputs`` one as long as its piece of the result,
 4 or 2; what they hold does not matter. Places of a patch are numbered line by line, points² of them.
+
+Transformed patches lie in *pieces*: those of one place, `TALL_ROWS` patches and `GROUP` channels, as the tile of a product
+takes them. ``steps`` says how far it is from a piece to that of the next `TALL_ROWS` patches, of the next channels (or panel of
+filters), and of the next place. A patch goes to as many pieces as it has places. Where those follow each other, they lie on
+8 pages of memory; where the places are matrices of their own, on 36, more than a processor knows by heart while it also reads
+16 channels.
 """
 
 from __future__ import annotations
@@ -14,84 +20,109 @@ from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
     TALL_ROWS,
-    add,
-    entries,
     lanes,
-    load,
     none,
-    outer_at,
+    outer_along,
+    plus,
     put,
     room,
     store,
     turn,
+    turn_whole,
     zeros,
 )
 from minivision_kernels.cpu.transforms import column, folded, folded_weights, put_column, spread, turned, turned_weights
 
+GROUP = 16          # channels of a piece
+CROSS_ROWS = 8 if TALL_ROWS == 14 else 4        # rows of the tile of `correlate`, a part of a group
 SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
 
 
 @helper
-def turn_filter(panels, at, tap, half, out, to, step, points, taps):
+def turn_filter(panels, at, tap, half, out, to, step, points):
     """G w Gᵀ of a vector of filters, tap k of which is at + k * tap in panels: place k goes to out[to + k * step]."""
     L, P = lanes(panels), len(points)
     for j in range(3):
-        put_column(half, j * L, 3 * L, turned_weights(column(panels, at + j * tap, 3 * tap, taps), points))
+        put_column(half, j * L, 3 * L, turned_weights(column(panels, at + j * tap, 3 * tap, points[:3]), points))
     for i in range(P):
-        put_column(out, to + P * i * step, step, turned_weights(column(half, 3 * i * L, L, taps), points))
+        put_column(out, to + P * i * step, step, turned_weights(column(half, 3 * i * L, L, points[:3]), points))
 
 
 @helper
-def turn_patches(x, N, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, step, points, outputs):
-    """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of patch t goes to
-    out[at + k * step + (t - first) * row + c], a row being a whole number of vectors."""
+def turn_line(x, at, step, left, width, channels, out, to, count):
+    """out[to + j * L] = pixel left + j of a line of ``width`` pixels, for so many channels, ``step`` apart: at least ``count``
+    vectors, of zeros where there is no pixel."""
+    L = lanes(x)
+    j = min(count, max(0, -left))
+    for before in range(j):
+        put(out, to + before * L, none(x))
+    while j < min(count, width - left):
+        if channels == L and j + L <= width - left:
+            turn_whole(x, at + left + j, step, out, to + j * L, L)
+        else:
+            turn(x, at + left + j, step, 0, width - left - j, channels, out, to + j * L, L, L, L)
+        j += L
+    for behind in range(j, count):
+        put(out, to + behind * L, none(x))
+
+
+@helper
+def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, steps, points, outputs):
+    """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on, to pieces of out, the first one at
+    ``at``."""
     L, P, M = lanes(x), len(points), len(outputs)
-    row = (C + L - 1) // L * L
+    tile_step, group_step, place_step = steps
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
+    most = SEGMENT if across <= SEGMENT else SEGMENT - 1
     span = (M * SEGMENT + 2 + L) * L
-    lines, half = room(x, P * span), room(x, P * span)
+    lines, half = room(x, P * span), room(x, P * P * L)
     channels = min(L, C - c)
+    at += c // GROUP * group_step + c % GROUP
     t = first
     while t < end:
         n, top, left = t // (down * across), t // across % down * M - pad_h, t % across * M - pad_w
-        count = min(SEGMENT, min(across - t % across, end - t))
+        count = min(most, min(across - t % across, end - t))
         for i in range(P):
-            h = top + i
-            if 0 <= h < H:
-                from_ = ((n * C + c) * H + h) * W + left
-                for j in range(0, M * count + 2, L):
-                    turn(x, from_ + j, H * W, -left - j, W - left - j, channels, lines, i * span + j * L, L, L, L)
+            if 0 <= top + i < H:
+                turn_line(x, ((n * C + c) * H + top + i) * W, H * W, left, W, channels, lines, i * span, M * count + 2)
             else:
-                for j in range(M * count + 2):
-                    put(lines, i * span + j * L, none(x))
-        for j in range(M * count + 2):
-            put_column(half, j * L, span, turned(column(lines, j * L, span, points)))
-        for j in range(count):
-            to = at + (t - first + j) * row + c
+                turn_line(x, 0, 0, 0, 0, channels, lines, i * span, M * count + 2)
+        for j in range(2):
+            put_column(half, j * L, P * L, turned(column(lines, j * L, span, points)))
+        for p in range(count):
+            for j in range(2, P):
+                put_column(half, j * L, P * L, turned(column(lines, (M * p + j) * L, span, points)))
+            tile, row = divmod(t - first + p, TALL_ROWS)
+            to = at + tile * tile_step + row * GROUP
             for i in range(P):
-                put_column(out, to + P * i * step, step, turned(column(half, i * span + M * j * L, L, points)))
+                put_column(out, to + P * i * place_step, place_step, turned(column(half, i * P * L, L, points)))
+            for j in range(2):              # the last two columns are the first two of the next patch
+                put_column(half, j * L, P * L, column(half, (M + j) * L, P * L, points))
         t += count
 
 
 @helper
-def multiply(turned_, k, step, count, C, weights, at, place, out, to):
-    """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on."""
-    L = lanes(turned_)
-    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
-    steps = entries(place, 0, TALL_ROWS)
-    for t in range(0, count, TALL_ROWS):
+def multiply(turned_, at, steps, tiles, C, weights, start, out, to, out_step):
+    """The pieces of a place, so many tiles of patches and all C channels, times the weights (C, width) from ``start`` on: a
+    tile of products (TALL_ROWS, width) to out every ``out_step`` numbers."""
+    width = TALL_COLUMNS * lanes(turned_)
+    for t in range(tiles):
         tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
-        for c in range(C):
-            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
-        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
+        for c in range(0, C, GROUP):
+            piece = at + t * steps[0] + c // GROUP * steps[1]
+            for i in range(min(GROUP, C - c)):
+                tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, turned_, piece + i, GROUP, weights, start + (c + i) * width)
+        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * out_step, width)
 
 
 @helper
-def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, outputs):
-    """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their products, of which
-    place k of patch t is at + k * step + (t - first) * width."""
+def fold_patches(products, at, steps, first, end, y, F, f, OH, OW, points, outputs):
+    """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their products, pieces
+    (TALL_ROWS, width) from ``at`` on."""
     L, P, M = lanes(products), len(points), len(outputs)
     width = TALL_COLUMNS * L
+    tile_step, panel_step, place_step = steps
+    at += f // width * panel_step + f % width
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     span = (M * SEGMENT + L) * L
     half, out = room(products, P * M * L), room(products, M * span)
@@ -101,25 +132,31 @@ def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, output
         n, top, left = t // (down * across), t // across % down * M, t % across * M
         count = min(SEGMENT, min(across - t % across, end - t))
         for p in range(count):
+            tile, row = divmod(t - first + p, TALL_ROWS)
+            m = at + tile * tile_step + row * width
             for j in range(P):
-                m = at + j * step + (t - first + p) * width
-                put_column(half, j * L, P * L, folded(column(products, m, P * step, points)))
+                put_column(half, j * L, P * L, folded(column(products, m + j * place_step, P * place_step, points)))
             for i in range(M):
                 put_column(out, i * span + M * p * L, L, folded(column(half, P * i * L, L, points)))
         right = min(M * count, OW - left)
         for i in range(min(M, OH - top)):
             to = ((n * F + f) * OH + top + i) * OW + left
             for j in range(0, right, L):
-                turn(out, i * span + j * L, L, 0, filters, L, y, to + j, OH * OW, filters, min(L, right - j))
+                if filters == L and j + L <= right:
+                    turn_whole(out, i * span + j * L, L, y, to + j, OH * OW)
+                else:
+                    turn(out, i * span + j * L, L, 0, filters, L, y, to + j, OH * OW, filters, min(L, right - j))
         t += count
 
 
 @helper
-def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
-    """A g Aᵀ of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: place k of patch t goes to
-    out[at + k * step + (t - first) * width]."""
+def spread_patches(g, F, OH, OW, f, first, end, out, at, steps, points, outputs):
+    """A g Aᵀ of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on, to pieces (TALL_ROWS, width) of out,
+    the first one at ``at``."""
     L, P, M = lanes(g), len(points), len(outputs)
     width = TALL_COLUMNS * L
+    tile_step, panel_step, place_step = steps
+    at += f // width * panel_step + f % width
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     span = (M * SEGMENT + L) * L
     lines, half = room(g, M * span), room(g, P * M * L)
@@ -130,18 +167,16 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
         count = min(SEGMENT, min(across - t % across, end - t))
         for i in range(M):
             if top + i < OH:
-                from_ = ((n * F + f) * OH + top + i) * OW + left
-                for j in range(0, M * count, L):
-                    turn(g, from_ + j, OH * OW, 0, OW - left - j, filters, lines, i * span + j * L, L, L, L)
+                turn_line(g, ((n * F + f) * OH + top + i) * OW, OH * OW, left, OW, filters, lines, i * span, M * count)
             else:
-                for j in range(M * count):
-                    put(lines, i * span + j * L, none(g))
+                turn_line(g, 0, 0, 0, 0, filters, lines, i * span, M * count)
         for p in range(count):
             for j in range(M):
                 put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, span, outputs)))
-            to = at + (t - first + p) * width
+            tile, row = divmod(t - first + p, TALL_ROWS)
+            to = at + tile * tile_step + row * width
             for i in range(P):
-                put_column(out, to + P * i * step, step, spread(column(half, M * i * L, L, outputs)))
+                put_column(out, to + P * i * place_step, place_step, spread(column(half, M * i * L, L, outputs)))
         t += count
 
 
@@ -161,16 +196,18 @@ def fold_filter(sums, m, step, dw, C, F, f, c, points):
 
 
 @helper
-def correlate(turned_, upstream, k, place, step, count, C, at, sums, to, begun):
-    """sums (C, width) from ``to`` on (+)= the product of place k of both transforms, (count, C) and (count, width)."""
+def correlate(turned_, at, steps, C, upstream, from_, upstream_step, count, sums, to, begun):
+    """sums (C, width) from ``to`` on (+)= the product of a place of both transforms, summed over ``count`` patches: pieces of
+    channels from ``at`` on and of filters from ``from_`` on. The sums have room for whole tiles."""
     L = lanes(turned_)
-    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
-    edge, steps = room(turned_, TALL_ROWS * width), entries(place, 0, TALL_ROWS)
-    for c in range(0, C, TALL_ROWS):
-        tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
-        for t in range(count):
-            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, upstream, at + t * width)
-        store(tile, TALL_ROWS, TALL_COLUMNS, edge, 0, width)
-        for j in range(0, min(TALL_ROWS, C - c) * width, L):        # no rows beyond the last channel
-            sum_ = load(edge, j)
-            put(sums, to + c * width + j, add(sum_, load(sums, to + c * width + j)) if begun else sum_)
+    width = TALL_COLUMNS * L
+    for c in range(0, C, CROSS_ROWS):
+        tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
+        if begun:
+            tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width)
+        piece = at + c // GROUP * steps[1] + c % GROUP
+        for t in range((count + TALL_ROWS - 1) // TALL_ROWS):
+            a, b = piece + t * steps[0], from_ + t * upstream_step
+            for row in range(min(TALL_ROWS, count - t * TALL_ROWS)):
+                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, a + row * GROUP, 1, upstream, b + row * width)
+        store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)

@@ -142,20 +142,40 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
     """tile[i][j] += a[at + place[i]] * (vector j of b from bt on): `outer` with rows from anywhere."""
     def write(context, builder, signature, args):
         tile, _, _, a, at, place, b, bt = args
-        _, rows, columns, a_type, _, _, b_type, _ = signature.args
+        _, _, columns, a_type, _, _, b_type, _ = signature.args
         w = Writer(context, builder, b_type)
         pa, pb, place = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), cgutils.unpack_tuple(builder, place)
-        row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
-        w.ask(w.beyond(pb, AHEAD * len(row) * w.lanes), len(row))
-        for i in range(rows.literal_value):
-            number = w.spread(builder.load(builder.gep(pa, [place[i]])))
-            for j, vector in enumerate(row):
-                k = i * len(row) + j
-                sum_ = w.multiply_add(number, vector, builder.extract_value(tile, k))
-                tile = builder.insert_value(tile, w.settled(sum_), k)
-        return tile
+        return _settled_rows(w, tile, [builder.gep(pa, [step]) for step in place], pb, columns.literal_value)
 
     return tile(tile, rows, columns, a, int_, place, b, int_), write
+
+
+@word
+def outer_along(typing, tile, rows, columns, a, at, step, b, bt):
+    """tile[i][j] += a[at + i * step] * (vector j of b from bt on), ``step`` written as a constant: rows that lie evenly need no
+    addresses but one."""
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, _, b, bt = args
+        _, rows, columns, a_type, _, step, b_type, _ = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
+        numbers = [w.beyond(pa, i * step.literal_value) for i in range(rows.literal_value)]
+        return _settled_rows(w, tile, numbers, pb, columns.literal_value)
+
+    return tile(tile, rows, columns, a, int_, step, b, int_), write
+
+
+def _settled_rows(w: Writer, tile: Any, numbers: list[Any], pb: Any, columns: int) -> Any:
+    """The tile with the products of the numbers that lie there and of so many vectors from ``pb`` on added to it."""
+    row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns)]
+    w.ask(w.beyond(pb, AHEAD * columns * w.lanes), columns)
+    for i, pointer in enumerate(numbers):
+        number = w.spread(w.builder.load(pointer))
+        for j, vector in enumerate(row):
+            k = i * columns + j
+            sum_ = w.multiply_add(number, vector, w.builder.extract_value(tile, k))
+            tile = w.builder.insert_value(tile, w.settled(sum_), k)
+    return tile
 
 
 @word
