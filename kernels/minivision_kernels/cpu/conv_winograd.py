@@ -29,11 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost, turned_panels
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
-    GROUP,
     correlate,
     fold_filter,
     fold_patches,
@@ -230,7 +229,7 @@ def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair,
         return dw
     L, size_of = lanes_of(x), x.itemsize
     width = TALL_COLUMNS * L
-    each, row, rows = -(-F // width), _whole(C, GROUP), _whole(C, CROSS_ROWS)
+    each, row, rows = -(-F // width), _whole(C, L), _whole(C, CROSS_ROWS)
     arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, contiguous(g).reshape(-1), F, OH, OW
     sums_size = each * places * (rows * width + SKEW)
     if sums_size * size_of <= MINE:
@@ -258,8 +257,8 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
     each = -(-rows // width)
     weights = empty((each * places * (C * width + SKEW),), x.dtype)
     _turn_weights[size](panels, weights, each, C, backward, work=weights.size)
-    patches, row = N * -(-OH // size) * -(-OW // size), _whole(C, GROUP)
-    arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, weights, y.reshape(-1), rows, OH, OW
+    patches, row = N * -(-OH // size) * -(-OW // size), _whole(C, lanes_of(x))
+    arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, weights, _steps(row), y.reshape(-1), rows, OH, OW
     if weights.nbytes <= SMALL:
         block = block_size(NEAR, patches, row * x.itemsize, 1, places, workers())
         _convolve_blocks[size](*arguments, block, work=y.size * 9 * C // lanes_of(x))
@@ -269,6 +268,12 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
             *arguments, stage, empty((places * (stage * row + SKEW),), x.dtype),
             empty((each * places * (stage * width + SKEW),), x.dtype), work=y.size * 9 * C // lanes_of(x))
     return y
+
+
+@functools.lru_cache(maxsize=64)
+def _steps(row: int) -> np.ndarray:
+    """Where the rows of a tile begin, in a matrix with rows of this length."""
+    return np.arange(TALL_ROWS) * row
 
 
 def _whole(count: int, of: int) -> int:
@@ -338,54 +343,54 @@ def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool):
 
 @_sized
 def _convolve_blocks(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, y: Out1, F: int, OH: int, OW: int, block: int,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
+    OW: int, block: int,
 ):
-    """A thread takes a block of patches through all three steps. The places of a piece follow each other."""
+    """A thread takes a block of patches through all three steps."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
-    width, places, groups = TALL_COLUMNS * L, P * P, (C + GROUP - 1) // GROUP
+    width, places = TALL_COLUMNS * L, P * P
     patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    piece, out_piece = TALL_ROWS * GROUP, TALL_ROWS * width
-    steps, out_steps = (groups * places * piece, places * piece, piece), (places * out_piece, 0, out_piece)
     for item in prange((patches + block - 1) // block):
         first, end = item * block, min(patches, item * block + block)
-        tiles = (end - first + TALL_ROWS - 1) // TALL_ROWS
-        turned, products = room(x, tiles * steps[0]), room(x, tiles * out_steps[0])
+        step, out_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
+        turned, products = room(x, places * step), room(x, places * out_step)
+        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
         for c in range(0, C, L):
-            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, steps, POINTS, OUTPUTS)
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, step, POINTS, OUTPUTS)
         for panel in range(each):
             for k in range(places):
-                multiply(turned, k * piece, steps, tiles, C, weights, (panel * places + k) * (C * width + SKEW), products,
-                         k * out_piece, out_steps[0])
+                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
+                         k * out_step)
             for f in range(panel * width, min(F, panel * width + width), L):
-                fold_patches(products, 0, out_steps, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
+                fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
 
 
 @_sized
 def _convolve_steps(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, y: Out1, F: int, OH: int, OW: int, stage: int,
-    turned: Out1, products: Out1,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
+    OW: int, stage: int, turned: Out1, products: Out1,
 ):
-    """All threads take many patches through one step after the other. The pieces of a place follow each other."""
+    """All threads take many patches through one step after the other."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
-    width, row, places = TALL_COLUMNS * L, (C + GROUP - 1) // GROUP * GROUP, P * P
+    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
     patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    matrix, out_matrix = stage * row + SKEW, stage * width + SKEW
-    steps, out_steps = (TALL_ROWS * row, TALL_ROWS * GROUP, matrix), (TALL_ROWS * width, places * out_matrix, out_matrix)
+    step, out_step = stage * row + SKEW, stage * width + SKEW
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
-        tiles, pieces = (end - first + TALL_ROWS - 1) // TALL_ROWS, (end - first + PIECE - 1) // PIECE
-        for item in prange((C + L - 1) // L * pieces):
+        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+        pieces = (end - first + PIECE - 1) // PIECE
+        for item in prange(row // L * pieces):
             c, begin = item // pieces * L, item % pieces * PIECE
             turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
-                         begin * row, steps, POINTS, OUTPUTS)
+                         begin * row, step, POINTS, OUTPUTS)
         for item in prange(places * each):
             k, panel = item // each, item % each
-            multiply(turned, k * matrix, steps, tiles, C, weights, (panel * places + k) * (C * width + SKEW), products,
-                     (panel * places + k) * out_matrix, out_steps[0])
+            multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
+                     (panel * places + k) * out_step)
         for item in prange((F + L - 1) // L * pieces):
             f, begin = item // pieces * L, item % pieces * PIECE
-            fold_patches(products, begin * width, out_steps, first + begin, min(end, first + begin + PIECE), y, F, f, OH, OW,
-                         POINTS, OUTPUTS)
+            fold_patches(products, f // width * places * out_step + begin * width + f % width, out_step, first + begin,
+                         min(end, first + begin + PIECE), y, F, f, OH, OW, POINTS, OUTPUTS)
 
 
 @_sized
@@ -395,12 +400,11 @@ def _correlate_steps(
 ):
     """sums (panels, places, C, width) += the products of both transforms, stage by stage, and dw = Gᵀ sums G."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
-    width, row, places = TALL_COLUMNS * L, (C + GROUP - 1) // GROUP * GROUP, P * P
+    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
     patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    matrix, g_matrix = stage * row + SKEW, stage * width + SKEW
-    steps, g_steps = (TALL_ROWS * row, TALL_ROWS * GROUP, matrix), (TALL_ROWS * width, places * g_matrix, g_matrix)
-    x_chunks, g_chunks = (C + L - 1) // L, (F + L - 1) // L
-    sums_step = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    step, g_step = stage * row + SKEW, stage * width + SKEW
+    x_chunks, g_chunks = row // L, (F + L - 1) // L
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
         pieces = (end - first + PIECE - 1) // PIECE
@@ -408,18 +412,19 @@ def _correlate_steps(
             chunk, begin = item // pieces, item % pieces * PIECE
             last = min(end, first + begin + PIECE)
             if chunk < x_chunks:
-                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, steps,
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, step,
                              POINTS, OUTPUTS)
             else:
-                spread_patches(g, F, OH, OW, (chunk - x_chunks) * L, first + begin, last, upstream, begin * width, g_steps,
-                               POINTS, OUTPUTS)
+                f = (chunk - x_chunks) * L
+                to = f // width * places * g_step + begin * width + f % width
+                spread_patches(g, F, OH, OW, f, first + begin, last, upstream, to, g_step, POINTS, OUTPUTS)
         for item in prange(places * each):
             k, panel = item // each, item % each
-            correlate(turned, k * matrix, steps, C, upstream, (panel * places + k) * g_matrix, g_steps[0], end - first,
-                      sums, (panel * places + k) * sums_step, first > 0)
+            correlate(turned, k, step, end - first, C, upstream, (panel * places + k) * g_step, sums,
+                      (panel * places + k) * matrix, first > 0)
     for item in prange(g_chunks * C):
         f, c = item // C * L, item % C
-        fold_filter(sums, f // width * places * sums_step + c * width + f % width, sums_step, dw, C, F, f, c, POINTS)
+        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)
 
 
 @_sized
@@ -430,26 +435,24 @@ def _correlate_blocks(
     """The same for few sums: each part of the patches has its own, so that all a thread works on stays near. There are as many
     parts for any number of threads."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
-    width, places, groups = TALL_COLUMNS * L, P * P, (C + GROUP - 1) // GROUP
+    width, places = TALL_COLUMNS * L, P * P
     patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    piece, g_piece = TALL_ROWS * GROUP, TALL_ROWS * width
-    steps, g_steps = (groups * places * piece, places * piece, piece), (each * places * g_piece, places * g_piece, g_piece)
-    sums_step = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
-    total = each * places * sums_step
+    step, g_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    total = each * places * matrix
     for part in prange(parts):
         begin, stop = patches * part // parts, patches * (part + 1) // parts
-        tiles = (min(block, stop - begin) + TALL_ROWS - 1) // TALL_ROWS
-        turned, upstream = room(x, tiles * steps[0]), room(x, tiles * g_steps[0])
+        turned, upstream = room(x, places * step), room(x, each * places * g_step)
         for first in range(begin, stop, block):
             end = min(stop, first + block)
             for c in range(0, C, L):
-                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, steps, POINTS, OUTPUTS)
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, 0, step, POINTS, OUTPUTS)
             for f in range(0, F, L):
-                spread_patches(g, F, OH, OW, f, first, end, upstream, 0, g_steps, POINTS, OUTPUTS)
-            for panel in range(each):
-                for k in range(places):
-                    correlate(turned, k * piece, steps, C, upstream, panel * g_steps[1] + k * g_piece, g_steps[0], end - first,
-                              sums, part * total + (panel * places + k) * sums_step, first > begin)
+                to = f // width * places * g_step + f % width
+                spread_patches(g, F, OH, OW, f, first, end, upstream, to, g_step, POINTS, OUTPUTS)
+            for k in range(each * places):
+                correlate(turned, k % places, step, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
+                          first > begin)
     for item in prange(total // L if parts > 1 else 0):
         sum_ = load(sums, item * L)
         for part in range(1, parts):
@@ -457,4 +460,4 @@ def _correlate_blocks(
         put(sums, item * L, sum_)
     for item in prange((F + L - 1) // L * C):
         f, c = item // C * L, item % C
-        fold_filter(sums, f // width * places * sums_step + c * width + f % width, sums_step, dw, C, F, f, c, POINTS)
+        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)

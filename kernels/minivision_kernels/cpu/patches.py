@@ -6,12 +6,6 @@ patch than one of 224 x 224.
 
 Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outputs`` one as long as its piece of the result,
 4 or 2; what they hold does not matter. Places of a patch are numbered line by line, points² of them.
-
-Transformed patches lie in *pieces*: those of one place, `TALL_ROWS` patches and `GROUP` channels, as the tile of a product
-takes them. ``steps`` says how far it is from a piece to that of the next `TALL_ROWS` patches, of the next channels (or panel of
-filters), and of the next place. A patch goes to as many pieces as it has places. Where those follow each other, they lie on
-8 pages of memory; where the places are matrices of their own, on 36, more than a processor knows by heart while it also reads
-16 channels.
 """
 
 from __future__ import annotations
@@ -20,9 +14,11 @@ from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
     TALL_ROWS,
+    entries,
     lanes,
     none,
     outer_along,
+    outer_at,
     plus,
     put,
     room,
@@ -33,8 +29,7 @@ from minivision_kernels.cpu.simd import (
 )
 from minivision_kernels.cpu.transforms import column, folded, folded_weights, put_column, spread, turned, turned_weights
 
-GROUP = 16          # channels of a piece
-CROSS_ROWS = 8 if TALL_ROWS == 14 else 4        # rows of the tile of `correlate`, a part of a group
+CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
 SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
 
 
@@ -67,17 +62,16 @@ def turn_line(x, at, step, left, width, channels, out, to, count):
 
 
 @helper
-def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, steps, points, outputs):
-    """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on, to pieces of out, the first one at
-    ``at``."""
+def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, step, points, outputs):
+    """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of patch t goes to
+    out[at + k * step + (t - first) * row + c], a row being a whole number of vectors."""
     L, P, M = lanes(x), len(points), len(outputs)
-    tile_step, group_step, place_step = steps
+    row = (C + L - 1) // L * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     most = SEGMENT if across <= SEGMENT else SEGMENT - 1
     span = (M * SEGMENT + 2 + L) * L
     lines, half = room(x, P * span), room(x, P * P * L)
     channels = min(L, C - c)
-    at += c // GROUP * group_step + c % GROUP
     t = first
     while t < end:
         n, top, left = t // (down * across), t // across % down * M - pad_h, t % across * M - pad_w
@@ -92,37 +86,33 @@ def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, steps
         for p in range(count):
             for j in range(2, P):
                 put_column(half, j * L, P * L, turned(column(lines, (M * p + j) * L, span, points)))
-            tile, row = divmod(t - first + p, TALL_ROWS)
-            to = at + tile * tile_step + row * GROUP
+            to = at + (t - first + p) * row + c
             for i in range(P):
-                put_column(out, to + P * i * place_step, place_step, turned(column(half, i * P * L, L, points)))
+                put_column(out, to + P * i * step, step, turned(column(half, i * P * L, L, points)))
             for j in range(2):              # the last two columns are the first two of the next patch
                 put_column(half, j * L, P * L, column(half, (M + j) * L, P * L, points))
         t += count
 
 
 @helper
-def multiply(turned_, at, steps, tiles, C, weights, start, out, to, out_step):
-    """The pieces of a place, so many tiles of patches and all C channels, times the weights (C, width) from ``start`` on: a
-    tile of products (TALL_ROWS, width) to out every ``out_step`` numbers."""
-    width = TALL_COLUMNS * lanes(turned_)
-    for t in range(tiles):
+def multiply(turned_, k, step, count, C, weights, at, place, out, to):
+    """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on."""
+    L = lanes(turned_)
+    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
+    steps = entries(place, 0, TALL_ROWS)
+    for t in range(0, count, TALL_ROWS):
         tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
-        for c in range(0, C, GROUP):
-            piece = at + t * steps[0] + c // GROUP * steps[1]
-            for i in range(min(GROUP, C - c)):
-                tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, turned_, piece + i, GROUP, weights, start + (c + i) * width)
-        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * out_step, width)
+        for c in range(C):
+            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
+        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
 
 
 @helper
-def fold_patches(products, at, steps, first, end, y, F, f, OH, OW, points, outputs):
-    """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their products, pieces
-    (TALL_ROWS, width) from ``at`` on."""
+def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, outputs):
+    """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their products, of which
+    place k of patch t is at + k * step + (t - first) * width."""
     L, P, M = lanes(products), len(points), len(outputs)
     width = TALL_COLUMNS * L
-    tile_step, panel_step, place_step = steps
-    at += f // width * panel_step + f % width
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     span = (M * SEGMENT + L) * L
     half, out = room(products, P * M * L), room(products, M * span)
@@ -132,10 +122,9 @@ def fold_patches(products, at, steps, first, end, y, F, f, OH, OW, points, outpu
         n, top, left = t // (down * across), t // across % down * M, t % across * M
         count = min(SEGMENT, min(across - t % across, end - t))
         for p in range(count):
-            tile, row = divmod(t - first + p, TALL_ROWS)
-            m = at + tile * tile_step + row * width
+            m = at + (t - first + p) * width
             for j in range(P):
-                put_column(half, j * L, P * L, folded(column(products, m + j * place_step, P * place_step, points)))
+                put_column(half, j * L, P * L, folded(column(products, m + j * step, P * step, points)))
             for i in range(M):
                 put_column(out, i * span + M * p * L, L, folded(column(half, P * i * L, L, points)))
         right = min(M * count, OW - left)
@@ -150,13 +139,11 @@ def fold_patches(products, at, steps, first, end, y, F, f, OH, OW, points, outpu
 
 
 @helper
-def spread_patches(g, F, OH, OW, f, first, end, out, at, steps, points, outputs):
-    """A g Aᵀ of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on, to pieces (TALL_ROWS, width) of out,
-    the first one at ``at``."""
+def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
+    """A g Aᵀ of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: place k of patch t goes to
+    out[at + k * step + (t - first) * width]."""
     L, P, M = lanes(g), len(points), len(outputs)
     width = TALL_COLUMNS * L
-    tile_step, panel_step, place_step = steps
-    at += f // width * panel_step + f % width
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     span = (M * SEGMENT + L) * L
     lines, half = room(g, M * span), room(g, P * M * L)
@@ -173,10 +160,9 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, steps, points, outputs)
         for p in range(count):
             for j in range(M):
                 put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, span, outputs)))
-            tile, row = divmod(t - first + p, TALL_ROWS)
-            to = at + tile * tile_step + row * width
+            to = at + (t - first + p) * width
             for i in range(P):
-                put_column(out, to + P * i * place_step, place_step, spread(column(half, M * i * L, L, outputs)))
+                put_column(out, to + P * i * step, step, spread(column(half, M * i * L, L, outputs)))
         t += count
 
 
@@ -196,18 +182,16 @@ def fold_filter(sums, m, step, dw, C, F, f, c, points):
 
 
 @helper
-def correlate(turned_, at, steps, C, upstream, from_, upstream_step, count, sums, to, begun):
-    """sums (C, width) from ``to`` on (+)= the product of a place of both transforms, summed over ``count`` patches: pieces of
-    channels from ``at`` on and of filters from ``from_`` on. The sums have room for whole tiles."""
+def correlate(turned_, k, step, count, C, upstream, at, sums, to, begun):
+    """sums (C, width) from ``to`` on (+)= the product of place k of both transforms, (count, C) and (count, width).
+
+    There is room for a whole number of tiles. The tile is low, so that it has no empty rows with 16, 32 or 64 channels."""
     L = lanes(turned_)
-    width = TALL_COLUMNS * L
+    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
     for c in range(0, C, CROSS_ROWS):
         tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
         if begun:
             tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width)
-        piece = at + c // GROUP * steps[1] + c % GROUP
-        for t in range((count + TALL_ROWS - 1) // TALL_ROWS):
-            a, b = piece + t * steps[0], from_ + t * upstream_step
-            for row in range(min(TALL_ROWS, count - t * TALL_ROWS)):
-                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, a + row * GROUP, 1, upstream, b + row * width)
+        for t in range(count):
+            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, 1, upstream, at + t * width)
         store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
