@@ -8,11 +8,14 @@ that nobody ever writes down: its rows are the lines of a small padded piece of 
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, band, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.compile import In1, In2, In3, IntIn1, Out1, Out2, compiled, contiguous, prange
-from minivision_kernels.cpu.planes import Weights, deal, dealt, forward_weights, widened
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, compiled, contiguous, prange
+from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt, forward_weights
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -40,10 +43,11 @@ from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 STRETCH = 256       # weights of a row that are packed before the next row has its turn
-SUM = 4096          # numbers of one plane that go into an inner product before the lanes are added up
+SUM = 1024          # numbers of one plane that go into an inner product before the lanes are added up: those of 4 stay near
 TERMS = 1024        # products added up in registers before they are added to the rest of the sum
 FILTERS = 16        # filters and
 TAPS = 12 * INNER_COLUMNS       # taps of the weight gradient that one thread computes at a time
+PARTS = 8           # and so many such pieces of work there are, if there are as many images
 
 
 @rung("conv2d_forward", name="tile", device="cpu", accepts=vectors)
@@ -75,20 +79,46 @@ def conv2d_weight(
 ) -> np.ndarray:
     """24 inner products at once: 4 filters x 6 taps, a vector of partial sums for each, all in registers.
 
-    10 loads for 24 multiply-adds, where the rung below needs 2 for each; four to eight times as fast.
+    10 loads for 24 multiply-adds, where the rung below needs 2 for each; four to eight times as fast. Where filters and taps
+    are too few to be shared by threads, the images are, and their sums added up.
     """
-    C = x.shape[1]
+    N, C = x.shape[:2]
     F, _, KH, KW = shape
     OH, OW = g.shape[2:]
-    how = deal(C // groups, (KH, KW), (OH, OW), stride, dilation)
-    K = how.place.size
-    spare = -K % INNER_COLUMNS  # a whole number of tiles: the last tap is computed again, and dropped
-    dw = np.zeros((F, K + spare), x.dtype)
-    _correlate(
-        dealt(x, how, stride, padding), widened(g, how.width),
-        np.pad(how.place, (0, spare), mode="edge") if spare else how.place, groups, max(0, (OH - 1) * how.width + OW), dw,
-        work=g.size * K // lanes_of(x))
-    return contiguous(dw[:, :K]).reshape(shape)
+    how, place = _deal(C // groups, (KH, KW), (OH, OW), stride, dilation)
+    planes, step = _planes(x, how, stride, padding)
+    blocks = groups * -(-F // groups // FILTERS) * -(-how.place.size // TAPS)
+    parts = min(N, -(-PARTS // max(1, blocks)))
+    dw = np.zeros((parts, F, place.size), x.dtype)
+    _correlate(planes, step, step // groups, how.width, contiguous(g).reshape(-1), N, OH, OW, place, groups, dw,
+               work=g.size * place.size // lanes_of(x))
+    return contiguous((dw[0] if parts == 1 else dw.sum(axis=0))[:, :how.place.size]).reshape(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _deal(*what: Any) -> tuple[Deal, np.ndarray]:
+    """The deal, and its places for a whole number of tiles: the last tap is computed again, and dropped."""
+    how = deal(*what)
+    spare = -how.place.size % INNER_COLUMNS
+    return how, np.pad(how.place, (0, spare), mode="edge") if spare else how.place
+
+
+def _planes(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> tuple[np.ndarray, int]:
+    """The images with zero padding, dealt out, and how far it is from one to the next."""
+    N, C, H, W = x.shape
+    if stride != (1, 1) or padding == (0, 0):
+        planes = dealt(x, how, stride, padding)
+        return planes.reshape(-1), planes.shape[1]
+    step = C * how.height * how.width + lanes_of(x)         # the last vector of a line may reach beyond it
+    planes = empty((N * step,), x.dtype)
+    _pad(contiguous(x).reshape(-1), C, H, W, *padding, how.height, how.width, planes, step, work=planes.size)
+    return planes, step
+
+
+@compiled(parallel=True)
+def _pad(x: In1, C: int, H: int, W: int, top: int, left: int, height: int, width: int, planes: Out1, step: int):
+    for n in prange(planes.shape[0] // step):
+        copy_band(x, n * C * H * W, C, H, W, -top, height, left, width, 1, planes, n * step)
 
 
 def panels(weights: Weights) -> np.ndarray:
@@ -220,51 +250,51 @@ def _sum_taps(
 
 
 @compiled(parallel=True)
-def _correlate(planes: In2, g: In3, place: IntIn1, groups: int, length: int, dw: Out2):
-    """Inner products with shifted planes, as in ``conv_parallel.py``, added to dw; K is a whole number of tiles."""
-    N, F, size_g = g.shape
-    K = place.shape[0]
-    size = planes.shape[1]
-    source, upstream, out = planes.reshape(N * size), g.reshape(N * F * size_g), dw.reshape(F * K)
-    filters = F // groups
-    images = max(1, SUM // max(1, length))              # several small images go into one inner product
+def _correlate(
+    planes: In1, step: int, group_step: int, width: int, g: In1, N: int, OH: int, OW: int, place: IntIn1, groups: int, dw: Out3,
+):
+    """Inner products of lines of g with lines of planes that are ``width`` numbers long, added to dw (parts, F, K), a sum for
+    each part of the images; K is a whole number of tiles."""
+    parts, F, K = dw.shape
+    L, out, filters = lanes(g), dw.reshape(parts * F * K), F // groups
+    images, lines = max(1, SUM // max(1, OH * OW)), max(1, SUM // max(1, OW))        # that go into one inner product
     f_blocks, k_blocks = (filters + FILTERS - 1) // FILTERS, (K + TAPS - 1) // TAPS
-    for item in prange(groups * f_blocks * k_blocks):
-        group = item // (f_blocks * k_blocks)
+    for item in prange(parts * groups * f_blocks * k_blocks):
+        part, group = item // (groups * f_blocks * k_blocks), item // (f_blocks * k_blocks) % groups
         f_first, k_first = item // k_blocks % f_blocks * FILTERS, item % k_blocks * TAPS
         f_end, k_end = min(filters, f_first + FILTERS), min(K, k_first + TAPS)
         whole = f_end - (f_end - f_first) % INNER_ROWS
-        for first in range(0, N, images):
-            end = min(N, first + images)
-            for left in range(0, length, SUM):
-                right = min(length, left + SUM)
+        begin, stop, to = N * part // parts, N * (part + 1) // parts, (part * F + group * filters) * K
+        for first in range(begin, stop, images):
+            for top in range(0, OH, lines):
+                end, bottom = min(stop, first + images), min(OH, top + lines)
                 for f in range(f_first, whole, INNER_ROWS):
                     for k in range(k_first, k_end, INNER_COLUMNS):
-                        tile = zeros(source, INNER_ROWS, INNER_COLUMNS)
+                        tile = zeros(g, INNER_ROWS, INNER_COLUMNS)
                         for n in range(first, end):
-                            a = (n * F + group * filters + f) * size_g
-                            b = n * size + group * (size // groups)
-                            j = left
-                            while j + lanes(source) <= right:
-                                tile = inner(
-                                    tile, INNER_ROWS, INNER_COLUMNS, upstream, a + j, size_g, source, b + j, place, k)
-                                j += lanes(source)
-                            if j < right:
-                                tile = inner_part(
-                                    tile, INNER_ROWS, INNER_COLUMNS, upstream, a + j, size_g, source, b + j, place, k,
-                                    right - j)
-                        add_totals(tile, INNER_ROWS, INNER_COLUMNS, out, (group * filters + f) * K + k, K)
+                            for h in range(top, bottom):
+                                a = ((n * F + group * filters + f) * OH + h) * OW
+                                b = n * step + group * group_step + h * width
+                                j = 0
+                                while j + L <= OW:
+                                    tile = inner(tile, INNER_ROWS, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place, k)
+                                    j += L
+                                if j < OW:
+                                    tile = inner_part(tile, INNER_ROWS, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place,
+                                                      k, OW - j)
+                        add_totals(tile, INNER_ROWS, INNER_COLUMNS, out, to + f * K + k, K)
                 for f in range(whole, f_end):           # the filters that do not fill a tile, one by one
                     for k in range(k_first, k_end, INNER_COLUMNS):
-                        tile = zeros(source, 1, INNER_COLUMNS)
+                        tile = zeros(g, 1, INNER_COLUMNS)
                         for n in range(first, end):
-                            a = (n * F + group * filters + f) * size_g
-                            b = n * size + group * (size // groups)
-                            j = left
-                            while j + lanes(source) <= right:
-                                tile = inner(tile, 1, INNER_COLUMNS, upstream, a + j, size_g, source, b + j, place, k)
-                                j += lanes(source)
-                            if j < right:
-                                tile = inner_part(
-                                    tile, 1, INNER_COLUMNS, upstream, a + j, size_g, source, b + j, place, k, right - j)
-                        add_totals(tile, 1, INNER_COLUMNS, out, (group * filters + f) * K + k, K)
+                            for h in range(top, bottom):
+                                a = ((n * F + group * filters + f) * OH + h) * OW
+                                b = n * step + group * group_step + h * width
+                                j = 0
+                                while j + L <= OW:
+                                    tile = inner(tile, 1, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place, k)
+                                    j += L
+                                if j < OW:
+                                    tile = inner_part(tile, 1, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place, k,
+                                                      OW - j)
+                        add_totals(tile, 1, INNER_COLUMNS, out, to + f * K + k, K)
