@@ -90,7 +90,8 @@ def conv2d_weight(
     blocks = groups * -(-F // groups // FILTERS) * -(-how.place.size // TAPS)
     parts = min(N, -(-PARTS // max(1, blocks)))
     dw = np.zeros((parts, F, place.size), x.dtype)
-    _correlate(planes, step, step // groups, how.width, contiguous(g).reshape(-1), N, OH, OW, place, groups, dw,
+    group_step = C // groups * len(how.rows) * len(how.columns) * how.height * how.width
+    _correlate(planes, step, group_step, how.width, contiguous(g).reshape(-1), N, OH, OW, place, groups, dw,
                work=g.size * place.size // lanes_of(x))
     return contiguous((dw[0] if parts == 1 else dw.sum(axis=0))[:, :how.place.size]).reshape(shape)
 
