@@ -89,12 +89,12 @@ class Function:
     part in differentiation. What is common to all operations happens here, once: numbers and arrays become Tensors,
     dtypes meet, gradients are summed back over broadcast axes, cast to their input's dtype and checked for shape.
 
-    ``keeps_inputs`` and ``keeps_output`` say which values backward reads. Only those stay in memory (and may not be
-    changed) until backward has run. ``needs_grad[i]`` says in backward whether input i wants its gradient, so that an
+    ``keeps_inputs`` (all, none, or the number of the first ones) and ``keeps_output`` say which values backward reads. Only
+    those stay in memory (and may not be changed) until backward has run. ``needs_grad[i]`` says in backward whether input i wants its gradient, so that an
     expensive one need not be computed in vain.
     """
 
-    keeps_inputs = True
+    keeps_inputs: bool | int = True
     keeps_output = False
     floats_only = False          # integers given to this operation become float32 first (exp, sqrt, division, ...)
 
@@ -137,7 +137,7 @@ class Function:
         self._specs = [(x._data.shape, x._data.dtype) for x in inputs]
         if self.keeps_inputs:
             self._inputs = inputs
-            for x in inputs:
+            for x in inputs if self.keeps_inputs is True else inputs[:self.keeps_inputs]:
                 self.keep(x._data)
         if self.keeps_output:
             self._output = self.keep(output._data)

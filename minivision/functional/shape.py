@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = checks.axis(start_dim, x.ndim, "flatten"), checks.axis(end_dim, x.ndim, "flatten")
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}; exchange them")
-    merged = int(np.prod(x.shape[first:last + 1], dtype=np.int64))
+    merged = math.prod(x.shape[first:last + 1])
     return ops.Reshape.apply(x, shape=x.shape[:first] + (merged,) + x.shape[last + 1:])
 
 

@@ -25,6 +25,8 @@ from .reduce import Sum
 class Conv2d(Function):
     """With a third input, a bias (F,), that is added to all pixels of its channel."""
 
+    keeps_inputs = 2
+
     def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
         y = run("conv2d_forward", x, w, **geometry)

@@ -18,6 +18,7 @@ every phase of the image.
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ class Weights(NamedTuple):
 
 def forward_weights(w: np.ndarray, groups: int) -> Weights:
     """A row for each filter of w (F, C // groups, KH, KW), its taps as they lie."""
-    F, size = w.shape[0], int(np.prod(w.shape[1:]))
+    F, size = w.shape[0], math.prod(w.shape[1:])
     return Weights(contiguous(w).ravel(), F // groups, groups, size, F // groups * size, in_order(size), 1)
 
 
