@@ -90,8 +90,8 @@ class Function:
     dtypes meet, gradients are summed back over broadcast axes, cast to their input's dtype and checked for shape.
 
     ``keeps_inputs`` (all, none, or the number of the first ones) and ``keeps_output`` say which values backward reads. Only
-    those stay in memory (and may not be changed) until backward has run. ``needs_grad[i]`` says in backward whether input i wants its gradient, so that an
-    expensive one need not be computed in vain.
+    those stay in memory (and may not be changed) until backward has run. ``needs_grad[i]`` says in backward whether input i
+    wants its gradient, so that an expensive one need not be computed in vain.
     """
 
     keeps_inputs: bool | int = True

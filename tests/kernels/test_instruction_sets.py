@@ -57,7 +57,7 @@ import numpy as np
 from numba import njit, types
 from minivision_kernels.cpu import writer
 from minivision_kernels.cpu.simd import (INNER_COLUMNS, INNER_ROWS, OUTER_COLUMNS, OUTER_ROWS, TALL_COLUMNS, TALL_ROWS, ask,
-                                         entries, entry, inner, outer, outer_at, outer_to, store, zeros)
+                                         entries, entry, inner, outer, outer_along, outer_at, outer_to, store, zeros)
 assert writer.BYTES == {bytes}, writer.BYTES
 
 def of_outer(a, b, place, c, terms):
@@ -71,6 +71,12 @@ def of_outer_at(a, b, place, c, terms):
     tile, rows = zeros(b, TALL_ROWS, TALL_COLUMNS), entries(place, terms, TALL_ROWS)
     for k in range(terms):
         tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, a, entry(place, k), rows, b, k * 32)
+    store(tile, TALL_ROWS, TALL_COLUMNS, c, 0, 32)
+
+def of_outer_along(a, b, place, c, terms):
+    tile = zeros(b, TALL_ROWS, TALL_COLUMNS)
+    for k in range(terms):
+        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, a, entry(place, k), 1, b, k * 32)
     store(tile, TALL_ROWS, TALL_COLUMNS, c, 0, 32)
 
 def of_outer_to(a, b, place, c, terms):
@@ -88,6 +94,7 @@ def of_inner(a, b, place, c, terms):
 read, written = (types.Array(types.float32, 1, "C", readonly=r) for r in (True, False))
 signature = (read, read, types.Array(types.int64, 1, "C", readonly=True), written, types.int64)
 for loop, sums in ((of_outer, OUTER_ROWS * OUTER_COLUMNS), (of_outer_at, TALL_ROWS * TALL_COLUMNS),
+                   (of_outer_along, TALL_ROWS * TALL_COLUMNS),
                    (of_outer_to, OUTER_ROWS * OUTER_COLUMNS), (of_inner, INNER_ROWS * INNER_COLUMNS)):
     compiled = njit(signature, error_model="numpy")(loop)
     lines = compiled.inspect_asm(compiled.signatures[0]).splitlines()

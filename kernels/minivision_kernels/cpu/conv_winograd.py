@@ -11,7 +11,9 @@ each of the 36 places is a matrix product of its own, (patches x channels) times
 
 What the products read and write should stay near. If the transformed weights are small, a thread takes a block of
 patches through all three steps, in its own second-level cache. If they are large (36 C F numbers), fetching them for every
-block would cost more than the products, so all threads take many patches through one step after the other.
+block would cost more than the products, so all threads take many patches through one step after the other. It is the same
+with the sums of the gradient to the filters: where they are few, each thread adds up its own, 1.1 to 1.8 times as fast as all
+threads step by step, which hand each other what they have transformed through the last cache.
 
 The price is accuracy. The transforms add and subtract numbers of different size, and a float32 result is off by 2e-5 to
 9e-5 of its spread (64 to 512 channels), where direct summation is off by 3e-6 to 7e-6. Four outputs from a 4 x 4 patch, with 16
@@ -52,8 +54,9 @@ NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
 PIECE = 4 * TALL_ROWS               # patches of a stage that one thread transforms at a time
-MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)    # the same of sums, and beside them
-ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts
+# Bytes of sums, and of what is transformed for them, that a thread keeps near.
+MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
+ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts there are
 SKEW = 16           # numbers between the matrices of places, so that they do not all meet in one set of the cache
 
 
