@@ -101,8 +101,7 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
         raise ValueError(f"{name}: input is on {like.device} and target on {device_of(array)}; move one with .to(device)")
     ignored = False
     if not is_capturing(array):
-        # Seen as an unsigned number, a negative label is a large one: one comparison finds both kinds.
-        wrong = array.view(np.uint64) >= classes if array.dtype == np.int64 else (array < 0) | (array >= classes)
+        wrong = (array < 0) | (array >= classes)
         if wrong.any():
             if ignore is not None:
                 outside, wrong = wrong, wrong & (array != ignore)

@@ -366,6 +366,11 @@ def sum_band(
     tiles = (total + rows - 1) // rows
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
+    follow = np.empty(tiles, np.bool_)                  # whether the pixels of a tile follow each other
+    for t in range(tiles):
+        follow[t] = True
+        for i in range(t * rows + 1, t * rows + rows):
+            follow[t] = follow[t] and row[i] == row[i - 1] + 1
     sums = room(source, tiles * rows * width)
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
@@ -376,7 +381,7 @@ def sum_band(
             for t in range(tiles):
                 mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * width
                 tile = zeros(source, TALL_ROWS, TALL_COLUMNS)
-                if row[t * rows + rows - 1] - mine[0] == rows - 1:      # these pixels follow each other
+                if follow[t]:
                     first = at + mine[0]
                     for k in range(begin, end):
                         prefetch(source, first + entry(place, min(K - 1, k + SOON)))
