@@ -71,7 +71,7 @@ class Price(NamedTuple):
 
 # Fitted to measured layers of 16 to 512 channels. Transforms move lines from cache to cache, and a vector of AVX-512 is a whole
 # line; its multiply-adds are no slower for that.
-PRICES = {4: Price(1150, 2000, 5000), 2: Price(500, 900, 1500)} if BYTES == 64 else {
+PRICES = {4: Price(1050, 2000, 5000), 2: Price(430, 900, 1500)} if BYTES == 64 else {
     4: Price(700, 900, 1600), 2: Price(300, 400, 400)}
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 
