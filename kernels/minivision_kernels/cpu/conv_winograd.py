@@ -189,7 +189,7 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 def _weight_worth(size: int) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape, g.shape[0], g.shape[2], g.shape[3], size, dear=1.4 if BYTES == 64 else 1)
+        return _pays(x, shape, g.shape[0], g.shape[2], g.shape[3], size, dear=1.5 if BYTES == 64 else 1)
 
     return worth
 
