@@ -30,7 +30,7 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.planes import deal, dealt, in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
@@ -73,8 +73,7 @@ def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads
     Turning a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
     sums, and ``loads`` times that where they cost more; a weight is turned over for the price of five multiply-adds.
     """
-    width = TALL_COLUMNS * lanes_of(array)
-    sums = -(-filters // width) * TALL_COLUMNS * (terms + 20)
+    sums = -(-filters // lanes_of(array)) * (terms + 20)
     if BYTES < 64:
         return outputs * sums
     return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + 5.5 * filters * terms
@@ -89,8 +88,7 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     if not filters * across:
         return True
     L, K = lanes_of(array), channels * taps
-    width = TALL_COLUMNS * L
-    mine = -(-filters // width) * width / L * (K + 21)
+    mine = -(-filters // L) * (K + 21)
     other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (UNALIGNED * K + 8)
     return stride != (1, 1) or mine < other
 
@@ -372,36 +370,28 @@ def sum_band(
         for i in range(t * rows + 1, t * rows + rows):
             follow[t] = follow[t] and row[i] == row[i - 1] + 1
     sums = room(source, tiles * rows * width)
+    L = lanes(source)
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
         to, count = target + panel * width * plane, min(width, filters - panel * width)
+        wide = L if count <= L else width               # of a row of the tile
         for begin in range(0, K, TERMS):
             end = min(K, begin + TERMS)
             n, h, w = 0, 0, 0                           # the output in the first row of the tile
             for t in range(tiles):
-                mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * width
-                tile = zeros(source, TALL_ROWS, TALL_COLUMNS)
-                if follow[t]:
-                    first = at + mine[0]
-                    for k in range(begin, end):
-                        prefetch(source, first + entry(place, min(K - 1, k + SOON)))
-                        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, source, first + entry(place, k), 1, weights,
-                                           entry(number, k) * width)
-                else:
-                    for k in range(begin, end):
-                        prefetch(source, at + entry(place, min(K - 1, k + SOON)) + mine[0])
-                        tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, k), mine, weights,
-                                        entry(number, k) * width)
-                if begin > 0:
-                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
-                if end < K:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
-                    continue
-                high = min(rows, total - t * rows)
+                mine, keep, high = entries(row, t * rows, TALL_ROWS), t * rows * width, min(rows, total - t * rows)
                 passed = 0 if run == 1 else w if run == OW else h * OW + w      # of its run; a division is ten terms long
-                if passed + high <= run:
-                    here = to + n * n_target + h * h_target + w * w_target
-                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, y, here, plane, high, count)
+                # Where the results go, if this is the last part of the sum and the rows of the tile follow each other in y.
+                here = to + n * n_target + h * h_target + w * w_target if end == K and passed + high <= run else -1
+                if count <= L:                          # one column is enough
+                    sum_tile(1, source, at, mine, follow[t], place, begin, end, weights, number, width, sums, keep, y, here,
+                             plane, high, count)
+                else:
+                    sum_tile(TALL_COLUMNS, source, at, mine, follow[t], place, begin, end, weights, number, width, sums, keep,
+                             y, here, plane, high, count)
+                if end < K:
+                    continue
+                if here >= 0:
                     w += high
                     while w >= OW:
                         w -= OW
@@ -409,19 +399,41 @@ def sum_band(
                     if h >= OH:
                         h = 0
                         n += 1
-                else:                                   # the rows of this tile do not follow each other in y
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
-                    for i in range(high):
-                        here = to + n * n_target + h * h_target + w * w_target
-                        for f in range(count):
-                            y[here + f * plane] = sums[keep + i * width + f]
-                        w += 1
-                        if w == OW:
-                            w = 0
-                            h += 1
-                            if h == OH:
-                                h = 0
-                                n += 1
+                    continue
+                for i in range(high):
+                    here = to + n * n_target + h * h_target + w * w_target
+                    for f in range(count):
+                        y[here + f * plane] = sums[keep + i * wide + f]
+                    w += 1
+                    if w == OW:
+                        w = 0
+                        h += 1
+                        if h == OH:
+                            h = 0
+                            n += 1
+
+
+@inlined
+def sum_tile(columns, source, at, mine, follows, place, begin, end, weights, number, width, sums, keep, y, here, plane, high,
+             count):
+    """The terms ``begin`` ... ``end`` - 1 of a tile with so many columns, added to those in ``sums``; it goes back there, or to
+    y from ``here`` on, if that is not negative."""
+    tile, most = zeros(source, TALL_ROWS, columns), place.shape[0] - 1
+    if follows:
+        first = at + mine[0]
+        for k in range(begin, end):
+            prefetch(source, first + entry(place, min(most, k + SOON)))
+            tile = outer_along(tile, TALL_ROWS, columns, source, first + entry(place, k), 1, weights, entry(number, k) * width)
+    else:
+        for k in range(begin, end):
+            prefetch(source, at + entry(place, min(most, k + SOON)) + mine[0])
+            tile = outer_at(tile, TALL_ROWS, columns, source, at + entry(place, k), mine, weights, entry(number, k) * width)
+    if begin > 0:
+        tile = plus(tile, TALL_ROWS, columns, sums, keep)
+    if here >= 0:
+        store_turned(tile, TALL_ROWS, columns, y, here, plane, high, count)
+    else:
+        store(tile, TALL_ROWS, columns, sums, keep, columns * lanes(source))
 
 
 @compiled(parallel=True)
@@ -490,9 +502,9 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
             if not in_place:
                 copy_band(x, ((n + m) * C + channel) * H * W, channels, H, W, line * stride_h - top, height, left, width, 1,
                           buffer, m * image_step)
-            for lane in range(0, panels * panel, L):
+            for lane in range(0, filters, L):
                 from_ = (((n + m) * F + filter_ + lane) * OH + line) * OW
-                to, exist = (lane // panel * most + m * pixels) * panel + lane % panel, max(0, min(L, filters - lane))
+                to, exist = (lane // panel * most + m * pixels) * panel + lane % panel, min(L, filters - lane)
                 for p in range(0, pixels, L):
                     here = min(L, pixels - p)
                     if here == exist == L:
@@ -503,22 +515,35 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
             exist = min(panel, filters - k * panel)
             for t in range(tiles):
                 mine, keep = entries(row, t * rows, TALL_ROWS), (k * tiles + t) * rows * panel
-                tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
-                for p in range(count * pixels):
-                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream,
-                                    (k * most + p) * panel)
-                if stretch > begin:
-                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
-                if stretch + 1 < end:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
-                    continue
-                high = min(rows, total - t * rows)
-                if turned:
-                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + k * panel * step + t * rows, step, high, exist)
-                elif high == rows and exist == panel:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows * step + k * panel, step)
+                last, begun, high = stretch + 1 == end, stretch > begin, min(rows, total - t * rows)
+                to = target + k * panel * step + t * rows if turned else target + t * rows * step + k * panel
+                leave = last and (turned or (high == rows and exist == panel))
+                if exist <= L:                          # one column is enough
+                    cross_tile(1, source, at, mine, place, count * pixels, upstream, k * most * panel, panel, sums, keep, begun,
+                               dw, to if leave else -1, step, turned, high, exist)
                 else:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
+                    cross_tile(TALL_COLUMNS, source, at, mine, place, count * pixels, upstream, k * most * panel, panel, sums,
+                               keep, begun, dw, to if leave else -1, step, turned, high, exist)
+                if last and not leave:
+                    wide = L if exist <= L else panel   # of a row of the tile
                     for i in range(high):
                         for j in range(exist):
-                            dw[target + (t * rows + i) * step + k * panel + j] = sums[keep + i * panel + j]
+                            dw[to + i * step + j] = sums[keep + i * wide + j]
+
+
+@inlined
+def cross_tile(columns, source, at, mine, place, count, upstream, start, width, sums, keep, begun, dw, to, step, turned, high,
+               exist):
+    """The sum over ``count`` pixels of a tile with so many columns, added to those in ``sums`` if there are any; it goes back
+    there, or to dw from ``to`` on, if that is not negative."""
+    tile = zeros(source, TALL_ROWS, columns)
+    for p in range(count):
+        tile = outer_at(tile, TALL_ROWS, columns, source, at + entry(place, p), mine, upstream, start + p * width)
+    if begun:
+        tile = plus(tile, TALL_ROWS, columns, sums, keep)
+    if to < 0:
+        store(tile, TALL_ROWS, columns, sums, keep, columns * lanes(source))
+    elif turned:
+        store_turned(tile, TALL_ROWS, columns, dw, to, step, high, exist)
+    else:
+        store(tile, TALL_ROWS, columns, dw, to, step)

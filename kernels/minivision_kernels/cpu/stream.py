@@ -24,7 +24,7 @@ from numba.extending import models, register_model
 
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import add, lanes, load, none
-from minivision_kernels.cpu.writer import BYTES, INT, INT32, Vector, Writer, int_, word
+from minivision_kernels.cpu.writer import BYTES, INT32, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
@@ -234,36 +234,13 @@ def places(typing, a, first, step):
     return kind(a, int_, int_), write
 
 
-def _put_masked(context: Any, builder: Any, vector: Any, pointer: Any, count: Any) -> Any:
-    """The first ``count`` lanes by one instruction, which AVX-512 has for numbers of every kind."""
-    size, element = vector.type.count, vector.type.element
-    lane = ir.Constant(ir.VectorType(INT32, size), list(range(size)))
-    wanted = builder.insert_element(ir.Constant(lane.type, ir.Undefined), builder.trunc(count, INT32), ir.Constant(INT32, 0))
-    mask = builder.icmp_signed("<", lane, builder.shuffle_vector(wanted, wanted, ir.Constant(lane.type, [0] * size)))
-    name = f"llvm.masked.store.v{size}{'i32' if element == INT32 else 'f32' if element == ir.FloatType() else 'f64'}.p0"
-    arguments = [vector, builder.bitcast(pointer, vector.type.as_pointer()), ir.Constant(INT32, 4), mask]
-    kind = ir.FunctionType(ir.VoidType(), [x.type for x in arguments])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-    return context.get_dummy_value()
-
-
 @word
 def put_first(typing, a, at, vector, count):
     """Write the first ``count`` lanes of a vector, or of places, to a, from ``at`` on."""
     def write(context, builder, signature, args):
         a, at, vector, count = args
-        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, a).data, [at])
-        size = vector.type.count
-        if BYTES == 64:
-            return _put_masked(context, builder, vector, pointer, count)
-        with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(INT, size)), likely=True) as (all_, some):
-            with all_:
-                builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
-            with some:
-                for k in range(size - 1):
-                    with builder.if_then(builder.icmp_signed("<", ir.Constant(INT, k), count)):
-                        lane = builder.extract_element(vector, ir.Constant(INT32, k))
-                        builder.store(lane, builder.gep(pointer, [ir.Constant(INT, k)]))
+        w = Writer(context, builder, signature.args[0], vector.type.count)
+        w.store_first(vector, w.pointer(signature.args[0], a, at), count)
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, int_), write

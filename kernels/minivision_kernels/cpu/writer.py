@@ -57,13 +57,14 @@ def word(function: Any) -> Any:
 
 
 class Writer:
-    """Writes the instructions of one word, for the number type of one array or vector."""
+    """Writes the instructions of one word, for the number type of one array or vector, and as many lanes as a register has, or
+    as are asked for."""
 
-    def __init__(self, context: Any, builder: Any, array: Any):
+    def __init__(self, context: Any, builder: Any, array: Any, lanes: int | None = None):
         self.context, self.builder = context, builder
-        self.kind = context.get_value_type(Vector(array.dtype))
-        self.lanes, self.bytes = self.kind.count, array.dtype.bitwidth // 8
-        self.name = f"v{self.lanes}f{array.dtype.bitwidth}"
+        self.lanes, self.bytes = lanes or Vector(array.dtype).lanes, array.dtype.bitwidth // 8
+        self.kind = ir.VectorType(context.get_value_type(array.dtype), self.lanes)
+        self.name = f"v{self.lanes}{'f' if isinstance(array.dtype, types.Float) else 'i'}{array.dtype.bitwidth}"
 
     def pointer(self, array_type: Any, array: Any, place: Any) -> Any:
         return self.builder.gep(self.context.make_array(array_type)(self.context, self.builder, array).data, [place])
