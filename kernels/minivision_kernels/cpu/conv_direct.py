@@ -30,7 +30,7 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, inlined, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.planes import deal, dealt, in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
@@ -502,35 +502,41 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
             exist = min(panel, filters - k * panel)
             for t in range(tiles):
                 mine, keep = entries(row, t * rows, TALL_ROWS), (k * tiles + t) * rows * panel
-                last, begun, high = stretch + 1 == end, stretch > begin, min(rows, total - t * rows)
-                to = target + k * panel * step + t * rows if turned else target + t * rows * step + k * panel
-                leave = last and (turned or (high == rows and exist == panel))
-                if exist <= L:                          # one column is enough
-                    cross_tile(1, source, at, mine, place, count * pixels, upstream, k * most * panel, panel, sums, keep, begun,
-                               dw, to if leave else -1, step, turned, high, exist)
+                if exist <= L:
+                    slim_tile(source, at, mine, place, count * pixels, upstream, k * most * panel, sums, keep, stretch > begin)
+                    if stretch + 1 == end:
+                        to = target + k * panel * step + t * rows if turned else target + t * rows * step + k * panel
+                        for i in range(min(rows, total - t * rows)):
+                            for j in range(exist):
+                                dw[to + (j * step + i if turned else i * step + j)] = sums[keep + i * L + j]
+                    continue
+                tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
+                for p in range(count * pixels):
+                    tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream,
+                                    (k * most + p) * panel)
+                if stretch > begin:
+                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
+                if stretch + 1 < end:
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
+                    continue
+                high = min(rows, total - t * rows)
+                if turned:
+                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + k * panel * step + t * rows, step, high, exist)
+                elif high == rows and exist == panel:
+                    store(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows * step + k * panel, step)
                 else:
-                    cross_tile(TALL_COLUMNS, source, at, mine, place, count * pixels, upstream, k * most * panel, panel, sums,
-                               keep, begun, dw, to if leave else -1, step, turned, high, exist)
-                if last and not leave:
-                    wide = L if exist <= L else panel   # of a row of the tile
+                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
                     for i in range(high):
                         for j in range(exist):
-                            dw[to + i * step + j] = sums[keep + i * wide + j]
+                            dw[target + (t * rows + i) * step + k * panel + j] = sums[keep + i * panel + j]
 
 
-@inlined
-def cross_tile(columns, source, at, mine, place, count, upstream, start, width, sums, keep, begun, dw, to, step, turned, high,
-               exist):
-    """The sum over ``count`` pixels of a tile with so many columns, added to those in ``sums`` if there are any; it goes back
-    there, or to dw from ``to`` on, if that is not negative."""
-    tile = zeros(source, TALL_ROWS, columns)
+@helper
+def slim_tile(source, at, mine, place, count, upstream, start, sums, keep, begun):
+    """A tile of one column, enough for a vector of filters, added to what ``sums`` holds if anything."""
+    tile, panel = zeros(source, TALL_ROWS, 1), TALL_COLUMNS * lanes(source)
     for p in range(count):
-        tile = outer_at(tile, TALL_ROWS, columns, source, at + entry(place, p), mine, upstream, start + p * width)
+        tile = outer_at(tile, TALL_ROWS, 1, source, at + entry(place, p), mine, upstream, start + p * panel)
     if begun:
-        tile = plus(tile, TALL_ROWS, columns, sums, keep)
-    if to < 0:
-        store(tile, TALL_ROWS, columns, sums, keep, columns * lanes(source))
-    elif turned:
-        store_turned(tile, TALL_ROWS, columns, dw, to, step, high, exist)
-    else:
-        store(tile, TALL_ROWS, columns, dw, to, step)
+        tile = plus(tile, TALL_ROWS, 1, sums, keep)
+    store(tile, TALL_ROWS, 1, sums, keep, lanes(source))
