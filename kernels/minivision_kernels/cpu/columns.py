@@ -15,20 +15,7 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.panels import COLUMNS
-from minivision_kernels.cpu.simd import (
-    entries,
-    entry,
-    every_second,
-    joined,
-    lanes,
-    load,
-    load_at,
-    prefetch,
-    put,
-    store,
-)
-
-AHEAD = 16                  # terms ahead of the packing for which memory is asked
+from minivision_kernels.cpu.simd import entry, every_second, joined, lanes, load, put
 
 
 @helper
@@ -58,18 +45,21 @@ def find_outputs(
 
 
 @helper
-def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
-    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
-    what its windows see is to be read, two numbers:
+def sort_vectors(seen, target, start, count, read, first, lies, panels, stride, L, size):
+    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), where its
+    first window begins, and how what its windows see is to be read, two numbers:
 
         the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
         where a vector would begin whose last lanes are those in the second line
 
     Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
-    Returns whether any count is 0.
+    And for each panel, whether it ``lies`` in the image as it is: each of its vectors in one line, at stride 1. Returns whether
+    any count is 0.
     """
     loose = False
-    for v in range(vectors_):
+    for p in range(panels):
+        lies[p] = stride == 1
+    for v in range(panels * COLUMNS):
         at = v * L
         number, lane = 0, L
         for i in range(L):
@@ -84,34 +74,24 @@ def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
         second = seen[at + L - 1] - (L - 1) * stride
         if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
             lane = 0
-        read[2 * v], read[2 * v + 1] = lane, second
+        read[2 * v], read[2 * v + 1], first[v] = lane, second, seen[at]
+        lies[v // COLUMNS] = lies[v // COLUMNS] and lane == L
     return loose
 
 
 @helper
-def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
-    """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]]."""
+def pack_seen(source, at, place, terms, seen, read, lies, stride, panels, right):
+    """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]].
+
+    Those that lie in the source as they are, are packed on the way, by `multiply_panels`.
+    """
     L = lanes(source)
     wide = COLUMNS * L
-    firsts = np.empty(COLUMNS, np.int64)
     for p in range(panels):
-        whole = stride == 1
-        for j in range(COLUMNS):
-            v = p * COLUMNS + j
-            firsts[j] = at + seen[v * L]
-            whole = whole and read[2 * v] == L
-        if whole:                                       # all vectors of a term together: they often lie on one page
-            from_ = entries(firsts, 0, COLUMNS)
-            for k in range(terms):
-                later = entry(place, min(terms - 1, k + AHEAD))
-                for j in range(COLUMNS):
-                    prefetch(source, entry(firsts, j) + later)
-                store(load_at(source, entry(place, k), from_), COLUMNS, 1, right, (p * terms + k) * wide, L)
-            continue
-        for j in range(COLUMNS):
+        for j in range(0 if lies[p] else COLUMNS):
             v = p * COLUMNS + j
             to, lane = p * terms * wide + j * L, read[2 * v]
-            first, second = firsts[j], at + read[2 * v + 1]
+            first, second = at + seen[v * L], at + read[2 * v + 1]
             if lane == 0:
                 for k in range(terms):
                     for i in range(L):
@@ -128,18 +108,3 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
                     here = entry(place, k)
                     pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
                     put(right, to + k * wide, pixels)
-
-
-@helper
-def next_run(begin, end, OH, OW, stride_h, stride_w, top, left_, reach_h, reach_w, H, W, planes):
-    """What outputs ``begin`` to end - 1 see of a plane (H, W), to the end of an image: where it begins and how many numbers.
-
-    ``planes`` is how many planes one image has; the place is counted from the first plane of the first image.
-    """
-    plane = OH * OW
-    n, first = begin // plane, begin % plane
-    last = min(plane, first + end - begin) - 1
-    at = (first // OW * stride_h - top) * W + first % OW * stride_w - left_
-    length = (last // OW * stride_h - top + reach_h) * W + last % OW * stride_w - left_ + reach_w + 1
-    at = max(0, at)
-    return n * planes * H * W + at, max(0, min(length, H * W) - at)

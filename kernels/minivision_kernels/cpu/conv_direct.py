@@ -384,7 +384,7 @@ def sum_band(
                     first = at + mine[0]
                     for k in range(begin, end):
                         prefetch(source, first + entry(place, min(K - 1, k + SOON)))
-                        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, source, first + entry(place, k), 1, weights,
+                        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, source, first + entry(place, k), weights,
                                            entry(number, k) * width)
                 else:
                     for k in range(begin, end):

@@ -25,10 +25,10 @@ import numpy as np
 
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
-from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, pack_left, stretches
+from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
@@ -119,7 +119,7 @@ class Plan(NamedTuple):
     reach: int                  # from the first pixel of a window to its last
     blocks: int                 # of panels, and
     parts: int                  # of rows of panels, that are shared between threads
-    place: np.ndarray           # of each term of a stretch, from the first pixel of the window
+    place: np.ndarray           # of each term of a stretch, from the first pixel of the window; SOON more are 0
 
 
 @functools.lru_cache(maxsize=4096)
@@ -150,7 +150,7 @@ def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) 
 def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
     """Where the taps of some channels lie, from the first pixel of the window."""
     down, right = np.array(taps.down, np.int64)[:, None], np.array(taps.right, np.int64)
-    place = (np.arange(channels)[:, None, None] * (height * width) + down * width + right).ravel()
+    place = np.pad((np.arange(channels)[:, None, None] * (height * width) + down * width + right).ravel(), (0, SOON))
     place.flags.writeable = False
     return place
 
@@ -233,7 +233,8 @@ def _multiply(
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read = np.empty(2 * most * COLUMNS, np.int64)
+        read, lead, lies = np.empty(2 * most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(most, np.bool_)
+        source = x if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
             first = all_panels * block // blocks
@@ -246,33 +247,18 @@ def _multiply(
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
                          n_first * F * plane, F * plane, step_h * out_w, step_w, panels * wide, seen, target)
-            loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
+            loose = sort_vectors(seen, target, start, count, read, lead, lies, panels, stride_w, L,
                                  x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
-            # Where the block after this one begins; the last one is asked for once more.
-            after = min(item + 1, items * (worker + 1) // workers_ - 1)
-            next_begin = all_panels * (after // parts % blocks) // blocks * wide
-            next_end = min(outputs, all_panels * (after // parts % blocks + 1) // blocks * wide)
-            seen_after, length_after = next_run(next_begin, next_end, OH, OW, stride_h, stride_w, top, left_, reach // width,
-                                              reach % width, H, W, C)
-            seen_here, length = next_run(begin, end, OH, OW, stride_h, stride_w, top, left_, reach // width, reach % width,
-                                         H, W, C)
             for term in range(0, K, stretch):
                 terms = min(stretch, K - term)
-                if in_place:
-                    pack_seen(x, origin + term // taps * H * W, place, terms, seen, read, stride_w, panels, right)
-                else:
+                if not in_place:
                     for n in range(n_first, n_end):
                         line = begin_line if n == n_first else 0
                         copy_band(x, ((n * C + group * channels) + term // taps) * H * W, terms // taps, H, W,
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
-                    pack_seen(buffer, 0, place, terms, seen, read, stride_w, panels, right)
-                if term + terms < K:
-                    next_at, next_length = seen_here + (group * channels + (term + terms) // taps) * H * W, length
-                    next_channels = min(stretch, K - term - terms) // taps
-                else:
-                    next_at = seen_after + after // (blocks * parts) * channels * H * W
-                    next_length, next_channels = length_after, min(stretch, K) // taps
+                from_ = origin + term // taps * H * W if in_place else 0
+                pack_seen(source, from_, place, terms, seen, read, lies, stride_w, panels, right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
                                 right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose,
-                                x, next_at, H * W, next_length, next_channels)
+                                source, from_, place, lead, lies)

@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import copy_band, phases_of, workers
-from minivision_kernels.cpu.columns import find_outputs, next_run, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, division, multiply_panels, stretches
+from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, stretches
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
     parts: int                  # of rows of panels, that are shared between threads
     begins: np.ndarray          # (PHASES + 1,): which are the weights of each phase
     stretch: np.ndarray         # (PHASES,): how many of them are packed together
-    place: np.ndarray           # of the pixel that each of them meets, from the first of the window
+    place: np.ndarray           # of the pixel that each of them meets, from the first of the window; SOON more are 0
 
 
 @functools.lru_cache(maxsize=1024)
@@ -72,7 +72,8 @@ def plan(
     height, width = g_size if in_place else (lines + down, OW + right)
     plane = np.arange(filters)[:, None, None] * (height * width)
     place = np.concatenate([
-        (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps])
+        (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps] +
+        [np.zeros(SOON, np.int64)])
     order = np.arange(begins[-1])
     phase = np.searchsorted(begins, order, side="right") - 1
     begin = begins[phase] + (order - begins[phase]) // stretch[phase] * stretch[phase]
@@ -146,7 +147,8 @@ def _multiply(
         halves = room(g, 2 * woven + L)            # the results of two phases, even columns and odd ones
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read = np.empty(2 * most * COLUMNS, np.int64)
+        read, lead, lies = np.empty(2 * most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(most, np.bool_)
+        source = g if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
             first = all_panels * block // blocks
@@ -159,7 +161,7 @@ def _multiply(
             origin = ((n_first * F + group * filters) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, line, seen,
                          target)
-            sort_vectors(seen, target, start, count, read, panels * COLUMNS, 1, L,
+            sort_vectors(seen, target, start, count, read, lead, lies, panels, 1, L,
                          g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0])
             for v in range(panels * COLUMNS):               # results stay in the order of the panels for now
                 start[v], count[v] = v * L, L
@@ -167,12 +169,6 @@ def _multiply(
                 for n in range(n_first, n_end):
                     copy_band(g, (n * F + group * filters) * H * W, filters, H, W, (begin_line if n == n_first else 0) - top,
                               height, left_, width, 1, buffer, (n - n_first) * image_step)
-            after = min(item + 1, items * (worker + 1) // workers_ - 1)
-            next_first = all_panels * (after // parts % blocks) // blocks
-            next_last = all_panels * (after // parts % blocks + 1) // blocks
-            next_at, next_length = next_run(next_first * wide, min(outputs, next_last * wide), OH, OW, 1, 1, top, left_,
-                                            reach // width, reach % width, H, W, F)
-            next_at += after // (blocks * parts) * filters * H * W
             for phase in range(PHASES):
                 to = phase % 2 * woven
                 first_term, last_term = begins[phase], begins[phase + 1]
@@ -180,14 +176,10 @@ def _multiply(
                     halves[to:to + rows * line] = 0
                 for term in range(first_term, last_term, stretch[phase]):
                     terms = min(stretch[phase], last_term - term)
-                    if in_place:
-                        pack_seen(g, origin, place[term:], terms, seen, read, 1, panels, right)
-                    else:
-                        pack_seen(buffer, 0, place[term:], terms, seen, read, 1, panels, right)
-                    ask = phase == PHASES - 1 and term == first_term
+                    pack_seen(source, origin, place[term:], terms, seen, read, lies, 1, panels, right)
                     multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
                                     terms, right, panels, sums, term > first_term, term + terms == last_term, halves, to, line,
-                                    start, count, start, False, g, next_at, H * W, next_length, filters * ask)
+                                    start, count, start, False, source, origin, place[term:], lead, lies)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.panels import COLUMNS, ROWS, division, multiply_panels, pack_left, pack_right, stretches
+from minivision_kernels.cpu.panels import COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, pack_right, stretches
 from minivision_kernels.cpu.simd import lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
@@ -98,6 +98,7 @@ def _multiply(
         right = room(a, most * stretch * width)
         sums = room(a, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
+        place, lies = np.arange(stretch + SOON) * b_term, np.empty(most, np.bool_)
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             block, part = item // parts, item % parts
             first, top = all_panels * block // blocks, bands * part // parts
@@ -109,16 +110,10 @@ def _multiply(
                 terms = min(stretch, K - begin)
                 for p in range(panels):
                     column = (first + p) * width
-                    pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
-                               p * terms * width)
-                # What is packed next, the next stretch of these panels or the first one of the next block, is asked for if it
-                # lies in short runs; in long ones the processor finds it by itself.
-                after, next_first, next_panels = begin + terms, first, panels
-                if after == K:
-                    block_after = min(item + 1, items * (worker + 1) // workers_ - 1) // parts
-                    after, next_first = 0, all_panels * block_after // blocks
-                    next_panels = all_panels * (block_after + 1) // blocks - next_first
-                runs, length = min(stretch, K - after) * (b_column == 1), min(next_panels * width, N - next_first * width)
+                    lies[p] = b_column == 1 and column + width <= N
+                    if not lies[p]:
+                        pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
+                                   p * terms * width)
                 multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
                                 begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False,
-                                b, after * b_term + next_first * width, b_term, length, runs)
+                                b, begin * b_term + first * width, place, start, lies)

@@ -40,12 +40,13 @@ from minivision_kernels.cpu.simd import (
     ask,
     entries,
     entry,
-    fetch,
     interleave,
     lanes,
     load,
     load_at,
+    load_between,
     outer,
+    outer_put,
     plus,
     put,
     store,
@@ -58,7 +59,7 @@ from minivision_kernels.cpu.writer import BYTES
 
 ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
 TERMS = 512                 # of a stretch, at most
-PIECE = 64 if BYTES == 64 else TERMS      # of them are summed between two questions for memory
+SOON = 8                    # terms ahead of which what is packed is asked for
 BLOCK = (400 if BYTES == 64 else 160) * 1024    # bytes of right panels that are used together; as much again is needed for sums
 
 
@@ -122,6 +123,10 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
         for k in range(terms):
             for j in range(0, width, L):
                 put(out, to + k * width + j, load(b, at + k * term_step + j))
+    elif column_step == 1 and term_step > 1:
+        for k in range(terms):
+            for j in range(0, width, L):
+                put(out, to + k * width + j, load_between(b, at + k * term_step + j, 0, columns - j))
     elif term_step == 1:
         for j in range(0, width, L):
             count = max(0, min(L, columns - j))
@@ -139,8 +144,8 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 @helper
 def multiply_panels(
-    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, next_,
-    next_at, next_step, next_length, next_runs,
+    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, source,
+    from_, place, seen, lies,
 ):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
@@ -148,17 +153,13 @@ def multiply_panels(
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
     nowhere if that is negative.
 
-    Meanwhile the second-level cache is asked for what is packed next: ``next_runs`` runs of ``next_length`` numbers of the
-    array ``next_``, ``next_step`` apart from ``next_at`` on, some of them before each tile.
+    A right panel p that is not packed yet ``lies`` in the source: vector v of term k there from from_ + place[k] + seen[v] on.
+    ``place`` has SOON entries more than terms, of any places.
     """
     L = lanes(right)
     width = COLUMNS * L
     size = ROWS * width
     edge = sums[sums.shape[0] - size:]
-    line = 64 // right.itemsize                         # numbers of a cache line
-    tiles, lines = (rows + ROWS - 1) // ROWS * panels, (next_length + line - 1) // line
-    pieces = (terms + PIECE - 1) // PIECE               # a burst of questions would make the sums wait: a few before each piece
-    few, run, place = (lines * next_runs + tiles * pieces - 1) // max(1, tiles * pieces), 0, 0
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
         for p in range(panels):
@@ -166,13 +167,13 @@ def multiply_panels(
             tile = zeros(right, ROWS, COLUMNS)
             if begun:
                 tile = plus(tile, ROWS, COLUMNS, sums, keep)
-            for begin in range(0, terms, PIECE):
-                for _ in range(few if run < next_runs else 0):
-                    fetch(next_, next_at + run * next_step + place)
-                    place += line
-                    if place >= next_length:
-                        run, place = run + 1, 0
-                for k in range(begin, min(terms, begin + PIECE)):
+            if r == 0 and lies[p]:
+                mine = entries(seen, p * COLUMNS, COLUMNS)
+                for k in range(terms):
+                    tile = outer_put(tile, ROWS, COLUMNS, left, at + k * ROWS, source, from_ + entry(place, k),
+                                     from_ + entry(place, k + SOON), mine, right, bt + k * width)
+            else:
+                for k in range(terms):
                     tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
                     ask(right, bt + (k + AHEAD) * width, COLUMNS)
             if not ended:

@@ -193,5 +193,5 @@ def correlate(turned_, k, step, count, C, upstream, at, sums, to, begun):
         if begun:
             tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width)
         for t in range(count):
-            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, 1, upstream, at + t * width)
+            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, upstream, at + t * width)
         store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)

@@ -86,6 +86,21 @@ def zeros(typing, array, rows, columns):
     return tile(array, rows, columns), write
 
 
+def _products(
+    w: Writer, tile: Any, numbers: list[Any], row: list[Any], settle: Any = lambda sum_: sum_, end: Any = None,
+) -> Any:
+    """The tile with each of the numbers that lie there times each vector of the row added to it."""
+    for i, pointer in enumerate(numbers):
+        number = w.spread(w.builder.load(pointer))
+        for j, vector in enumerate(row):
+            k = i * len(row) + j
+            sum_ = w.multiply_add(number, vector, w.builder.extract_value(tile, k))
+            tile = w.builder.insert_value(tile, settle(sum_), k)
+        if end:
+            end()
+    return tile
+
+
 def _outer(part: bool) -> Any:
     def write(context, builder, signature, args):
         tile, _, _, a, at, a_step, b, bt, *count = args
@@ -93,12 +108,7 @@ def _outer(part: bool) -> Any:
         w = Writer(context, builder, b_type)
         pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
         row = [w.load_part(pb, count[0]) if part else w.load(w.beyond(pb, j * w.lanes)) for j in range(columns.literal_value)]
-        for i in range(rows.literal_value):
-            number = w.spread(builder.load(w.beyond(pa, i, a_step)))
-            for j, vector in enumerate(row):
-                k = i * len(row) + j
-                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
-        return tile
+        return _products(w, tile, [w.beyond(pa, i, a_step) for i in range(rows.literal_value)], row)
 
     return write
 
@@ -151,31 +161,23 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
 
 
 @word
-def outer_along(typing, tile, rows, columns, a, at, step, b, bt):
-    """tile[i][j] += a[at + i * step] * (vector j of b from bt on), ``step`` written as a constant: rows that lie evenly need no
-    addresses but one."""
+def outer_along(typing, tile, rows, columns, a, at, b, bt):
+    """tile[i][j] += a[at + i] * (vector j of b from bt on): rows that follow each other need no addresses but one."""
     def write(context, builder, signature, args):
-        tile, _, _, a, at, _, b, bt = args
-        _, rows, columns, a_type, _, step, b_type, _ = signature.args
+        tile, _, _, a, at, b, bt = args
+        _, rows, columns, a_type, _, b_type, _ = signature.args
         w = Writer(context, builder, b_type)
         pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
-        numbers = [w.beyond(pa, i * step.literal_value) for i in range(rows.literal_value)]
-        return _settled_rows(w, tile, numbers, pb, columns.literal_value)
+        return _settled_rows(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], pb, columns.literal_value)
 
-    return tile(tile, rows, columns, a, int_, step, b, int_), write
+    return tile(tile, rows, columns, a, int_, b, int_), write
 
 
 def _settled_rows(w: Writer, tile: Any, numbers: list[Any], pb: Any, columns: int) -> Any:
     """The tile with the products of the numbers that lie there and of so many vectors from ``pb`` on added to it."""
     row = [w.load(w.beyond(pb, j * w.lanes)) for j in range(columns)]
     w.ask(w.beyond(pb, AHEAD * columns * w.lanes), columns)
-    for i, pointer in enumerate(numbers):
-        number = w.spread(w.builder.load(pointer))
-        for j, vector in enumerate(row):
-            k = i * columns + j
-            sum_ = w.multiply_add(number, vector, w.builder.extract_value(tile, k))
-            tile = w.builder.insert_value(tile, w.settled(sum_), k)
-    return tile
+    return _products(w, tile, numbers, row, w.settled)
 
 
 @word
@@ -183,19 +185,32 @@ def outer_to(typing, tile, rows, columns, a, at, b, bt, place):
     """tile[i][j] += a[at + i] * (the vector of b from bt + place[j] on): `outer` with columns from anywhere."""
     def write(context, builder, signature, args):
         tile, _, _, a, at, b, bt, place = args
-        _, rows, columns, a_type, _, b_type, _, _ = signature.args
+        _, rows, _, a_type, _, b_type, _, _ = signature.args
         w = Writer(context, builder, b_type)
-        pa, pb, place = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), cgutils.unpack_tuple(builder, place)
-        row = [w.load(builder.gep(pb, [place[j]])) for j in range(columns.literal_value)]
-        for i in range(rows.literal_value):
-            number = w.spread(builder.load(w.beyond(pa, i)))
-            for j, vector in enumerate(row):
-                k = i * len(row) + j
-                tile = builder.insert_value(tile, w.multiply_add(number, vector, builder.extract_value(tile, k)), k)
-            w.fence()
-        return tile
+        pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
+        row = [w.load(builder.gep(pb, [step])) for step in cgutils.unpack_tuple(builder, place)]
+        return _products(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], row, end=w.fence)
 
     return tile(tile, rows, columns, a, int_, b, int_, place), write
+
+
+@word
+def outer_put(typing, tile, rows, columns, a, at, b, bt, later, place, c, ct):
+    """`outer_to` that writes the vectors of b that it reads to c too, one after the other from ct on, and asks for those that
+    lie as they do from ``later`` on."""
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, b, bt, later, place, c, ct = args
+        _, rows, _, a_type, _, b_type, _, _, _, c_type, _ = signature.args
+        w = Writer(context, builder, b_type)
+        pa, pb, pc = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(c_type, c, ct)
+        soon, steps = w.pointer(b_type, b, later), cgutils.unpack_tuple(builder, place)
+        row = [w.load(builder.gep(pb, [step])) for step in steps]
+        for j, (vector, step) in enumerate(zip(row, steps)):
+            w.store(vector, w.beyond(pc, j * w.lanes))
+            w.prefetch(builder.gep(soon, [step]))
+        return _products(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], row)
+
+    return tile(tile, rows, columns, a, int_, b, int_, int_, place, c, int_), write
 
 
 def _inner(part: bool) -> Any:
