@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.panels import COLUMNS
+from minivision_kernels.cpu.panels import COLUMNS, pack_rows
 from minivision_kernels.cpu.simd import entry, every_second, joined, lanes, load, put
 
 
@@ -45,21 +45,18 @@ def find_outputs(
 
 
 @helper
-def sort_vectors(seen, target, start, count, read, first, lies, panels, stride, L, size):
-    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), where its
-    first window begins, and how what its windows see is to be read, two numbers:
+def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
+    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
+    what its windows see is to be read, two numbers:
 
         the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
         where a vector would begin whose last lanes are those in the second line
 
     Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
-    And for each panel, whether it ``lies`` in the image as it is: each of its vectors in one line, at stride 1. Returns whether
-    any count is 0.
+    Returns whether any count is 0.
     """
     loose = False
-    for p in range(panels):
-        lies[p] = stride == 1
-    for v in range(panels * COLUMNS):
+    for v in range(vectors_):
         at = v * L
         number, lane = 0, L
         for i in range(L):
@@ -74,24 +71,35 @@ def sort_vectors(seen, target, start, count, read, first, lies, panels, stride, 
         second = seen[at + L - 1] - (L - 1) * stride
         if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
             lane = 0
-        read[2 * v], read[2 * v + 1], first[v] = lane, second, seen[at]
-        lies[v // COLUMNS] = lies[v // COLUMNS] and lane == L
+        read[2 * v], read[2 * v + 1] = lane, second
     return loose
 
 
 @helper
-def pack_seen(source, at, place, terms, seen, read, lies, stride, panels, right):
+def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]].
 
-    Those that lie in the source as they are, are packed on the way, by `multiply_panels`.
+    ``place`` has SOON entries more than terms. Panels whose vectors lie in one line each are packed together, as far as they
+    follow each other: they often are one long run of memory.
     """
     L = lanes(source)
     wide = COLUMNS * L
-    for p in range(panels):
-        for j in range(0 if lies[p] else COLUMNS):
+    begin = np.empty(panels * COLUMNS, np.int64)
+    for v in range(panels * COLUMNS):
+        begin[v] = seen[v * L]
+    p = 0
+    while p < panels:
+        run = 0
+        while stride == 1 and p + run < panels and _lies(read, p + run, L):
+            run += 1
+        if run > 0:
+            pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, p * terms * wide)
+            p += run
+            continue
+        for j in range(COLUMNS):
             v = p * COLUMNS + j
             to, lane = p * terms * wide + j * L, read[2 * v]
-            first, second = at + seen[v * L], at + read[2 * v + 1]
+            first, second = at + begin[v], at + read[2 * v + 1]
             if lane == 0:
                 for k in range(terms):
                     for i in range(L):
@@ -108,3 +116,13 @@ def pack_seen(source, at, place, terms, seen, read, lies, stride, panels, right)
                     here = entry(place, k)
                     pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
                     put(right, to + k * wide, pixels)
+        p += 1
+
+
+@helper
+def _lies(read, panel, L):
+    """Whether each vector of a panel lies in one line."""
+    torn = 0
+    for j in range(COLUMNS):
+        torn += read[2 * (panel * COLUMNS + j)] != L
+    return torn == 0

@@ -28,7 +28,7 @@ from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
-from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, stretches
+from minivision_kernels.cpu.panels import COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
@@ -131,7 +131,7 @@ def plan(
     each = len(taps.down) * len(taps.right)
     stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
     in_place = _seen(size, OH, OW, stride, taps, 0)[0]
-    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers, BLOCK // (1 + in_place))
+    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers)
     _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
                 _place(taps, stretch // each, height, width))
@@ -233,7 +233,7 @@ def _multiply(
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read, lead, lies = np.empty(2 * most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(most, np.bool_)
+        read = np.empty(2 * most * COLUMNS, np.int64)
         source = x if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
@@ -247,7 +247,7 @@ def _multiply(
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
                          n_first * F * plane, F * plane, step_h * out_w, step_w, panels * wide, seen, target)
-            loose = sort_vectors(seen, target, start, count, read, lead, lies, panels, stride_w, L,
+            loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
                                  x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
             for term in range(0, K, stretch):
@@ -257,8 +257,7 @@ def _multiply(
                         line = begin_line if n == n_first else 0
                         copy_band(x, ((n * C + group * channels) + term // taps) * H * W, terms // taps, H, W,
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
-                from_ = origin + term // taps * H * W if in_place else 0
-                pack_seen(source, from_, place, terms, seen, read, lies, stride_w, panels, right)
+                pack_seen(source, origin + term // taps * H * W if in_place else 0, place, terms, seen, read, stride_w, panels,
+                          right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose,
-                                source, from_, place, lead, lies)
+                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose)

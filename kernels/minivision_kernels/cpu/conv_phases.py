@@ -71,9 +71,9 @@ def plan(
     lines = min(OH, (-(-panels // blocks) * COLUMNS * lanes + OW - 2) // OW + 1)
     height, width = g_size if in_place else (lines + down, OW + right)
     plane = np.arange(filters)[:, None, None] * (height * width)
-    place = np.concatenate([
-        (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps] +
-        [np.zeros(SOON, np.int64)])
+    place = np.concatenate([*(
+        (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps),
+        np.zeros(SOON, np.int64)])
     order = np.arange(begins[-1])
     phase = np.searchsorted(begins, order, side="right") - 1
     begin = begins[phase] + (order - begins[phase]) // stretch[phase] * stretch[phase]
@@ -147,7 +147,7 @@ def _multiply(
         halves = room(g, 2 * woven + L)            # the results of two phases, even columns and odd ones
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read, lead, lies = np.empty(2 * most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64), np.empty(most, np.bool_)
+        read = np.empty(2 * most * COLUMNS, np.int64)
         source = g if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
@@ -161,7 +161,7 @@ def _multiply(
             origin = ((n_first * F + group * filters) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, line, seen,
                          target)
-            sort_vectors(seen, target, start, count, read, lead, lies, panels, 1, L,
+            sort_vectors(seen, target, start, count, read, panels * COLUMNS, 1, L,
                          g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0])
             for v in range(panels * COLUMNS):               # results stay in the order of the panels for now
                 start[v], count[v] = v * L, L
@@ -176,10 +176,10 @@ def _multiply(
                     halves[to:to + rows * line] = 0
                 for term in range(first_term, last_term, stretch[phase]):
                     terms = min(stretch[phase], last_term - term)
-                    pack_seen(source, origin, place[term:], terms, seen, read, lies, 1, panels, right)
+                    pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
                     multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
                                     terms, right, panels, sums, term > first_term, term + terms == last_term, halves, to, line,
-                                    start, count, start, False, source, origin, place[term:], lead, lies)
+                                    start, count, start, False)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):

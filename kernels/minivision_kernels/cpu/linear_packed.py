@@ -13,7 +13,17 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
-from minivision_kernels.cpu.panels import COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, pack_right, stretches
+from minivision_kernels.cpu.panels import (
+    COLUMNS,
+    ROWS,
+    SOON,
+    division,
+    multiply_panels,
+    pack_left,
+    pack_right,
+    pack_rows,
+    stretches,
+)
 from minivision_kernels.cpu.simd import lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
@@ -98,7 +108,7 @@ def _multiply(
         right = room(a, most * stretch * width)
         sums = room(a, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        place, lies = np.arange(stretch + SOON) * b_term, np.empty(most, np.bool_)
+        place = np.arange(stretch + SOON) * b_term
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             block, part = item // parts, item % parts
             first, top = all_panels * block // blocks, bands * part // parts
@@ -108,12 +118,11 @@ def _multiply(
                 start[v], count[v] = v * L, max(0, min(L, N - (first * COLUMNS + v) * L))
             for begin in range(0, K, stretch):
                 terms = min(stretch, K - begin)
-                for p in range(panels):
+                whole = min(panels, N // width - first) if b_column == 1 else 0
+                pack_rows(b, begin * b_term + first * width, place, terms, start, whole, right, 0)
+                for p in range(whole, panels):
                     column = (first + p) * width
-                    lies[p] = b_column == 1 and column + width <= N
-                    if not lies[p]:
-                        pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
-                                   p * terms * width)
+                    pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
+                               p * terms * width)
                 multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
-                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False,
-                                b, begin * b_term + first * width, place, start, lies)
+                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False)

@@ -11,9 +11,13 @@ COLUMNS vectors, and within a panel term after term (Goto and van de Geijn 2008,
 A copy costs about as much as one multiply-add for each number, and every number is used for many. What makes the product
 fast is where the pieces are while they are used: the left panel of a stretch of terms, 6 KiB, in the first-level cache, and a
 block of right panels, `BLOCK` bytes, in the second-level cache, where it serves all rows. The sums of a stretch leave the
-registers only to be picked up again by the next one. What the next block is packed from is asked for while this one is used,
-since packing waits for memory and a product does not. One thread alone gains 10 to 20 % by it on 64 to 256 channels of 56 x 56;
-with two threads, whole layers gained nothing that could be told from the noise.
+registers only to be picked up again by the next one.
+
+Packing waits for memory, and a product does not. Rows of the right matrix are therefore read in the longest runs there are,
+across all panels of a block, so that the processor sees where they go and reads ahead: 5 to 20 % of layers with 64 to 256
+channels of 56 x 56. Two other ways were tried. To ask for the next block while this one is used helps as much where the matrix
+lies in memory and costs 3 to 10 % where it lies in a cache. To pack a panel on the way, in the tile that uses it first, looks
+like packing for nothing, but then each multiply-add waits for its own row: up to a fifth slower from memory.
 
 What was tried on a core with AVX2 and 512 KiB of second-level cache: reading pixels with a shift instead of packing them
 gives 50 to 70 % of the speed, since every load is off the grid of cache lines and every page is new; stretches of 256 to 512
@@ -21,8 +25,7 @@ terms differ by 5 %; blocks of 256 KiB are 3 % slower than ones of 160, because 
 at a time, used for all rows while it is in the first-level cache, is slower where rows lie far apart in the result (a tile then
 writes to other pages than the one before) and no faster elsewhere; to ask for the lines of the result before the sum makes no
 difference; 6 rows of 2 vectors are as fast as 4 of 3. Processors with AVX-512 have 1 MiB or more of second-level cache, and
-there blocks of 400 KiB are 5 to 10 % faster. Asking for all of the next block at once, before each tile, made the sums wait for
-the questions: a few before each piece of a sum are up to 15 % faster where little is computed for each number read.
+there blocks of 400 KiB are 5 to 10 % faster.
 
 Every sum is formed in the order of its terms, in stretches that depend on their number alone. So its bits do not depend on
 how the work is divided.
@@ -46,8 +49,8 @@ from minivision_kernels.cpu.simd import (
     load_at,
     load_between,
     outer,
-    outer_put,
     plus,
+    prefetch,
     put,
     store,
     store_to,
@@ -59,7 +62,7 @@ from minivision_kernels.cpu.writer import BYTES
 
 ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
 TERMS = 512                 # of a stretch, at most
-SOON = 8                    # terms ahead of which what is packed is asked for
+SOON = 8                    # terms ahead of the packing for which memory is asked
 BLOCK = (400 if BYTES == 64 else 160) * 1024    # bytes of right panels that are used together; as much again is needed for sums
 
 
@@ -143,18 +146,31 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 
 @helper
+def pack_rows(b, at, place, terms, first, panels, out, to):
+    """So many right panels whose vectors lie in b as they are: vector v of term k from at + place[k] + first[v] on.
+
+    ``place`` has SOON entries more than terms, of any places.
+    """
+    L = lanes(b)
+    for k in range(terms):
+        here, later = at + entry(place, k), at + entry(place, k + SOON)
+        for p in range(panels):
+            goal = to + (p * terms + k) * COLUMNS * L
+            for j in range(COLUMNS):
+                begin = entry(first, p * COLUMNS + j)
+                prefetch(b, later + begin)
+                put(out, goal + j * L, load(b, here + begin))
+
+
+@helper
 def multiply_panels(
-    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose, source,
-    from_, place, seen, lies,
+    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose,
 ):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
     Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
     nowhere if that is negative.
-
-    A right panel p that is not packed yet ``lies`` in the source: vector v of term k there from from_ + place[k] + seen[v] on.
-    ``place`` has SOON entries more than terms, of any places.
     """
     L = lanes(right)
     width = COLUMNS * L
@@ -167,15 +183,9 @@ def multiply_panels(
             tile = zeros(right, ROWS, COLUMNS)
             if begun:
                 tile = plus(tile, ROWS, COLUMNS, sums, keep)
-            if r == 0 and lies[p]:
-                mine = entries(seen, p * COLUMNS, COLUMNS)
-                for k in range(terms):
-                    tile = outer_put(tile, ROWS, COLUMNS, left, at + k * ROWS, source, from_ + entry(place, k),
-                                     from_ + entry(place, k + SOON), mine, right, bt + k * width)
-            else:
-                for k in range(terms):
-                    tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
-                    ask(right, bt + (k + AHEAD) * width, COLUMNS)
+            for k in range(terms):
+                tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+                ask(right, bt + (k + AHEAD) * width, COLUMNS)
             if not ended:
                 store(tile, ROWS, COLUMNS, sums, keep, width)
                 continue
@@ -193,8 +203,8 @@ def multiply_panels(
                         put(y, to + (r + i) * y_step + start[v], load(edge, i * width + j * L))
                 elif here[j] > 0 or loose:
                     for lane in range(L):
-                        place_ = start[v] + lane if lane < here[j] else target[v * L + lane] if loose and here[j] == 0 else -1
-                        if place_ >= 0:
+                        place = start[v] + lane if lane < here[j] else target[v * L + lane] if loose and here[j] == 0 else -1
+                        if place >= 0:
                             for i in range(high):
-                                y[to + (r + i) * y_step + place_] = edge[i * width + j * L + lane]
+                                y[to + (r + i) * y_step + place] = edge[i * width + j * L + lane]
         at += left_step

@@ -194,25 +194,6 @@ def outer_to(typing, tile, rows, columns, a, at, b, bt, place):
     return tile(tile, rows, columns, a, int_, b, int_, place), write
 
 
-@word
-def outer_put(typing, tile, rows, columns, a, at, b, bt, later, place, c, ct):
-    """`outer_to` that writes the vectors of b that it reads to c too, one after the other from ct on, and asks for those that
-    lie as they do from ``later`` on."""
-    def write(context, builder, signature, args):
-        tile, _, _, a, at, b, bt, later, place, c, ct = args
-        _, rows, _, a_type, _, b_type, _, _, _, c_type, _ = signature.args
-        w = Writer(context, builder, b_type)
-        pa, pb, pc = w.pointer(a_type, a, at), w.pointer(b_type, b, bt), w.pointer(c_type, c, ct)
-        soon, steps = w.pointer(b_type, b, later), cgutils.unpack_tuple(builder, place)
-        row = [w.load(builder.gep(pb, [step])) for step in steps]
-        for j, (vector, step) in enumerate(zip(row, steps)):
-            w.store(vector, w.beyond(pc, j * w.lanes))
-            w.prefetch(builder.gep(soon, [step]))
-        return _products(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], row)
-
-    return tile(tile, rows, columns, a, int_, b, int_, int_, place, c, int_), write
-
-
 def _inner(part: bool) -> Any:
     def write(context, builder, signature, args):
         tile, _, _, a, at, a_step, b, bt, place, pt, *count = args
