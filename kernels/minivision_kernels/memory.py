@@ -84,11 +84,14 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
 
 
 def only_view(array: np.ndarray) -> bool:
-    """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of a buffer kept here."""
+    """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of an array nobody else has."""
     if array.base is None:
         return True
-    queue = tuple(_kept.get(getattr(array.base, "size", 0), ()))
-    return any(buffer.owner is array.base for buffer in queue) and getrefcount(array.base) == _ALONE + 1
+    if type(array.base) is not np.ndarray or array.base.base is not None or not POSSIBLE:
+        return False
+    queue = tuple(_kept.get(array.base.size, ()))
+    kept = any(buffer.owner is array.base for buffer in queue)          # which is a reference too
+    return getrefcount(array.base) == _ALONE + kept
 
 
 def set_reuse(on: bool) -> None:

@@ -44,8 +44,8 @@ class Sum(Function):
         return x.sum(axis=axes, dtype=None if x.dtype.kind == "f" else np.int64, keepdims=keepdim)
 
     def backward(self, grad):
-        kept = grad if grad.shape == self.kept else grad.reshape(self.kept)
-        return BroadcastTo.apply(kept, shape=self.shape)
+        kept = grad if grad.shape in ((), self.kept) else grad.reshape(self.kept)
+        return BroadcastTo.apply(kept, shape=self.shape, view=False)
 
 
 class Mean(Sum):

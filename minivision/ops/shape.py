@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minivision_kernels import array_module
 from minivision_kernels.memory import empty
 
 from ..autograd import Function
+
+FEW = 4096                      # numbers
 
 
 class Reshape(Function):
@@ -39,7 +43,9 @@ class BroadcastTo(Function):
 
     keeps_inputs = False
 
-    def forward(self, x, shape):
+    def forward(self, x, shape, view=True):
+        if not view and type(x) is np.ndarray and x.size == 1 and math.prod(shape) <= FEW:
+            return np.full(shape, x, x.dtype)                    # sooner done than a view, which takes 6 us
         return array_module(x).broadcast_to(x, shape)
 
     def backward(self, grad):

@@ -137,6 +137,23 @@ def test_operations_that_need_no_values_hold_nothing():
     assert len(results) == 8
 
 
+@pytest.mark.parametrize("layer, shape", [(nn.Linear(3, 2), (4, 3)), (nn.Conv2d(1, 2, 2), (1, 1, 3, 3))],
+                         ids=["linear", "conv2d"])
+def test_a_bias_is_free_while_its_layer_waits_for_backward(layer, shape):
+    """No gradient depends on it; the weight and the image are held."""
+    x = mv.ones(*shape, requires_grad=True)
+    y = layer(x)
+    layer.bias.data[:] = 7
+    for needed in (layer.weight, x):
+        with pytest.raises(mv.InPlaceError):
+            needed.data[:] = 7
+    before = layer.weight.numpy().copy()
+    y.sum().backward()
+    assert np.array_equal(layer.weight.numpy(), before) and layer.bias.tolist() == [7, 7]
+    outputs = y.size // 2
+    assert layer.bias.grad.tolist() == [outputs, outputs]
+
+
 def test_views_hold_the_array_they_look_at():
     x = mv.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     row = x[0]

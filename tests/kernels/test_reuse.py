@@ -163,6 +163,12 @@ def test_only_view():
     assert only_view(view)                      # of what is left, it is the only one
     own = np.zeros(BIG, np.uint8)
     assert only_view(own) and not only_view(own[1:])
+    assert only_view(np.zeros((4, 3))[1:])      # nobody else has what it looks at
+    rest = own[1:]
+    del own
+    assert only_view(rest)
+    again = rest[1:]
+    assert not only_view(rest) and not only_view(again)
     assert not only_view(np.frombuffer(b"abcd", np.uint8))
 
 

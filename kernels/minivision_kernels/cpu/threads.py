@@ -9,6 +9,7 @@ instead: the same source, the same bits, one thread.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -50,6 +51,7 @@ def get_num_threads() -> int:
     return max_threads() if _wanted is None else _wanted
 
 
+@functools.cache
 def max_threads() -> int:
     """The number of threads that Numba can use in this process; 1 without Numba."""
     try:
