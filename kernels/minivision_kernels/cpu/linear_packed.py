@@ -31,22 +31,38 @@ from minivision_kernels.memory import empty
 
 LEAST = 8           # along each axis but the outputs'; with fewer, packing costs more than the product
 SMALL = 1 << 22     # products; up to here, two rounds of threads cost more than packing gains
-
-
-def _worth(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether numbers that are copied once are used often enough."""
-    return a.shape[0] >= LEAST and b.shape[1] >= LEAST and a.size * b.shape[1] > SMALL and _filled(b, b.shape[1])
+LONG = 1024         # terms of sums that are worth a result that has to be turned over
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray) -> bool:
-    """Here w is turned over while it is packed, which takes more rows to pay."""
-    return x.shape[0] >= 3 * LEAST and x.shape[1] >= LEAST and x.size * w.shape[0] > SMALL and _filled(w, w.shape[0])
+    """Whether numbers that are copied once are used often enough. w is turned over while it is packed, which takes more rows
+    to pay."""
+    rows, terms, columns = *x.shape, len(w)
+    return rows >= 3 * LEAST and terms >= LEAST and rows * terms * columns > SMALL and (
+        _filled(w, columns) or (_narrow(w, rows, columns) and terms >= LONG and columns > lanes_of(w)))
+
+
+def _input_worth(g: np.ndarray, w: np.ndarray) -> bool:
+    rows, terms, columns = *g.shape, w.shape[1]
+    return rows >= LEAST and columns >= LEAST and rows * terms * columns > SMALL and (
+        _filled(w, columns) or (_narrow(w, rows, columns) and terms >= LONG and columns > lanes_of(w)))
+
+
+def _weight_worth(g: np.ndarray, x: np.ndarray) -> bool:
+    (terms, rows), columns = g.shape, x.shape[1]
+    return terms >= LEAST and columns >= LEAST and rows * terms * columns > SMALL and (
+        _filled(x, columns) or (_narrow(x, rows, columns) and 2 * terms >= LONG))
 
 
 def _filled(array: np.ndarray, columns: int) -> bool:
     """With AVX-512 a panel has 48 columns. If a third of them would be empty, ``linear_tiles.py`` is up to twice as fast."""
     width = COLUMNS * lanes_of(array)
     return BYTES < 64 or 3 * columns >= 2 * (-(-columns // width) * width) + width // 8
+
+
+def _narrow(array: np.ndarray, rows: int, columns: int) -> bool:
+    """Whether the columns would leave panels empty, and the rows would not."""
+    return not _filled(array, columns) and _filled(array, rows)
 
 
 @rung("linear_forward", name="packed", device="cpu", accepts=vectors, worth=_forward_worth)
@@ -58,20 +74,25 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return _product(x, w, x.shape[0], w.shape[0], x.shape[1], (x.shape[1], 1), (1, w.shape[1]))
 
 
-@rung("linear_input", name="packed", device="cpu", accepts=vectors, worth=_worth)
+@rung("linear_input", name="packed", device="cpu", accepts=vectors, worth=_input_worth)
 def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The same; w lies as its panels want it."""
     return _product(g, w, g.shape[0], w.shape[1], g.shape[1], (g.shape[1], 1), (w.shape[1], 1))
 
 
-@rung("linear_weight", name="packed", device="cpu", accepts=vectors, worth=_worth)
+@rung("linear_weight", name="packed", device="cpu", accepts=vectors, worth=_weight_worth)
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The same, with g read down its columns."""
     return _product(g, x, g.shape[1], x.shape[1], g.shape[0], (1, g.shape[1]), (x.shape[1], 1))
 
 
 def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any, b_steps: Any) -> np.ndarray:
-    """y (M, N): y[m, n] = the sum over k of a[m * a_steps[0] + k * a_steps[1]] * b[k * b_steps[0] + n * b_steps[1]]."""
+    """y (M, N): y[m, n] = the sum over k of a[m * a_steps[0] + k * a_steps[1]] * b[k * b_steps[0] + n * b_steps[1]].
+
+    A narrow result is computed as its transpose, whose columns fill the panels, and turned over: 1.2 to 5 times as fast.
+    """
+    if _narrow(a, M, N):
+        return contiguous(_product(b, a, N, M, K, b_steps[::-1], a_steps[::-1]).T)
     y = empty((M, N), a.dtype)
     if not M * N * K:
         y[...] = 0
