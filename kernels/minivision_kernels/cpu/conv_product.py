@@ -22,6 +22,7 @@ from minivision_kernels.memory import empty, zeros
 from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
 
 FEW = 64            # outputs of an image; with more of them the windows of larger filters cost too much to be written down
+PICKED = 1 << 14    # pixels that 1 x 1 filters with a larger stride see; more are sooner packed than picked out first
 LEAST = 1 << 12     # weights of larger filters; with fewer, writing the windows down takes longer than the product
 
 
@@ -37,10 +38,12 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
     With AVX-512 few pixels fill a panel by half or less; ``conv_direct.py`` rounds them up to 14, and is 1.1 to 1.5 times as
     fast for 7 x 7 of them.
     """
-    few = math.prod(conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)) <= FEW
-    if len(x) * groups != 1 or (BYTES == 64 and few):
+    outputs = math.prod(conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation))
+    if len(x) * groups != 1 or (BYTES == 64 and outputs <= FEW):
         return False
-    return w.shape[2:] == (1, 1) or (w.size >= LEAST and few)
+    if w.shape[2:] == (1, 1):
+        return stride == (1, 1) or x.shape[1] * outputs <= PICKED
+    return w.size >= LEAST and outputs <= FEW
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -58,8 +61,8 @@ def conv2d_forward(
     """The matrix product of the linear layer that suits the shapes; with 1 x 1 filters at stride 1 there is nothing else to do.
 
     One image of ResNet-50's layers, the time of the rung below / this one's: 1.13 to 1.18 for 1 x 1 filters and 14 to 56
-    pixels, 1.25 for 7 x 7 pixels, 1.15 for 3 x 3 filters there; 1.3 for 1 x 1 filters at stride 2; 1.5 to 3 for 8 to 128
-    channels of 13 to 55 pixels, where the others' arrangements take longer than the sums. With larger filters and more pixels
+    pixels, 1.25 for 7 x 7 pixels, 1.15 for 3 x 3 filters there; 1.2 for 1 x 1 filters at stride 2 and 16 channels of
+    32 x 32, but 0.75 to 0.95 for more of them; 1.5 to 3 for 8 to 128 channels of 13 to 55 pixels, where the others' arrangements take longer than the sums. With larger filters and more pixels
     the windows cost more than they save (0.75).
     """
     (N, _, H, W), (F, *shape) = x.shape, w.shape
