@@ -61,9 +61,9 @@ def conv2d_forward(
     """The matrix product of the linear layer that suits the shapes; with 1 x 1 filters at stride 1 there is nothing else to do.
 
     One image of ResNet-50's layers, the time of the rung below / this one's: 1.13 to 1.18 for 1 x 1 filters and 14 to 56
-    pixels, 1.25 for 7 x 7 pixels, 1.15 for 3 x 3 filters there; 1.2 for 1 x 1 filters at stride 2 and 16 channels of
-    32 x 32, but 0.75 to 0.95 for more of them; 1.5 to 3 for 8 to 128 channels of 13 to 55 pixels, where the others' arrangements take longer than the sums. With larger filters and more pixels
-    the windows cost more than they save (0.75).
+    pixels, 1.25 for 7 x 7 pixels, 1.15 for 3 x 3 filters there; 1.5 to 3 for 8 to 128 channels of 13 to 55 pixels, where the
+    others' arrangements take longer than the sums. For 1 x 1 filters at stride 2 it is 1.2 for 16 channels of 32 x 32, and 0.75
+    to 0.95 for more of them. With larger filters and more pixels the windows cost more than they save (0.75).
     """
     (N, _, H, W), (F, *shape) = x.shape, w.shape
     taps = math.prod(shape)
