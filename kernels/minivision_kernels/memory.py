@@ -84,14 +84,15 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
 
 
 def only_view(array: np.ndarray) -> bool:
-    """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of an array nobody else has."""
+    """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of a buffer kept here, or of an
+    array that nobody else has, and of all of it: a small view would keep the rest alive."""
     if array.base is None:
         return True
     if type(array.base) is not np.ndarray or array.base.base is not None or not POSSIBLE:
         return False
     queue = tuple(_kept.get(array.base.size, ()))
     kept = any(buffer.owner is array.base for buffer in queue)          # which is a reference too
-    return getrefcount(array.base) == _ALONE + kept
+    return (kept or array.nbytes == array.base.nbytes) and getrefcount(array.base) == _ALONE + kept
 
 
 def set_reuse(on: bool) -> None:

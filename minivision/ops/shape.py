@@ -11,7 +11,7 @@ from minivision_kernels.memory import empty
 
 from ..autograd import Function
 
-FEW = 4096                      # numbers
+FEW = 4096      # numbers that are sooner written out than looked at through a view
 
 
 class Reshape(Function):
@@ -45,7 +45,7 @@ class BroadcastTo(Function):
 
     def forward(self, x, shape, view=True):
         if not view and type(x) is np.ndarray and x.size == 1 and math.prod(shape) <= FEW:
-            return np.full(shape, x, x.dtype)                    # sooner done than a view, which takes 6 us
+            return np.full(shape, x, x.dtype)
         return array_module(x).broadcast_to(x, shape)
 
     def backward(self, grad):

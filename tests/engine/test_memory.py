@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import minivision as mv
+
 CODE = """
 import gc, os, sys
 import numpy as np
@@ -41,3 +43,13 @@ def test_a_thousand_steps_leave_memory_flat():
     one_thread = {**os.environ, "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}      # small kernels: no use for more
     out = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=one_thread).stdout
     assert float(out) < 10, f"{float(out):.1f} MB more after 900 steps"
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_small_gradient_does_not_keep_a_large_one_alive(last):
+    """Both are parts of one array, that of the joined tensor; whoever comes first is copied, and the other must be too."""
+    small, large = mv.ones(4, requires_grad=True), mv.ones(3000, requires_grad=True)
+    (mv.cat([large, small] if last else [small, large]) * mv.ones(3004) * 2).sum().backward()
+    array = small.grad.numpy()
+    owner = array if array.base is None else array.base
+    assert owner.nbytes == 16

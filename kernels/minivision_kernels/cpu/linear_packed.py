@@ -35,23 +35,24 @@ LONG = 1024         # terms of sums that are worth a result that has to be turne
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray) -> bool:
-    """Whether numbers that are copied once are used often enough. w is turned over while it is packed, which takes more rows
-    to pay."""
-    rows, terms, columns = *x.shape, len(w)
-    return rows >= 3 * LEAST and terms >= LEAST and rows * terms * columns > SMALL and (
-        _filled(w, columns) or (_narrow(w, rows, columns) and terms >= LONG and columns > lanes_of(w)))
+    """Here w is turned over while it is packed, which takes more rows to pay."""
+    rows, terms = x.shape
+    return rows >= 3 * LEAST and terms >= LEAST and _pays(w, rows, terms, len(w), len(w) > lanes_of(w) and terms >= LONG)
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray) -> bool:
-    rows, terms, columns = *g.shape, w.shape[1]
-    return rows >= LEAST and columns >= LEAST and rows * terms * columns > SMALL and (
-        _filled(w, columns) or (_narrow(w, rows, columns) and terms >= LONG and columns > lanes_of(w)))
+    (rows, terms), columns = g.shape, w.shape[1]
+    return rows >= LEAST and columns >= LEAST and _pays(w, rows, terms, columns, columns > lanes_of(w) and terms >= LONG)
 
 
 def _weight_worth(g: np.ndarray, x: np.ndarray) -> bool:
     (terms, rows), columns = g.shape, x.shape[1]
-    return terms >= LEAST and columns >= LEAST and rows * terms * columns > SMALL and (
-        _filled(x, columns) or (_narrow(x, rows, columns) and 2 * terms >= LONG))
+    return terms >= LEAST and columns >= LEAST and _pays(x, rows, terms, columns, 2 * terms >= LONG)
+
+
+def _pays(array: np.ndarray, rows: int, terms: int, columns: int, long: bool) -> bool:
+    """Whether numbers that are copied once are used often enough; if ``long``, a narrow result may be turned over."""
+    return rows * terms * columns > SMALL and (_filled(array, columns) or (long and _narrow(array, rows, columns)))
 
 
 def _filled(array: np.ndarray, columns: int) -> bool:

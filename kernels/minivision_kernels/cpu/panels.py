@@ -119,30 +119,24 @@ def pack_left(a, at, row_step, term_step, rows, terms, out, to):
 
 @helper
 def pack_right(b, at, term_step, column_step, columns, terms, out, to):
-    """One right panel: out[to + k * WIDTH + j] = b[at + k * term_step + j * column_step], zeros from column ``columns`` on."""
+    """One right panel: out[to + k * WIDTH + j] = b[at + k * term_step + j * column_step], zeros from column ``columns`` on.
+
+    One of the steps is 1. Panels whose rows are whole are sooner packed by `pack_rows`, many of them together.
+    """
     L = lanes(b)
     width = COLUMNS * L
-    if column_step == 1 and columns >= width:
-        for k in range(terms):
-            for j in range(0, width, L):
-                put(out, to + k * width + j, load(b, at + k * term_step + j))
-    elif column_step == 1 and term_step > 1:
-        for k in range(terms):
-            for j in range(0, width, L):
+    for j in range(0, width, L):
+        if term_step > 1:
+            for k in range(terms):
                 put(out, to + k * width + j, load_between(b, at + k * term_step + j, 0, columns - j))
-    elif term_step == 1:
-        for j in range(0, width, L):
-            count = max(0, min(L, columns - j))
-            for k in range(0, terms, L):
-                here = min(L, terms - k)
-                if here == L and count == L:
-                    turn_whole(b, at + j * column_step + k, column_step, out, to + k * width + j, width)
-                    continue
+            continue
+        count = max(0, min(L, columns - j))
+        for k in range(0, terms, L):
+            here = min(L, terms - k)
+            if here == L and count == L:
+                turn_whole(b, at + j * column_step + k, column_step, out, to + k * width + j, width)
+            else:
                 turn(b, at + j * column_step + k, column_step, 0, here, count, out, to + k * width + j, width, here, L)
-    else:
-        for k in range(terms):
-            for j in range(width):
-                out[to + k * width + j] = entry(b, at + k * term_step + j * column_step) if j < columns else 0
 
 
 @helper
