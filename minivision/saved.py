@@ -83,7 +83,7 @@ def let_go(array: Any) -> None:
 
 def holder(array: Any) -> str | None:
     """The name of an operation whose pending backward needs this memory, or None."""
-    entry = _holds.get(id(memory_owner(array)))
+    entry = _holds.get(id(memory_owner(array))) if _holds else None      # empty once all backwards have run
     return None if entry is None else entry.name
 
 

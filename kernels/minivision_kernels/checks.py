@@ -19,6 +19,7 @@ import numpy as np
 
 from minivision_kernels.cascades import LBP, Haar, Trees
 from minivision_kernels.resample import METHODS
+from minivision_kernels.several import tuples
 from minivision_kernels.shapes import Pair, conv_output_fits, conv_output_size, pool_output_size
 
 IMAGES, FILTERS = "(N, C, H, W)", "(F, C // groups, KH, KW)"
@@ -194,10 +195,11 @@ def sgd_update(
     param: Any, grad: Any, velocity: Any, lr: float, momentum: float, dampening: float, weight_decay: float,
     nesterov: bool, first: bool,
 ) -> None:
-    _alike("f", param=param)
-    _array("grad", grad, param)
-    if velocity is not None:
-        _array("velocity", velocity, param)
+    for param_, grad_, velocity_ in zip(*tuples(param, grad, velocity)):
+        _alike("f", param=param_)
+        _array("grad", grad_, param_)
+        if velocity_ is not None:
+            _array("velocity", velocity_, param_)
     _numbers(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay)
     _truth(nesterov=nesterov, first=first)
 
@@ -206,9 +208,10 @@ def adam_update(
     param: Any, grad: Any, m: Any, v: Any, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float,
     step: int,
 ) -> None:
-    _alike("f", param=param)
-    for name, array in (("grad", grad), ("m", m), ("v", v)):
-        _array(name, array, param)
+    for arrays in zip(*tuples(param, grad, m, v)):
+        _alike("f", param=arrays[0])
+        for name, array in zip(("grad", "m", "v"), arrays[1:]):
+            _array(name, array, arrays[0])
     _numbers(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
     if not _is_whole(step):
         raise TypeError(f"step is {step!r}; expected a whole number")

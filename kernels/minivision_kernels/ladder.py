@@ -293,7 +293,9 @@ def tf32(*arrays: Any, **options: Any) -> bool:
 
 
 def _device(op: str, first: Any) -> str:
-    """Where the array ``first`` lies."""
+    """Where the array ``first`` lies, or the first of a tuple of them."""
+    if type(first) is tuple and first:
+        first = first[0]
     if array_module(first) is not np:
         return "cuda"
     if not is_array(first) and not isinstance(first, np.generic):
@@ -334,4 +336,6 @@ def _unknown(op: str) -> UnknownOperation:
 
 
 def _describe(value: Any) -> str:
+    if isinstance(value, tuple) and any(hasattr(each, "dtype") for each in value):
+        return f"({', '.join(map(_describe, value))})"
     return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else repr(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,14 @@ from ..device import move
 from ..saved import check_free
 from ..tensor import Tensor
 
+Change = tuple[Any, Any, dict[str, Any]]        # a parameter's array, its gradient, and its own dict of state
+
 
 class Optimizer:
     """What all optimisers share: the parameters, ``lr``, and a state that can be saved and loaded.
 
-    A subclass lists in ``slots`` the arrays it keeps for each parameter, and does its mathematics in ``update``.
+    A subclass lists in ``slots`` the arrays it keeps for each parameter, and does its mathematics in ``update``, for one
+    parameter, or in ``update_all``, for all of them.
     """
 
     slots: tuple[str, ...] = ()
@@ -61,15 +64,19 @@ class Optimizer:
         for i, (p, state) in enumerate(zip(self.params, self.state)):
             if p.grad is None:
                 continue
-            check_free(p._data, "a parameter")
+            array = p._data
+            check_free(array, "a parameter")
             for slot in state.values():
-                if not isinstance(slot, int) and (slot.dtype != p.dtype or type(slot) is not type(p._data)):
+                if type(slot) is not int and (slot.dtype != array.dtype or type(slot) is not type(array)):
                     raise ValueError(f"{type(self).__name__}: parameter {i} has become {p.dtype} on {p.device} since the first "
                                      "step; create the optimiser after model.to(...)")
         self.steps += 1
-        for p, state in zip(self.params, self.state):
-            if p.grad is not None:
-                self.update(p._data, p.grad._data, state)
+        self.update_all([(p._data, p.grad._data, state) for p, state in zip(self.params, self.state) if p.grad is not None])
+
+    def update_all(self, changes: list[Change]) -> None:
+        """Change all parameters: one by one, as `update` says, unless a subclass knows how to change several at once."""
+        for change in changes:
+            self.update(*change)
 
     def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
         """Change the array ``param`` in place; ``state`` is this parameter's own dict, empty at first."""
@@ -119,6 +126,14 @@ class Optimizer:
         self.settings.update(settings)
 
 
+def alike(changes: list[Change], what: Callable[[dict[str, Any]], Any]) -> list[tuple[Any, list[Change]]]:
+    """The changes in groups that one call can make: of one dtype, on one kind of device, and with the same ``what`` (state)."""
+    groups: dict[Any, list[Change]] = {}
+    for change in changes:
+        groups.setdefault((what(change[2]), type(change[0]), change[0].dtype), []).append(change)
+    return [(key[0], group) for key, group in groups.items()]
+
+
 def _not_negative(name: str, **values: float) -> None:
     for argument, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < float("inf"):
@@ -142,11 +157,15 @@ class SGD(Optimizer):
             raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
         super().__init__(params, lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
 
-    def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
-        first = "velocity" not in state
-        if self.settings["momentum"] and first:
-            state["velocity"] = array_module(param).zeros_like(param)
-        run("sgd_update", param, grad, state.get("velocity"), lr=self.lr, first=first, **self.settings)
+    def update_all(self, changes: list[Change]) -> None:
+        momentum = self.settings["momentum"]
+        for first, group in alike(changes, lambda state: "velocity" not in state):
+            params, grads, states = zip(*group)
+            if momentum and first:
+                for param, state in zip(params, states):
+                    state["velocity"] = array_module(param).zeros_like(param)
+            velocities = tuple([state["velocity"] for state in states]) if momentum else None
+            run("sgd_update", params, grads, velocities, lr=self.lr, first=first, **self.settings)
 
 
 class Adam(Optimizer):
@@ -165,11 +184,15 @@ class Adam(Optimizer):
             raise ValueError(f"Adam: got betas={betas!r}, expected two numbers in 0 .. 1 (without 1)")
         super().__init__(params, lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
 
-    def update(self, param: Any, grad: Any, state: dict[str, Any]) -> None:
-        if not state:
-            xp = array_module(param)
-            state.update(m=xp.zeros_like(param), v=xp.zeros_like(param), t=0)
-        state["t"] += 1
+    def update_all(self, changes: list[Change]) -> None:
+        for param, _, state in changes:
+            if not state:
+                xp = array_module(param)
+                state.update(m=xp.zeros_like(param), v=xp.zeros_like(param), t=0)
+            state["t"] += 1
         beta1, beta2 = self.settings["betas"]
-        run("adam_update", param, grad, state["m"], state["v"], lr=self.lr, beta1=beta1, beta2=beta2,
-            eps=self.settings["eps"], weight_decay=self.settings["weight_decay"], step=state["t"])
+        for step, group in alike(changes, lambda state: state["t"]):
+            params, grads, states = zip(*group)
+            m, v = (tuple([state[slot] for state in states]) for slot in ("m", "v"))
+            run("adam_update", params, grads, m, v, lr=self.lr, beta1=beta1, beta2=beta2, eps=self.settings["eps"],
+                weight_decay=self.settings["weight_decay"], step=step)

@@ -143,6 +143,55 @@ def test_sgd(rung, dtype, shape, momentum, dampening, weight_decay, nesterov, fi
     np.testing.assert_array_equal(around[-64:], before[-64:])
 
 
+UPDATES = {"sgd_update": (3, (0.1, 0.9, 0.3, 0.01, True, False)), "adam_update": (4, (0.1, 0.9, 0.99, 1e-8, 0.01, 3))}
+SIZES = (7, 0, 130_000, 40, 1, 16, 33, 5, 64, 200, 2)     # more small ones than a kernel takes at a time, and a large one
+
+
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("sgd_update", "adam_update"), ids=str)
+def test_several_parameters_are_updated_like_each_alone(rung, dtype, sizes=SIZES):
+    kinds, settings = UPDATES[rung.op]
+    rng = np.random.default_rng(0)
+    arrays = [[np.abs(rng.standard_normal(size)).astype(dtype) for size in sizes] for _ in range(kinds)]
+    arrays[1][3] = np.repeat(arrays[1][3], 2)[::2]                      # a gradient that does not lie in order
+    arrays[0][9], arrays[1][9], *_ = (each.reshape(4, 50) for each in (arrays[0][9], arrays[1][9]))
+    for kind in arrays[2:]:
+        kind[9] = kind[9].reshape(4, 50)
+    alone = [[each.copy() for each in kind] for kind in arrays]
+    for each in zip(*alone):
+        rung(*each, *settings)
+    together = [tuple(oracle.guarded(each) for each in kind) for kind in arrays]
+    around = [each.base.copy() for each in together[0]]
+    assert rung(*together, *settings) is None
+    for kind, expected in zip(together, alone):
+        for each, other in zip(kind, expected):
+            np.testing.assert_array_equal(each, other)
+    for each, before in zip(together[0], around):
+        np.testing.assert_array_equal(each.base[:64], before[:64])
+        np.testing.assert_array_equal(each.base[-64:], before[-64:])
+
+
+@pytest.mark.parametrize("rung", oracle.rungs("sgd_update"), ids=str)
+def test_several_parameters_without_momentum(rung):
+    params, grads = tuple(np.ones(n, np.float32) for n in (3, 20)), tuple(np.full(n, 2, np.float32) for n in (3, 20))
+    rung(params, grads, None, 0.25, 0.0, 0.0, 0.0, False, True)
+    rung(params, grads, None, lr=0.25, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, first=True)
+    for param in params:
+        np.testing.assert_array_equal(param, np.zeros_like(param))
+
+
+@pytest.mark.parametrize("rung", oracle.rungs("sgd_update", "adam_update"), ids=str)
+def test_several_parameters_need_as_many_of_each_kind(rung):
+    kinds, settings = UPDATES[rung.op]
+    a = np.ones((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"2 arrays, 1 arrays.*as many arrays of each kind"):
+        rung((a, a.copy()), (a,), *[(a.copy(), a.copy())] * (kinds - 2), *settings)
+    with pytest.raises(ValueError, match="1 arrays, one ndarray"):
+        rung((a,), a, *[(a.copy(),)] * (kinds - 2), *settings)
+    with pytest.raises(ValueError, match=r"grad is float32 \(4, 3\); expected float32 \(3, 4\)"):
+        rung((a, a.copy()), (a, a.T.copy()), *[(a.copy(), a.copy())] * (kinds - 2), *settings)
+
+
 @pytest.mark.parametrize("rung", oracle.rungs("sgd_update"), ids=str)
 def test_sgd_refuses_what_it_cannot_update(rung):
     options = 0.1, 0.9, 0.0, 0.0, False, True

@@ -199,3 +199,34 @@ def test_training_finds_a_line():
             loss.backward()
             optimizer.step()
         assert layer.weight.item() == pytest.approx(3, abs=1e-2) and layer.bias.item() == pytest.approx(-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p, lr=0.1)])
+def test_parameters_of_all_kinds_in_one_optimiser_move_as_if_alone(make):
+    """Of two dtypes, and one that gets its first gradient a step later than the others."""
+    def params():
+        return [mv.tensor(np.arange(n, dtype=dtype), requires_grad=True) for n, dtype in
+                [(3, "float32"), (2, "float64"), (4, "float32"), (1, "float64")]]
+
+    together, alone = params(), params()
+    optimizer, each = make(together), [make([p]) for p in alone]
+    for step in range(4):
+        for i, (p, q) in enumerate(zip(together, alone)):
+            if (i, step) != (2, 0):
+                p.grad = q.grad = mv.tensor(np.full(p.shape, step + i), dtype=p.dtype)
+        optimizer.step()
+        for other in each:
+            other.step()
+    for p, q in zip(together, alone):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_an_optimiser_of_ones_own_says_how_one_parameter_changes():
+    class Sign(optim.Optimizer):
+        def update(self, param, grad, state):
+            param -= self.lr * np.sign(grad)
+
+    p = mv.tensor([1.0, 2.0], requires_grad=True)
+    p.grad = mv.tensor([0.3, -5.0])
+    Sign([p], lr=0.5).step()
+    np.testing.assert_array_equal(p.data, [0.5, 2.5])

@@ -12,7 +12,8 @@ A kernel is written as a plain function over arrays, and its annotations are its
 
 ``In2`` is a C-contiguous float array of two axes that is only read, ``Out2`` one that is written; ``IntIn1``,
 ``Int32Out4`` and ``UInt8In3`` are int64, int32 and uint8 arrays likewise, ``Float64In2`` one that is float64 whatever the
-others are; ``int`` is int64, ``float`` a scalar of the arrays' own float type. Each kernel is compiled at its first call,
+others are; ``Ins1`` and ``Outs1`` are tuples of ``TOGETHER`` arrays;
+``int`` is int64, ``float`` a scalar of the arrays' own float type. Each kernel is compiled at its first call,
 once for float32 and once for float64, for exactly that signature; a kernel of whole numbers alone, such as pixels of
 8 bits, is compiled once, and its scalars are float64. A read-only array is a wider type than a writable one, so both
 fit the one compiled ``In2``: no call compiles again.
@@ -36,7 +37,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -53,9 +54,12 @@ class ArraySpec:
     element: str                # "float": the float type the kernel is compiled for; else a NumPy name
     ndim: int
     writable: bool
+    count: int = 0              # as a tuple of so many arrays; 0: the array itself
 
     def __str__(self) -> str:
-        return f"a {'writable ' * self.writable}C-contiguous {self.element} array of {self.ndim} axes"
+        array = f"{'writable ' * self.writable}C-contiguous {self.element} array"
+        many = f"a tuple of {self.count} {array}s" if self.count else f"a {array}"
+        return f"{many} of {self.ndim} axes"
 
 
 In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float", 1, False)]
@@ -84,6 +88,10 @@ UInt8Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, True)]
 Float64In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 1, False)]
 Float64In2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, False)]
 Float64Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, True)]
+
+TOGETHER = 8                    # arrays that a kernel is given as one tuple (``several.py``)
+Ins1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, False, TOGETHER)]
+Outs1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, True, TOGETHER)]
 
 prange = range                  # in Python; while compiling, Numba's parallel range takes its place
 
@@ -152,7 +160,7 @@ class Kernel:
         self.forms: tuple[dict[np.dtype, Any], dict[np.dtype, Any]] = ({}, {})      # serial, parallel: by float type
         self._typed_by = next((
             place for place, spec in enumerate(self.signature.values())
-            if isinstance(spec, ArraySpec) and spec.element == "float"
+            if isinstance(spec, ArraySpec) and spec.element == "float" and not spec.count
         ), None)                        # None: no array is of a float type that the caller may choose
 
     def __call__(self, *args: Any, work: int = 0) -> None:
@@ -218,6 +226,9 @@ class Kernel:
 
 
 def _fits(value: Any, spec: ArraySpec, dtype: np.dtype) -> bool:
+    if spec.count:
+        alone = replace(spec, count=0)
+        return isinstance(value, tuple) and len(value) == spec.count and all(_fits(each, alone, dtype) for each in value)
     return (
         isinstance(value, np.ndarray) and value.ndim == spec.ndim and value.flags.c_contiguous and value.flags.aligned
         and value.dtype == (dtype if spec.element == "float" else np.dtype(spec.element))
@@ -231,7 +242,8 @@ def _numba_type(spec: Any, dtype: np.dtype) -> Any:
     scalar = getattr(nt, dtype.name)
     if isinstance(spec, ArraySpec):
         element = scalar if spec.element == "float" else getattr(nt, spec.element)
-        return nt.Array(element, spec.ndim, "C", readonly=not spec.writable)
+        array = nt.Array(element, spec.ndim, "C", readonly=not spec.writable)
+        return nt.UniTuple(array, spec.count) if spec.count else array
     return {int: nt.int64, bool: nt.boolean, float: scalar}[spec]
 
 

@@ -8,9 +8,11 @@ from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, floa
 from minivision_kernels.cpu.sgd_loops import update_one
 from minivision_kernels.ladder import rung
 from minivision_kernels.reference.sgd import check_update
+from minivision_kernels.several import of_first, one_by_one
 
 
-@rung("sgd_update", name="parallel", device="cpu", accepts=floats)
+@rung("sgd_update", name="parallel", device="cpu", accepts=of_first(floats))
+@one_by_one
 def sgd_update(
     param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, lr: float, momentum: float, dampening: float,
     weight_decay: float, nesterov: bool, first: bool,

@@ -7,12 +7,14 @@ from typing import Any
 from minivision_kernels.cuda.launch import Kernel, aligned, array_module, blocks, floats
 from minivision_kernels.ladder import rung
 from minivision_kernels.reference.sgd import check_arrays, check_update
+from minivision_kernels.several import of_first, one_by_one
 
 THREADS = 256
 _SGD, _ADAM = Kernel("optimizers.cu", "sgd_update"), Kernel("optimizers.cu", "adam_update")
 
 
-@rung("sgd_update", name="vectors", device="cuda", accepts=floats)
+@rung("sgd_update", name="vectors", device="cuda", accepts=of_first(floats))
+@one_by_one
 def sgd_update(
     param: Any, grad: Any, velocity: Any, lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
     first: bool,
@@ -26,7 +28,8 @@ def sgd_update(
                 nesterov, first, param.size, aligned(*arrays))
 
 
-@rung("adam_update", name="vectors", device="cuda", accepts=floats)
+@rung("adam_update", name="vectors", device="cuda", accepts=of_first(floats))
+@one_by_one
 def adam_update(
     param: Any, grad: Any, m: Any, v: Any, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, step: int,
 ) -> None:

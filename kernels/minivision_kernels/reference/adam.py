@@ -6,10 +6,12 @@ import numpy as np
 
 from minivision_kernels.ladder import array_module, rung
 from minivision_kernels.reference.sgd import check_arrays
+from minivision_kernels.several import one_by_one
 
 
 @rung("adam_update", name="cupy", device="cuda")
 @rung("adam_update", name="numpy", device="cpu")
+@one_by_one
 def adam_update(
     param: np.ndarray, grad: np.ndarray, m: np.ndarray, v: np.ndarray, lr: float, beta1: float, beta2: float, eps: float,
     weight_decay: float, step: int,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.ladder import rung
+from minivision_kernels.several import one_by_one
 
 
 @rung("sgd_update", name="numpy", device="cpu")
+@one_by_one
 def sgd_update(
     param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, lr: float, momentum: float, dampening: float,
     weight_decay: float, nesterov: bool, first: bool,
@@ -38,9 +40,9 @@ def check_update(param: np.ndarray, grad: np.ndarray, velocity: np.ndarray | Non
 
 def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> None:
     """The arrays of an update share one shape and dtype, and the ones written can be."""
+    shape, dtype = param.shape, param.dtype
     for name, array in (("param", param), ("grad", grad), *state.items()):
-        if array.shape != param.shape or array.dtype != param.dtype:
-            raise ValueError(
-                f"{name} is {array.dtype} {array.shape}; expected {param.dtype} {param.shape}, the same as param")
-        if name != "grad" and not getattr(array.flags, "carray", array.flags.c_contiguous):      # CuPy's are always writable
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}, the same as param")
+        if name != "grad" and not ((flags := array.flags).c_contiguous and getattr(flags, "carray", True)):     # not CuPy's
             raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")

@@ -28,11 +28,17 @@ class Placed:
                 return self.rung(*arguments, **options)
         import cupy
 
-        there = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        def moved(value):
+            if isinstance(value, tuple):                # of parameters, say, or of lengths
+                return tuple(map(moved, value))
+            return cupy.asarray(value) if isinstance(value, np.ndarray) else value
+
+        there = list(map(moved, arguments))
         result = self.rung(*there, **options)
         for ours, theirs in zip(arguments, there):      # what an update writes in place
-            if isinstance(ours, np.ndarray) and ours.flags.writeable:
-                ours[...] = cupy.asnumpy(theirs)
+            for mine, written in zip(ours, theirs) if isinstance(ours, tuple) else [(ours, theirs)]:
+                if isinstance(mine, np.ndarray) and mine.flags.writeable:
+                    mine[...] = cupy.asnumpy(written)
         if isinstance(result, tuple):
             return tuple(map(cupy.asnumpy, result))
         return None if result is None else cupy.asnumpy(result)

@@ -99,6 +99,14 @@ def test_adam(rung, place, dtype):
 
 @places
 @dtypes
+@pytest.mark.parametrize("rung", cuda_rungs("sgd_update", "adam_update"), ids=str)
+def test_several_parameters_are_updated_like_each_alone(rung, place, dtype):
+    sizes = [min(size, 1500) for size in test_small_ops.SIZES]
+    test_small_ops.test_several_parameters_are_updated_like_each_alone(Placed(rung, place), dtype, sizes)
+
+
+@places
+@dtypes
 @pytest.mark.parametrize("size", [1, 5, 1024, 1031])
 def test_parameters_that_start_anywhere(place, dtype, size):
     """One array is a view that starts between multiples of 16 bytes, the gradient is a column of a matrix."""
