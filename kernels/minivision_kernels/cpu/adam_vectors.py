@@ -30,7 +30,7 @@ def adam_update(
         check_arrays(each[0], each[1], m=each[2], v=each[3])
     kinds = params, [contiguous(g) for g in grads], ms, vs
     update_several(_update_many, _update_large, kinds, lr / (1 - beta1 ** step), beta1, 1 - beta1, beta2, 1 - beta2,
-                   1 / (1 - beta2 ** step) ** 0.5, eps, weight_decay)
+                   1 / (1 - beta2 ** step) ** 0.5, eps, weight_decay, weight=4)
 
 
 @compiled()

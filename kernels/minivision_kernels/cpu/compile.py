@@ -12,11 +12,10 @@ A kernel is written as a plain function over arrays, and its annotations are its
 
 ``In2`` is a C-contiguous float array of two axes that is only read, ``Out2`` one that is written; ``IntIn1``,
 ``Int32Out4`` and ``UInt8In3`` are int64, int32 and uint8 arrays likewise, ``Float64In2`` one that is float64 whatever the
-others are; ``Ins1`` and ``Outs1`` are tuples of ``TOGETHER`` arrays;
-``int`` is int64, ``float`` a scalar of the arrays' own float type. Each kernel is compiled at its first call,
-once for float32 and once for float64, for exactly that signature; a kernel of whole numbers alone, such as pixels of
-8 bits, is compiled once, and its scalars are float64. A read-only array is a wider type than a writable one, so both
-fit the one compiled ``In2``: no call compiles again.
+others are; ``Ins1`` and ``Outs1`` are tuples of ``TOGETHER`` arrays of one axis. ``int`` is int64, ``float`` a scalar of the
+arrays' own float type. Each kernel is compiled at its first call, once for float32 and once for float64, for exactly that
+signature; a kernel of whole numbers alone, such as pixels of 8 bits, is compiled once, and its scalars are float64. A
+read-only array is a wider type than a writable one, so both fit the one compiled ``In2``: no call compiles again.
 
 Functions that kernels call are marked ``@helper``. Until something is compiled, kernels and helpers are the Python
 functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.

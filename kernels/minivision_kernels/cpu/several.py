@@ -7,7 +7,7 @@ A kernel has one signature, hence the tuples one length: what is missing from th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ import numpy as np
 from minivision_kernels.cpu.compile import SERIAL_BELOW, TOGETHER, Kernel
 
 
-def update_several(kernel: Kernel, one: Callable[..., None], kinds: Sequence[Sequence[np.ndarray]], *settings: Any) -> None:
+def update_several(
+    kernel: Kernel, one: Kernel, kinds: Sequence[Sequence[np.ndarray]], *settings: Any, weight: int = 1,
+) -> None:
     """Call ``kernel`` with the small parameters, and ``one`` with each that is large enough for several threads.
 
     Args:
@@ -23,14 +25,16 @@ def update_several(kernel: Kernel, one: Callable[..., None], kinds: Sequence[Seq
         one: takes a flat array of each kind, and the settings.
         kinds: the parameters, their gradients and what else is kept for each, sequences of one length of contiguous arrays.
         settings: what else both are called with.
+        weight: how much work a number is, in multiply-adds.
     """
     small = []
     for arrays in zip(*kinds):
         flat = [array.reshape(-1) for array in arrays]
-        if flat[0].size < SERIAL_BELOW:
+        work = weight * flat[0].size
+        if work < SERIAL_BELOW:
             small.append(flat)
         else:
-            one(*flat, *settings)
+            one(*flat, *settings, work=work)
     for start in range(0, len(small), TOGETHER):
         group = small[start:start + TOGETHER]
         like = group[0][0]
