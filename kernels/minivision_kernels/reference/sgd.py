@@ -44,5 +44,5 @@ def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> No
     for name, array in (("param", param), ("grad", grad), *state.items()):
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}, the same as param")
-        if name != "grad" and not ((flags := array.flags).c_contiguous and getattr(flags, "carray", True)):     # CuPy has none
+        if name != "grad" and not getattr(array.flags, "carray", array.flags.c_contiguous):      # CuPy's are always writable
             raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")
