@@ -268,26 +268,25 @@ def order(roots: Iterable[Node]) -> list[Node]:
             done.append(node)
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
             if isinstance(node, Function):
-                stack.extend((source, False) for source in node.sources if source is not None)
+                stack.append((node, True))
+                stack.extend([(source, False) for source in node.sources if source is not None])
+            else:
+                done.append(node)
     return done
 
 
 def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: set[Node] | None, *,
               retain_graph: bool, create_graph: bool) -> dict[Node, Tensor]:
     """Walk the graph once; return the gradient of every target (of every leaf, where ``targets`` is None)."""
-    nodes = order(node_of(x) for x in outputs)
-    reaches: dict[Node, bool] = {}            # does this node lead to a target? Where it does not, nothing is computed
+    nodes = order([node_of(x) for x in outputs])
+    wanted = set(nodes) if targets is None else set(targets)        # where nothing leads to a target, nothing is computed
     for node in nodes:
-        if isinstance(node, Tensor):
-            reaches[node] = targets is None or node in targets
-        else:
-            below = any(reaches[s] for s in node.sources if s is not None)
-            if below and node.released:
+        if isinstance(node, Function) and not wanted.isdisjoint(node.sources):
+            if node.released:
                 raise GraphError("the graph was already released by an earlier backward() or grad(), which frees the arrays "
                                  "it kept; pass retain_graph=True to that first call, or compute the result again")
-            reaches[node] = below or (targets is not None and node in targets)
+            wanted.add(node)
 
     upstream: dict[Node, Tensor] = {}
     found: dict[Node, Tensor] = {}
@@ -306,8 +305,8 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
                 found[node] = _own(grad, owned)
             if not isinstance(node, Function):
                 continue
-            if grad is not None and any(wanted := [s is not None and reaches[s] for s in node.sources]):
-                for source, part in zip(node.sources, node.gradients(grad, wanted)):
+            if grad is not None and True in (asked := [source in wanted for source in node.sources]):
+                for source, part in zip(node.sources, node.gradients(grad, asked)):
                     if source is not None and part is not None:
                         add(source, part)
                 if not retain_graph:
@@ -318,10 +317,11 @@ def propagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor], targets: s
 def _own(grad: Tensor, owned: set[int]) -> Tensor:
     """``grad`` in memory that no other gradient (and no saved array) shares."""
     array = grad._data
-    fresh = only_view(array) and array.flags.c_contiguous and id(memory_owner(array)) not in owned and holder(array) is None
-    if not fresh:
+    memory = id(memory_owner(array))
+    if memory in owned or not only_view(array) or not array.flags.c_contiguous or holder(array) is not None:
         grad = grad.clone()
-    owned.add(id(memory_owner(grad._data)))
+        memory = id(memory_owner(grad._data))
+    owned.add(memory)
     return grad
 
 

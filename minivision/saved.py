@@ -62,8 +62,8 @@ def hold(array: Any, name: str) -> None:
 
 
 def _forbid_writing(array: Any, entry: _Hold) -> None:
-    if isinstance(array, np.ndarray) and (flags := array.flags).writeable:
-        flags.writeable = False
+    if isinstance(array, np.ndarray) and array.flags.writeable:
+        array.setflags(write=False)            # sooner done than array.flags.writeable = False
         entry.switched.append(array)
 
 
@@ -78,7 +78,7 @@ def let_go(array: Any) -> None:
         if entry.count == 0:
             del _holds[id(root)]
             for each in entry.switched:        # the owner of the memory comes first: a view may not outdo its base
-                each.flags.writeable = True
+                each.setflags(write=True)
 
 
 def holder(array: Any) -> str | None:

@@ -366,13 +366,14 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- arrays from anything
 
 
+_COMPUTED = (np.ndarray, np.generic)             # of all numbers, NumPy's sum is not an array but a number
 _CHARS = frozenset("fd?bBhHiIlLqQ")              # NumPy's letters for float32, float64, bool and the integers
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
     """An array that a Tensor can hold, sharing memory where it can; Python floats become float32."""
-    if type(data) is np.ndarray and dtype is None and data.dtype.char in _CHARS and data.dtype.isnative:
-        return data                              # the usual case: what an operation has just computed
+    if isinstance(data, _COMPUTED) and dtype is None and data.dtype.char in _CHARS and data.dtype.isnative:
+        return np.asarray(data)                  # the usual case: what an operation has just computed
     if isinstance(data, Tensor):
         data = data._data
     module = array_module(data)

@@ -4,9 +4,8 @@ Compiled rungs do not look where they read: an array that is smaller than anothe
 else in memory, or a crash. So calling a rung checks first, and whoever the rung, the error is the same: a TypeError for
 what can never be right (a list, another dtype), a ValueError for a shape or a number that does not fit.
 
-``run`` does not check: the functions of minivision have, before they call it. Two checks run there too, since they look
-at the contents of arrays that the caller keeps: ``check_labels`` and ``check_update``, in ``reference/``. They stand in
-the rungs themselves; the first also stands here, since rungs on a GPU do without: to look at labels there is to wait for it.
+``run`` does not check: the functions of minivision have, before they call it. One check runs there too, since it is about
+arrays that the caller keeps from step to step: ``check_update``, in ``reference/``. It stands in the rungs themselves.
 """
 
 from __future__ import annotations
@@ -179,9 +178,11 @@ def cross_entropy_forward(logits: Any, labels: Any) -> None:
     _axes("logits", logits.shape, "(N, C)")
     if labels.dtype != np.int64:
         raise TypeError(f"labels are {labels.dtype}; expected int64; convert with .astype")
-    from minivision_kernels.reference.cross_entropy import check_labels  # a rung's module, which imports this one
-
-    check_labels(labels, logits.shape)
+    N, C = logits.shape
+    if labels.shape != (N,):
+        raise ValueError(f"labels have shape {labels.shape}; expected one label per row of the logits, ({N},)")
+    if N and not (labels.min() >= 0 and labels.max() < C):
+        raise ValueError(f"labels lie in [{labels.min()}, {labels.max()}]; expected class numbers in [0, {C - 1}]")
 
 
 def cross_entropy_backward(logits: Any, labels: Any, g: Any) -> None:

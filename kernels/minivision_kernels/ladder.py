@@ -152,8 +152,19 @@ class Rung:
 _registered: dict[tuple[str, str], list[Rung]] = {}     # (module, op) -> its rungs, in the order of the file
 _ladders: dict[str, list[Rung]] = {}
 _choices: dict[tuple[str, str], tuple[Rung, ...]] = {}  # (op, device) -> the rungs `best` may choose from, best first
-_answers: dict[tuple[Any, ...], Rung] = {}              # convolutions that `best` has seen before -> what it answered
+_by_dtype: dict[tuple[str, np.dtype], Rung] = {}        # (op, dtype) -> its answer for all NumPy arrays, whatever their shapes
+_answers: dict[tuple[Any, ...], Rung] = {}              # products and convolutions `best` has seen -> what it answered
 MOST_ANSWERS = 4096
+LOOKED_UP = frozenset(op for family in ("conv", "conv weight", "linear") for op in FAMILIES[family][0])
+
+
+def of_dtype(accepts: Callable[..., bool]) -> Callable[..., bool]:
+    """Mark a question that asks for no more than the dtype of the first array, so that one answer will do for all shapes."""
+    _of_dtype.add(accepts)
+    return accepts
+
+
+_of_dtype: set[Callable[..., bool] | None] = {None}
 
 
 def rung(
@@ -198,11 +209,14 @@ def ladder(op: str) -> list[Rung]:
 def best(op: str, *arrays: Any, **options: Any) -> Rung:
     """The rung that ``run`` would call with these arguments; this module's docstring states the rule.
 
-    Those of convolution take up to 20 us. They look at no more than shapes, dtypes and what else the call says, so there they
-    are asked once for each kind of call; other rules are asked sooner than an answer is looked up.
+    To ask takes up to 20 us for a convolution, as long as a small layer. What decides is the dtype alone for many operations,
+    and no more than shapes, dtypes and what else the call says for products and convolutions. So there they are asked once
+    for each dtype, or each kind of call; the other rules are asked sooner than an answer is looked up.
     """
-    if not (op.startswith("conv2d") and arrays and type(arrays[0]) is np.ndarray and tuned.table == {}):
+    if not arrays or type(arrays[0]) is not np.ndarray or tuned.table != {}:
         return _asked(op, arrays, options)
+    if op not in LOOKED_UP:
+        return _by_dtype.get((op, arrays[0].dtype)) or _asked(op, arrays, options)
     call = (op, _exact, *[(x.shape, x.dtype) if type(x) is np.ndarray else x for x in arrays], *options, *options.values())
     try:
         answer = _answers.get(call)
@@ -225,9 +239,13 @@ def _asked(op: str, arrays: tuple[Any, ...], options: dict[str, Any]) -> Rung:
             measured = _measured(choices, op, arrays, options)
             if measured is not None:
                 return measured
+        dtype_decides = type(first) is np.ndarray
         for candidate in choices:
+            dtype_decides &= candidate.worth is None and candidate.exact and candidate.accepts in _of_dtype
             if (candidate.accepts is None or candidate.accepts(*arrays, **options)) and (
                     candidate.worth is None or candidate.worth(*arrays, **options)) and (candidate.exact or not _exact):
+                if dtype_decides:
+                    _by_dtype[op, arrays[0].dtype] = candidate
                 return candidate
     except (AttributeError, IndexError, TypeError) as error:        # an argument is missing or is not an array
         given = ", ".join([*map(_describe, arrays), *(f"{name}={value!r}" for name, value in options.items())])
@@ -271,6 +289,7 @@ def set_compiled(on: bool) -> None:
     global _compiled
     _compiled = bool(on)
     _choices.clear()
+    _by_dtype.clear()
     _answers.clear()
 
 

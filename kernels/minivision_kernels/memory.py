@@ -64,7 +64,8 @@ _total = _asked = _reused = 0
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """Like ``numpy.empty``, from memory used before where that is possible."""
-    dtype = np.dtype(dtype)
+    if isinstance(dtype, type):
+        dtype = np.dtype(dtype)
     size = dtype.itemsize * math.prod(shape)
     # Whoever finds the lock taken does not wait: the holder may be this very thread, interrupted by a destructor.
     if size < LEAST or not _on or not _lock.acquire(False):

@@ -71,12 +71,15 @@ def together(name: str, **tensors: Tensor | None) -> None:
     """Insist that floating Tensors share dtype and device, as kernels need."""
     present = {k: t for k, t in tensors.items() if t is not None}
     (first, x), *rest = present.items()
+    kind, dtype = type(x._data), x._data.dtype
     for other, y in rest:
+        if kind is np.ndarray is type(y._data) and y._data.dtype is dtype:
+            continue                                             # the usual case, without asking which GPU
         if y.dtype != x.dtype:
             raise TypeError(f"{name}: {first} is {x.dtype} and {other} is {y.dtype}; convert the one, "
                             f"mv.tensor(x, dtype='{y.dtype}'), or the model that the other belongs to, "
                             f"model.to(dtype='{x.dtype}')")
-        if type(y._data) is not type(x._data) or y.device != x.device:
+        if type(y._data) is not kind or y.device != x.device:
             raise ValueError(f"{name}: {first} is on {x.device} and {other} on {y.device}; move one with .to(device)")
 
 

@@ -42,9 +42,10 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run ``forward``, then the forward hooks."""
         output = self.forward(*inputs, **options)
-        for hook in list(self.__dict__.get("_hooks", {}).values()):
-            changed = hook(self, inputs, output)
-            output = output if changed is None else changed
+        if hooks := self.__dict__.get("_hooks"):
+            for hook in list(hooks.values()):
+                changed = hook(self, inputs, output)
+                output = output if changed is None else changed
         return output
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Handle:
@@ -250,7 +251,7 @@ class Sequential(Module):
             setattr(self, name, module)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
+        for _, module in self.named_children():
             x = module(x)
         return x
 

@@ -108,6 +108,17 @@ def test_cross_entropy_refuses_labels_out_of_range(rung):
         rung(np.zeros((2, 3)), np.array([0, 1, 2]))
 
 
+@pytest.mark.parametrize("place", ["forward", "backward"])
+def test_without_a_check_a_label_that_is_no_class_gives_nan(place):
+    """`run` does not look at labels; nothing beyond the arrays is read or written, as the walls around them say."""
+    logits, labels = oracle.guarded(np.zeros((4, 20), np.float32), readonly=True), oracle.guarded(np.array([3, -1, 20, 10**12]))
+    args = (logits, labels) if place == "forward" else (logits, labels, oracle.guarded(np.ones(4, np.float32)))
+    for rung in oracle.rungs(f"cross_entropy_{place}"):
+        if rung.name != "numpy":                                # which says that an index is out of bounds
+            result = rung.function(*args)
+            assert np.isfinite(result[0]).all() and np.isnan(result[1:]).all(), rung
+
+
 def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
     """torch.optim.SGD, one number at a time."""
     d = grad + weight_decay * param

@@ -44,6 +44,7 @@ import numpy as np
 
 from minivision_kernels.cpu import threads
 from minivision_kernels.cpu.cache import PACKAGE, cache_info
+from minivision_kernels.ladder import of_dtype
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,19 @@ watchers: list[Callable[[Kernel, bool], None]] = []     # told of each form that
 _compiling = threading.RLock()
 
 
+@of_dtype
 def floats(*args: Any, **options: Any) -> bool:
     """What compiled rungs accept: float32 and float64 arrays, where Numba is installed."""
     return args[0].dtype in FLOATS and _have_numba()
 
 
+@of_dtype
 def pixels(*args: Any, **options: Any) -> bool:
     """What compiled rungs on images accept: uint8, float32 and float64, where Numba is installed."""
     return (args[0].dtype == np.uint8 or args[0].dtype in FLOATS) and _have_numba()
 
 
+@of_dtype
 def have_compiler(*_: Any, **__: Any) -> bool:
     """What rungs of whole numbers accept: whatever the operation takes, where Numba is installed."""
     return _have_numba()

@@ -31,6 +31,7 @@ from numba.core import cgutils
 
 from minivision_kernels.cpu.compile import floats, helper
 from minivision_kernels.cpu.writer import BYTES, INT, NEON, Vector, Writer, config, int_, word
+from minivision_kernels.ladder import of_dtype
 
 # The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
 MANY = BYTES == 64 or NEON
@@ -40,6 +41,7 @@ AHEAD = 32          # steps of a sum ahead of which its weights are asked for
 TALL_ROWS, TALL_COLUMNS = (14, 2) if MANY else (6, 2)
 
 
+@of_dtype
 def vectors(array: np.ndarray, *_: Any, **__: Any) -> bool:
     """Whether kernels made of vectors can run on this array: it holds floats, and there is a compiler."""
     return floats(array) and not config.DISABLE_JIT

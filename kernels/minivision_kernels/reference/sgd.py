@@ -42,7 +42,8 @@ def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> No
     """The arrays of an update share one shape and dtype, and the ones written can be."""
     shape, dtype = param.shape, param.dtype
     for name, array in (("param", param), ("grad", grad), *state.items()):
-        if array.shape != shape or array.dtype != dtype:
+        if array.shape != shape or (array.dtype is not dtype and array.dtype != dtype):
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}, the same as param")
-        if name != "grad" and not getattr(array.flags, "carray", array.flags.c_contiguous):      # CuPy's are always writable
+        flags = array.flags
+        if name != "grad" and not (flags.carray if hasattr(flags, "carray") else flags.c_contiguous):    # CuPy's are writable
             raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")
