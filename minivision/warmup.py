@@ -41,10 +41,10 @@ def warm_up(model: Model, image: tuple[int, int, int], batch: int,
     """
     from minivision_kernels.cpu import compile as compiler
 
-    made: list[tuple[compiler.Kernel, bool]] = []
+    made: list[compiler.Kernel] = []
 
-    def watch(kernel: compiler.Kernel, parallel: bool) -> None:
-        made.append((kernel, parallel))
+    def watch(kernel: compiler.Kernel) -> None:
+        made.append(kernel)
         on_kernel()
 
     start = time.perf_counter()
@@ -53,7 +53,7 @@ def warm_up(model: Model, image: tuple[int, int, int], batch: int,
         _use(model, image, batch)
     finally:
         compiler.watchers.remove(watch)
-    loaded = sum(_from_disk(kernel.forms[parallel][FLOAT]) for kernel, parallel in made)
+    loaded = sum(_from_disk(kernel.forms[FLOAT]) for kernel in made)
     return Warmed(len(made) - loaded, loaded, time.perf_counter() - start)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minivision_kernels import get_num_threads
-from minivision_kernels.cpu.compile import In1, Out1, compiled, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, prange
 from minivision_kernels.cpu.simd import add, add_times, lanes, lanes_of, load, put
 
 CHAINS = 12                     # independent sums: more than a core's units times their latency
@@ -70,10 +70,10 @@ def _fastest(call: Callable[[], None], seconds: float) -> float:
             return best
 
 
-@compiled(parallel=True)
-def _multiply_adds(x: In1, rounds: int, y: Out1):
+@compiled
+def _multiply_adds(x: In1, rounds: int, y: Out1, team: Team):
     """Each thread: twelve sums in registers, each a chain of ``rounds`` multiply-adds."""
-    for thread in prange(y.shape[0] // 64):
+    for thread in prange(y.shape[0] // 64, team):
         v = load(x, 0)
         a, b, c, d, e, f = load(x, 1), load(x, 2), load(x, 3), load(x, 4), load(x, 5), load(x, 6)
         g, h, i, j, k, l = load(x, 7), load(x, 8), load(x, 9), load(x, 10), load(x, 11), load(x, 12)
@@ -85,18 +85,18 @@ def _multiply_adds(x: In1, rounds: int, y: Out1):
         put(y, 64 * thread, add(add(add(add(add(add(total, g), h), i), j), k), l))
 
 
-@compiled(parallel=True)
-def _copy(a: In1, threads: int, c: Out1):
+@compiled
+def _copy(a: In1, threads: int, c: Out1, team: Team):
     share = (a.shape[0] + threads - 1) // threads
-    for thread in prange(threads):
+    for thread in prange(threads, team):
         begin, end = thread * share, min(a.shape[0], (thread + 1) * share)
         c[begin:end] = a[begin:end]
 
 
-@compiled(parallel=True)
-def _triad(a: In1, b: In1, threads: int, c: Out1):
+@compiled
+def _triad(a: In1, b: In1, threads: int, c: Out1, team: Team):
     share = (a.shape[0] + threads - 1) // threads
-    for thread in prange(threads):
+    for thread in prange(threads, team):
         at, end = thread * share, min(a.shape[0], (thread + 1) * share)
         while at + lanes(a) <= end:
             put(c, at, add_times(load(a, at), 3, load(b, at)))

@@ -12,7 +12,7 @@ import pytest
 
 import minivision_kernels as mk
 from minivision_kernels.cpu import cache, threads
-from minivision_kernels.cpu.compile import In1, Kernel, Out1, compiled, helper, prange
+from minivision_kernels.cpu.compile import In1, Kernel, Out1, Team, compiled, helper, prange
 
 PACKAGE = Path(mk.__file__).parent
 
@@ -32,9 +32,9 @@ def doubled(value):
     return value + value
 
 
-@compiled(parallel=True)
-def double(x: In1, y: Out1):
-    for i in prange(x.shape[0]):
+@compiled
+def double(x: In1, y: Out1, team: Team):
+    for i in prange(x.shape[0], team):
         y[i] = doubled(x[i])
 
 
@@ -44,12 +44,12 @@ def readonly(array):
 
 
 def compilations(kernel: Kernel) -> int:
-    return sum(len(form.overloads) for forms in kernel.forms for form in forms.values())
+    return sum(len(form.overloads) for form in kernel.forms.values())
 
 
-def test_one_compilation_per_float_type_and_form(monkeypatch):
+def test_one_compilation_per_float_type(monkeypatch):
     monkeypatch.setattr("minivision_kernels.cpu.compile.SERIAL_BELOW", 10)
-    for dtype, work, count in ((np.float32, 5, 1), (np.float64, 5, 2), (np.float32, 10, 3), (np.float64, 99, 4)):
+    for dtype, work, count in ((np.float32, 5, 1), (np.float64, 5, 2), (np.float32, 10, 2), (np.float64, 99, 2)):
         y = np.empty(5, dtype)
         for _ in range(2):
             for x in (np.arange(5, dtype=dtype), readonly(np.arange(5, dtype=dtype))):
@@ -74,7 +74,7 @@ def test_wrong_arguments_are_named():
 
 def test_kernels_in_a_closure_work():
     """As in a notebook: no file, no cache, but compiled all the same."""
-    @compiled()
+    @compiled
     def negate(x: In1, y: Out1):
         for i in range(x.shape[0]):
             y[i] = -x[i]
@@ -92,7 +92,7 @@ def test_no_kernel_compiles_twice_for_readonly_arrays():
         geometry = (1, 1), (1, 1), (1, 1), 1
         def count():
             kernels = [k for k in gc.get_objects() if isinstance(k, Kernel)]
-            return [len(f.overloads) for k in kernels for forms in k.forms for f in forms.values()]
+            return [len(f.overloads) for k in kernels for f in k.forms.values()]
         calls = {"conv2d_forward": (x, w), "conv2d_input": (x, w, x.shape), "conv2d_weight": (x, x, w.shape)}
         for _ in range(2):
             for op, args in calls.items():
@@ -113,7 +113,7 @@ RELU = """
     import numpy as np, minivision_kernels as mk
     from minivision_kernels.cpu import relu_loops
     y = mk.ladder("relu_forward")[1](np.array([-1.0, 3.0]))
-    form = relu_loops._forward.forms[False][np.dtype(float)]
+    form = relu_loops._forward.forms[np.dtype(float)]
     print(y.tolist(), "hit" if form.stats.cache_hits else "compiled", mk.cache_info().writable)
     import numba; assert not numba.config.CACHE_DIR
 """
@@ -122,7 +122,7 @@ SGD = """
     from minivision_kernels.cpu import sgd_parallel
     parallel = next(rung for rung in mk.ladder("sgd_update") if rung.name == "parallel")
     p = np.array([1.0, 2.0]); parallel(p, np.ones(2), None, 1.0, 0.0, 0.0, 0.0, False, True)
-    form = sgd_parallel._update.forms[False][np.dtype(float)]
+    form = sgd_parallel._update.forms[np.dtype(float)]
     print(p.tolist(), "hit" if form.stats.cache_hits else "compiled")
 """
 
@@ -271,11 +271,7 @@ def test_no_rung_leaves_its_arrays(tmp_path):
 
     Nobody waits for these results, so LLVM need not make them fast, which takes half the time.
     """
-    program = CALLS + """
-    from minivision_kernels.cpu import threads
-    threads.serial_only = True                  # an error in another thread would not be seen
-    print(len(fingerprints()))
-    """
+    program = CALLS + "    print(len(fingerprints()))"
     assert int(python(program, cache_folder=tmp_path, NUMBA_BOUNDSCHECK="1", NUMBA_OPT="0")) > 50
 
 
@@ -297,19 +293,76 @@ def test_results_have_the_same_bits_for_every_number_of_threads():
     assert python(CALLS + "    print(*fingerprints())", NUMBA_NUM_THREADS="1").split() == bits
 
 
+@compiled
+def sign(y: Out1, team: Team):
+    """Everybody writes who they are: member and size of the team."""
+    for i in prange(y.shape[0], team):
+        y[i] = 10 * (team >> 32) + (team & 0xffffffff)
+
+
+@compiled
+def fail_at(x: In1, y: Out1, team: Team):
+    for i in prange(x.shape[0], team):
+        y[i] = x[i]
+        if x[i] > 1:
+            raise ValueError("larger than one")
+
+
+@compiled
+def twice(y: Out1, team: Team):
+    for i in prange(y.shape[0], team):
+        y[i] = 1
+    for i in prange(y.shape[0], team):
+        y[i] += 1
+
+
+def test_a_loop_is_shared_evenly_and_little_work_is_not():
+    assert MOST > 1, "this machine has one core; set NUMBA_NUM_THREADS=2"
+    for n in range(1, MOST + 1):
+        mk.set_num_threads(n)
+        for length in (0, 1, 5, 97):
+            y, parts = np.zeros(length), [length * i // n for i in range(n + 1)]
+            sign(y, work=10**9)
+            assert y.tolist() == [10.0 * i + n for i in range(n) for _ in range(parts[i], parts[i + 1])]
+    y = np.zeros(5)
+    sign(y, work=-1)                                        # below any limit
+    assert y.tolist() == [1.0] * 5
+
+
+def test_parts_of_a_range():
+    assert [list(prange(7, (i << 32) + 3)) for i in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
+    assert list(prange(7, threads.ALONE)) == list(range(7))
+
+
+@pytest.mark.parametrize("place", [0, 99])
+def test_an_error_in_any_thread_is_the_callers(place):
+    x = np.zeros(100)
+    fail_at(x, x.copy(), work=10**9)
+    x[place] = 2
+    with pytest.raises(ValueError, match="larger than one"):
+        fail_at(x, x.copy(), work=10**9)
+
+
+def test_two_shared_loops_in_a_kernel_are_refused():
+    with pytest.raises(Exception, match="twice.* has two pranges; nobody would wait between them. Make two kernels of it"):
+        twice(np.zeros(5))
+
+
 def test_every_python_thread_gets_the_count():
     assert python("""
-        import threading, numpy as np, numba, minivision_kernels as mk
-        mk.set_num_threads(1)
+        import threading, numpy as np, minivision_kernels as mk
+        from minivision_kernels.cpu import threads
+        seen = []
         def work():
             mk.run("relu_forward", np.zeros(100_000))
-            seen.append(numba.get_num_threads())
-        seen = []
-        workers = [threading.Thread(target=work) for _ in range(4)]
-        for worker in workers: worker.start()
-        for worker in workers: worker.join()
+            seen.append(threads.team() == threads.ALONE)
+        for n in (1, 2):
+            mk.set_num_threads(n)
+            workers = [threading.Thread(target=work) for _ in range(2)]
+            for worker in workers: worker.start()
+            for worker in workers: worker.join()
         print(seen)
-    """) == "[1, 1, 1, 1]"
+    """) == "[True, True, False, False]"
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
@@ -343,6 +396,9 @@ def test_a_forked_child_computes_the_same(layer):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert python(program, NUMBA_THREADING_LAYER=layer) == "0"
+
+
+MOST = mk.get_num_threads()
 
 
 def test_this_process_was_not_forked():

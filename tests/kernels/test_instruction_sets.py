@@ -12,8 +12,8 @@ from minivision_kernels.cpu.writer import BYTES
 
 PROGRAM = """
 import numpy as np, minivision_kernels as mk
-from minivision_kernels.cpu import threads, writer
-threads.serial_only = True              # words and tiles are the same in the parallel forms, which take longer to compile
+from minivision_kernels.cpu import compile, writer
+compile.SERIAL_BELOW = 0
 assert writer.BYTES == {bytes}, writer.BYTES
 rng = np.random.default_rng(0)
 cases = [  # images, filters, stride, padding, groups: off the tile in every direction

@@ -242,7 +242,7 @@ def test_adam_refuses_what_it_cannot_update(rung):
 @dtypes
 def test_the_exponential(dtype):
     """Against the one of long doubles, in units of the last place."""
-    exp = compiled()(_exponentials)
+    exp = compiled(_exponentials)
     low, high = (-87.3, 88.3) if dtype == np.float32 else (-708.3, 709.4)
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(low, high, 1 << 14), rng.uniform(-1, 1, 1 << 14), [0.0, 1e-30, -1e-30, low, high] * 16])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import TOGETHER, In1, Ins1, Out1, Outs1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import TOGETHER, In1, Ins1, Out1, Outs1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.several import update_several
 from minivision_kernels.cpu.simd import lanes, load, put, sub, vectors
 from minivision_kernels.cpu.stream import PIECE, div, mul, multiply_add, pieces, root, spread, whole
@@ -33,7 +33,7 @@ def adam_update(
                    1 / (1 - beta2 ** step) ** 0.5, eps, weight_decay, weight=4)
 
 
-@compiled()
+@compiled
 def _update_many(
     like: In1, params: Outs1, grads: Ins1, ms: Outs1, vs: Outs1, rate: float, keep_m: float, take_m: float, keep_v: float,
     take_v: float, stretch: float, eps: float, weight_decay: float,
@@ -43,12 +43,12 @@ def _update_many(
                 weight_decay)
 
 
-@compiled(parallel=True)
+@compiled
 def _update_large(
     param: Out1, grad: In1, m: Out1, v: Out1, rate: float, keep_m: float, take_m: float, keep_v: float, take_v: float,
-    stretch: float, eps: float, weight_decay: float,
+    stretch: float, eps: float, weight_decay: float, team: Team,
 ):
-    for piece in prange(pieces(param.shape[0])):
+    for piece in prange(pieces(param.shape[0]), team):
         start, end = piece * PIECE, min(piece * PIECE + PIECE, param.shape[0])
         _update(param, grad, m, v, start, end, rate, keep_m, take_m, keep_v, take_v, stretch, eps, weight_decay)
 

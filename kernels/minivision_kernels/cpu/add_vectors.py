@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import add as added
 from minivision_kernels.cpu.simd import lanes, load, vectors
 from minivision_kernels.cpu.stream import PIECE, arrived, past_caches, pieces, put_past, whole
@@ -28,9 +28,9 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return z
 
 
-@compiled(parallel=True)
-def _add(x: In1, y: In1, z: Out1, past: bool):
-    for piece in prange(pieces(x.shape[0])):
+@compiled
+def _add(x: In1, y: In1, z: Out1, past: bool, team: Team):
+    for piece in prange(pieces(x.shape[0]), team):
         start, end = piece * PIECE, min(piece * PIECE + PIECE, x.shape[0])
         last = whole(x, start, end)
         for at in range(start, last, lanes(x)):

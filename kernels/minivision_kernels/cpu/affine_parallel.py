@@ -9,6 +9,7 @@ from minivision_kernels.cpu.compile import (
     In3,
     IntIn1,
     Out3,
+    Team,
     UInt8In3,
     UInt8Out3,
     compiled,
@@ -37,25 +38,25 @@ def affine(x: np.ndarray, matrix: Matrix, size: Pair, method: str) -> np.ndarray
     return y
 
 
-@compiled(parallel=True)
-def _pick_bytes(x: UInt8In3, matrix: IntIn1, y: UInt8Out3):
+@compiled
+def _pick_bytes(x: UInt8In3, matrix: IntIn1, y: UInt8Out3, team: Team):
     OH = y.shape[0]
-    for i in prange(OH):
+    for i in prange(OH, team):
         pick_row(x, matrix, i, y[i])
 
 
-@compiled(parallel=True)
-def _pick_floats(x: In3, matrix: IntIn1, y: Out3):
+@compiled
+def _pick_floats(x: In3, matrix: IntIn1, y: Out3, team: Team):
     OH = y.shape[0]
-    for i in prange(OH):
+    for i in prange(OH, team):
         pick_row(x, matrix, i, y[i])
 
 
-@compiled(parallel=True)
-def _mix_bytes(x: UInt8In3, matrix: Float64In1, method: int, y: UInt8Out3):
+@compiled
+def _mix_bytes(x: UInt8In3, matrix: Float64In1, method: int, y: UInt8Out3, team: Team):
     OH, OW, C = y.shape
     H, W = x.shape[:2]
-    for i in prange(OH):
+    for i in prange(OH, team):
         for j in range(OW):
             u, v = place(matrix, i, j)
             if u >= 0 and u < W and v >= 0 and v < H:
@@ -73,12 +74,12 @@ def _mix_bytes(x: UInt8In3, matrix: Float64In1, method: int, y: UInt8Out3):
                     y[i, j, c] = 0
 
 
-@compiled(parallel=True)
-def _mix_floats(x: In3, matrix: Float64In1, method: int, y: Out3):
+@compiled
+def _mix_floats(x: In3, matrix: Float64In1, method: int, y: Out3, team: Team):
     OH, OW, C = y.shape
     H, W = x.shape[:2]
     zero = x.dtype.type(0)
-    for i in prange(OH):
+    for i in prange(OH, team):
         for j in range(OW):
             u, v = place(matrix, i, j)
             if u >= 0 and u < W and v >= 0 and v < H:

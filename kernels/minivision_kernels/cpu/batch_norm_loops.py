@@ -37,7 +37,7 @@ def batch_norm_backward(
     return dx, dweight, dbias
 
 
-@compiled()
+@compiled
 def _forward(x: In3, weight: In1, bias: In1, eps: float, y: Out3, mean: Out1, var: Out1):
     N, C, S = x.shape
     for c in range(C):
@@ -56,7 +56,7 @@ def _forward(x: In3, weight: In1, bias: In1, eps: float, y: Out3, mean: Out1, va
         mean[c], var[c] = middle, squares / (N * S)
 
 
-@compiled()
+@compiled
 def _backward(
     g: In3, x: In3, weight: In1, mean: In1, var: In1, eps: float, dx: Out3, dweight: Out1, dbias: Out1,
 ):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, sub, vectors
 from minivision_kernels.cpu.stream import (
     PIECE,
@@ -64,10 +64,10 @@ def batch_norm_backward(
     return dx, dweight, dbias
 
 
-@compiled(parallel=True)
-def _forward(x: In1, weight: In1, bias: In1, eps: float, y: Out1, mean: Out1, var: Out1, pixels: int, past: bool):
+@compiled
+def _forward(x: In1, weight: In1, bias: In1, eps: float, y: Out1, mean: Out1, var: Out1, pixels: int, past: bool, team: Team):
     C = mean.shape[0]
-    for c in prange(C):
+    for c in prange(C, team):
         middle, squares, count = 0.0, 0.0, 0
         for plane in range(c, x.shape[0] // pixels, C):
             for start in range(plane * pixels, plane * pixels + pixels, PIECE):
@@ -118,13 +118,13 @@ def normalise(x, y, start, end, centre, scale, bias, past):
         y[i] = (x[i] - centre) * scale + bias
 
 
-@compiled(parallel=True)
+@compiled
 def _backward(
     g: In1, x: In1, weight: In1, mean: In1, var: In1, eps: float, dx: Out1, dweight: Out1, dbias: Out1, pixels: int,
-    past: bool,
+    past: bool, team: Team,
 ):
     C = mean.shape[0]
-    for c in prange(C):
+    for c in prange(C, team):
         sum_, dot = 0.0, 0.0
         for plane in range(c, x.shape[0] // pixels, C):
             for start in range(plane * pixels, plane * pixels + pixels, PIECE):

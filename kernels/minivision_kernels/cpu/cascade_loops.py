@@ -115,7 +115,7 @@ def lbp_plan(features: LBP, trees: Trees, width: int) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------ the loops
 
 
-@compiled()
+@compiled
 def _shrink(
     image: UInt8In2, top: Int32In1, lower: Int32In1, fy: Int32In1, left: Int32In1, right: Int32In1, fx: Int32In1,
     result: UInt8Out2,
@@ -133,7 +133,7 @@ def shrink_row(above, below, fy, left, right, fx, row):
         row[x] = (first * (256 - fy) + second * fy + 32768) >> 16
 
 
-@compiled()
+@compiled
 def _sums(image: UInt8In2, sums: Int32Out3, squares: Int32Out2):
     H, W = image.shape
     for x in range(W + 1):
@@ -183,7 +183,7 @@ def tilted_sums(image, T):
             T[y, W] = T[y - 1, W - 1] + np.int32(image[y - 1, W - 1]) + np.int32(image[y - 2, W - 1])
 
 
-@compiled()
+@compiled
 def _haar_corners(
     feature_weights: In2, rects: Int32In3, tilted: UInt8In2, nodes: Int32In2, pitch: int, odd: int, step: int, second: int,
     corners: Int32Out2, weights: Out2,
@@ -203,7 +203,7 @@ def _haar_corners(
             weights[m, r] = feature_weights[k, r]
 
 
-@compiled()
+@compiled
 def _haar(
     sums: Int32In1, squares: Int32In1, corners: Int32In2, weights: In2, thresholds: In1, nodes: Int32In2, leaves: In1,
     roots: Int32In1, stages: Int32In1, stage_thresholds: In1, pitch: int, height: int, width: int, step: int,
@@ -281,7 +281,7 @@ def four(sums, corners, at, node, first):
                     - sums[at + corners[node, first + 2]] + sums[at + corners[node, first + 3]])
 
 
-@compiled()
+@compiled
 def _lbp(
     sums: Int32In1, corners: Int32In2, subsets: Int32In2, nodes: Int32In2, leaves: In1, roots: Int32In1, stages: Int32In1,
     stage_thresholds: In1, pitch: int, step: int, passed: Int32Out2,

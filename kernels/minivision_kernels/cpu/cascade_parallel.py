@@ -28,6 +28,7 @@ from minivision_kernels.cpu.compile import (
     Int32In2,
     Int32Out2,
     Int32Out3,
+    Team,
     UInt8In2,
     UInt8Out2,
     compiled,
@@ -61,7 +62,10 @@ def window_sums(image: np.ndarray, tilted: bool) -> tuple[np.ndarray, np.ndarray
     """
     H, W = image.shape
     sums, squares = np.empty((1 + tilted, H + 1, W + 1), np.int32), np.empty((H + 1, W + 1), np.int32)
-    _sums(contiguous(image), sums, squares, work=8 * image.size)
+    _along(contiguous(image), sums, squares, work=8 * image.size)
+    _down(sums, squares, work=2 * image.size)
+    if tilted:
+        _tilted(contiguous(image), sums)
     return sums, squares
 
 
@@ -92,27 +96,34 @@ def dealt(i, rows):
     return i % each * HANDS + i // each
 
 
-@compiled(parallel=True)
+@compiled
 def _shrink(
     image: UInt8In2, top: Int32In1, lower: Int32In1, fy: Int32In1, left: Int32In1, right: Int32In1, fx: Int32In1,
-    result: UInt8Out2,
+    result: UInt8Out2, team: Team,
 ):
-    for y in prange(result.shape[0]):
+    for y in prange(result.shape[0], team):
         shrink_row(image[top[y]], image[lower[y]], fy[y], left, right, fx, result[y])
 
 
-@compiled(parallel=True)
-def _sums(image: UInt8In2, sums: Int32Out3, squares: Int32Out2):
-    H, W = image.shape
-    for y in prange(H + 1):
+@compiled
+def _along(image: UInt8In2, sums: Int32Out3, squares: Int32Out2, team: Team):
+    for y in prange(image.shape[0] + 1, team):
         along_row(image, sums, squares, y)
-    for strip in prange((W + STRIP) // STRIP):
-        first, last = strip * STRIP, min(strip * STRIP + STRIP, W + 1)
-        for y in range(1, H):
+
+
+@compiled
+def _down(sums: Int32Out3, squares: Int32Out2, team: Team):
+    rows, columns = squares.shape
+    for strip in prange((columns + STRIP - 1) // STRIP, team):
+        first, last = strip * STRIP, min(strip * STRIP + STRIP, columns)
+        for y in range(1, rows - 1):
             add_row(sums[0, y, first:last], sums[0, y + 1, first:last])
             add_row(squares[y, first:last], squares[y + 1, first:last])
-    if sums.shape[0] == 2:
-        tilted_sums(image, sums[1])
+
+
+@compiled
+def _tilted(image: UInt8In2, sums: Int32Out3):
+    tilted_sums(image, sums[1])
 
 
 @helper
@@ -139,25 +150,25 @@ def add_row(above, row):
         row[x] += above[x]
 
 
-@compiled(parallel=True)
+@compiled
 def _haar(
     sums: Int32In1, squares: Int32In1, corners: Int32In2, weights: In2, thresholds: In1, nodes: Int32In2, leaves: In1,
     roots: Int32In1, stages: Int32In1, stage_thresholds: In1, pitch: int, height: int, width: int, step: int,
-    passed: Int32Out2,
+    passed: Int32Out2, team: Team,
 ):
-    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS):
+    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS, team):
         row = dealt(i, passed.shape[0])
         if row < passed.shape[0]:
             haar_row(sums, squares, corners, weights, thresholds, nodes, leaves, roots, stages, stage_thresholds, pitch,
                      height, width, step, row, passed)
 
 
-@compiled(parallel=True)
+@compiled
 def _lbp(
     sums: Int32In1, corners: Int32In2, subsets: Int32In2, nodes: Int32In2, leaves: In1, roots: Int32In1, stages: Int32In1,
-    stage_thresholds: In1, pitch: int, step: int, passed: Int32Out2,
+    stage_thresholds: In1, pitch: int, step: int, passed: Int32Out2, team: Team,
 ):
-    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS):
+    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS, team):
         row = dealt(i, passed.shape[0])
         if row < passed.shape[0]:
             lbp_row(sums, corners, subsets, nodes, leaves, roots, stages, stage_thresholds, pitch, step, row, passed)

@@ -37,6 +37,7 @@ from minivision_kernels.cpu.compile import (
     Int32Out1,
     Int32Out2,
     Out2,
+    Team,
     UInt8In2,
     UInt8Out2,
     compiled,
@@ -117,10 +118,10 @@ def _laid_out(sums: np.ndarray, squares: np.ndarray, step: int) -> tuple[np.ndar
     return table, of_squares, pitch
 
 
-@compiled(parallel=True)
-def _lay_out(sums: Int32In2, squares: Int32In2, step: int, pitch: int, table: Int32Out1, of_squares: Int32Out1):
+@compiled
+def _lay_out(sums: Int32In2, squares: Int32In2, step: int, pitch: int, table: Int32Out1, of_squares: Int32Out1, team: Team):
     above = sums.shape[0]
-    for y in prange(above + squares.shape[0]):
+    for y in prange(above + squares.shape[0], team):
         if y < above:
             lay_row(sums[y], step, table[y * pitch:y * pitch + pitch])
         else:
@@ -143,12 +144,12 @@ def lay_row(row, step, out):
         out[half + W // 2] = 0
 
 
-@compiled(parallel=True)
+@compiled
 def _shrink(
     image: UInt8In2, top: Int32In1, lower: Int32In1, fy: Int32In1, left: Int32In1, right: Int32In1, fx: Int32In1,
-    result: UInt8Out2,
+    result: UInt8Out2, team: Team,
 ):
-    for y in prange(result.shape[0]):
+    for y in prange(result.shape[0], team):
         mixed = np.empty(image.shape[1], np.int32)
         mix_rows(image[top[y]], image[lower[y]], fy[y], mixed)
         for x in range(result.shape[1]):
@@ -162,13 +163,13 @@ def mix_rows(above, below, f, mixed):
         mixed[x] = np.int32(above[x]) * np.int32(256 - f) + np.int32(below[x]) * np.int32(f)
 
 
-@compiled(parallel=True)
+@compiled
 def _haar_plan(
     weights: In2, rects: Int32In3, tilted: UInt8In2, nodes: Int32In2, thresholds: In1, leaves: In1, pitch: int, half: int,
-    step: int, second: int, places: Int32Out2, numbers: Out2,
+    step: int, second: int, places: Int32Out2, numbers: Out2, team: Team,
 ):
     """All that is known of a node in two rows; ``cascade_words`` says how they are filled."""
-    for m in prange(nodes.shape[0]):
+    for m in prange(nodes.shape[0], team):
         k = nodes[m, 2]
         for r in range(3):
             x, y, w, h = rects[k, r, 0], rects[k, r, 1], rects[k, r, 2], rects[k, r, 3]
@@ -183,12 +184,12 @@ def _haar_plan(
         children(nodes[m], leaves, places[m], numbers[m])
 
 
-@compiled(parallel=True)
+@compiled
 def _lbp_plan(
     leaves: In1, rects: Int32In2, nodes: Int32In2, subsets: Int32In2, pitch: int, half: int, step: int, places: Int32Out2,
-    numbers: Out2,
+    numbers: Out2, team: Team,
 ):
-    for m in prange(nodes.shape[0]):
+    for m in prange(nodes.shape[0], team):
         k = nodes[m, 2]
         x, y, w, h = rects[k, 0], rects[k, 1], rects[k, 2], rects[k, 3]
         for c in range(16):
@@ -212,12 +213,12 @@ def place(y, x, pitch, half, step):
     return y * pitch + (x & (step - 1)) * half + (x >> (step - 1))
 
 
-@compiled(parallel=True)
+@compiled
 def _haar(
     sums: Int32In1, squares: Int32In1, places: Int32In1, numbers: In1, roots: Int32In1, stages: Int32In1,
-    stage_thresholds: In1, pitch: int, half: int, height: int, width: int, step: int, passed: Int32Out2,
+    stage_thresholds: In1, pitch: int, half: int, height: int, width: int, step: int, passed: Int32Out2, team: Team,
 ):
-    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS):
+    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS, team):
         row = dealt(i, passed.shape[0])
         if row < passed.shape[0]:
             start, columns = row * step * pitch, passed.shape[1]
@@ -238,12 +239,12 @@ def _haar(
                     note(passed[row], column, alive, stage)
 
 
-@compiled(parallel=True)
+@compiled
 def _lbp(
     numbers: In1, sums: Int32In1, places: Int32In1, roots: Int32In1, stages: Int32In1, stage_thresholds: In1, pitch: int,
-    step: int, passed: Int32Out2,
+    step: int, passed: Int32Out2, team: Team,
 ):
-    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS):
+    for i in prange((passed.shape[0] + HANDS - 1) // HANDS * HANDS, team):
         row = dealt(i, passed.shape[0])
         if row < passed.shape[0]:
             start, columns = row * step * pitch, passed.shape[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
 from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, run_sum, spread, whole
 from minivision_kernels.ladder import rung
@@ -49,10 +49,10 @@ def channel_sum(g: np.ndarray) -> np.ndarray:
     return sums
 
 
-@compiled(parallel=True)
-def _bias_add(y: Out1, bias: In1, pixels: int):
+@compiled
+def _bias_add(y: Out1, bias: In1, pixels: int, team: Team):
     C = bias.shape[0]
-    for plane in prange(y.shape[0] // pixels):
+    for plane in prange(y.shape[0] // pixels, team):
         start, end = plane * pixels, plane * pixels + pixels
         number, last = bias[plane % C], whole(y, start, end)
         vector = spread(y, number)
@@ -62,10 +62,10 @@ def _bias_add(y: Out1, bias: In1, pixels: int):
             y[i] += number
 
 
-@compiled(parallel=True)
-def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, y: Out1):
+@compiled
+def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, y: Out1, team: Team):
     C = weight.shape[0]
-    for plane in prange(x.shape[0] // pixels):
+    for plane in prange(x.shape[0] // pixels, team):
         start, end = plane * pixels, plane * pixels + pixels
         factor, number, last = weight[plane % C], bias[plane % C], whole(x, start, end)
         factors, numbers = spread(x, factor), spread(x, number)
@@ -76,10 +76,10 @@ def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, y: 
         arrived(past)
 
 
-@compiled(parallel=True)
-def _channel_sum(g: In1, sums: Out1, images: int, pixels: int):
+@compiled
+def _channel_sum(g: In1, sums: Out1, images: int, pixels: int, team: Team):
     C = sums.shape[0]
-    for c in prange(C):
+    for c in prange(C, team):
         sum_ = 0.0
         for n in range(images):
             start = (n * C + c) * pixels

@@ -2,9 +2,9 @@
 
 A kernel is written as a plain function over arrays, and its annotations are its signature:
 
-    @compiled(parallel=True)
-    def scale(x: In2, y: Out2, factor: float):
-        for i in prange(x.shape[0]):
+    @compiled
+    def scale(x: In2, y: Out2, factor: float, team: Team):
+        for i in prange(x.shape[0], team):
             for j in range(x.shape[1]):
                 y[i, j] = factor * x[i, j]
 
@@ -21,16 +21,17 @@ Functions that kernels call are marked ``@helper``. Until something is compiled,
 functions they look like, and Numba is not even imported; with NUMBA_DISABLE_JIT=1 they stay so, for a debugger.
 
 No kernel uses fast math: sums keep their order, so results do not depend on how LLVM vectorises or on the number of
-threads. A kernel with ``parallel=True`` has two forms, made from the same source when they are first needed: a parallel one,
-and a serial one for work too small to share (``work``, in visited elements or multiply-adds, those of a vector counted once)
-and for processes that must not start threads (see ``threads.py``). Numba's parallel form takes 2 to 3 us to start, even on
-one thread, the serial one half of one, and is compiled in a fourth of the time.
+threads. A kernel whose last argument is its ``Team`` may be run by several threads, each of which goes through its part of
+the one loop over ``prange(n, team)``; the caller does not name this argument. Work too small to share (``work``, in visited
+elements or multiply-adds, those of a vector counted once) is done by one thread, and so is all in a process that must not
+start threads (see ``threads.py``). How a kernel gets to the other threads is told in ``team.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import inspect
 import threading
@@ -93,13 +94,13 @@ TOGETHER = 8                    # arrays that a kernel is given as one tuple (``
 Ins1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, False, TOGETHER)]
 Outs1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, True, TOGETHER)]
 
-prange = range                  # in Python; while compiling, Numba's parallel range takes its place
+Team: TypeAlias = Annotated[int, "team"]        # which member of how large a team runs the kernel (team.py)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SERIAL_BELOW = 100_000          # waking other threads costs a few microseconds: about this much work
 OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
 
-watchers: list[Callable[[Kernel, bool], None]] = []     # told of each form that was made, and whether it is parallel
+watchers: list[Callable[[Kernel], None]] = []           # told of each form that was made
 
 _compiling = threading.RLock()
 
@@ -128,9 +129,15 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     return array if flags.c_contiguous and flags.aligned else array.copy(order="C")
 
 
-def compiled(parallel: bool = False) -> Callable[[Callable[..., None]], Kernel]:
+def prange(n: int, team: int) -> range:
+    """The part of range(n) that falls to a member of a team; while compiling, the word of ``team.py`` takes its place."""
+    index, size = team >> 32, team & (1 << 32) - 1
+    return range(n * index // size, n * (index + 1) // size)
+
+
+def compiled(function: Callable[..., None]) -> Kernel:
     """Make a function a kernel: compiled at its first call, for the signature its annotations state."""
-    return lambda function: Kernel(function, parallel)
+    return Kernel(function)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,15 +159,16 @@ _inlined: set[Callable[..., Any]] = set()
 class Kernel:
     """A function that writes into its output arrays, and its compiled forms."""
 
-    def __init__(self, function: Callable[..., None], parallel: bool):
+    def __init__(self, function: Callable[..., None]):
         functools.update_wrapper(self, function)
         self.name = function.__name__
         self.function = function
-        self.parallel = parallel
         hints = get_type_hints(function, include_extras=True)
         names = inspect.signature(function).parameters
-        self.signature: dict[str, Any] = {n: getattr(hints[n], "__metadata__", (hints[n],))[0] for n in names}
-        self.forms: tuple[dict[np.dtype, Any], dict[np.dtype, Any]] = ({}, {})      # serial, parallel: by float type
+        specs = {n: getattr(hints[n], "__metadata__", (hints[n],))[0] for n in names}
+        self.shared = specs.pop("team", None) is not None       # between the threads of a team
+        self.signature: dict[str, Any] = specs                  # what the caller gives
+        self.forms: dict[np.dtype, Any] = {}                    # by float type
         self._typed_by = next((
             place for place, spec in enumerate(self.signature.values())
             if isinstance(spec, ArraySpec) and spec.element == "float" and not spec.count
@@ -169,44 +177,39 @@ class Kernel:
     def __call__(self, *args: Any, work: int = 0) -> None:
         """Run on arrays and scalars, all positional; with several threads if that is allowed and ``work`` is worth it."""
         dtype = FLOATS[-1] if self._typed_by is None else args[self._typed_by].dtype
-        share = work >= SERIAL_BELOW
-        serial, parallel = self.forms
-        form, alone = None if share and self.parallel else serial.get(dtype), True
-        if form is None:                    # the parallel form does little work too, rather than that a serial one is made
-            alone = not self.parallel or threads.serial_only or not (share or dtype in parallel)
-            form = self.forms[not alone].get(dtype) or self.form(dtype, parallel=not alone)
+        form = self.forms.get(dtype) or self.form(dtype)
         try:
-            if alone:
+            if not self.shared:
                 form(*args)
+            elif work < SERIAL_BELOW:
+                form(*args, threads.ALONE)
             else:
-                with threads.region(share):
-                    form(*args)
+                with threads.guard:
+                    form(*args, threads.team())
         except TypeError as error:
             raise TypeError(self._explain(args, dtype)) from error
 
-    def form(self, dtype: np.dtype, parallel: bool) -> Any:
+    def form(self, dtype: np.dtype) -> Any:
         """The compiled form for one float type: as it is, loaded from the disk, or compiled now."""
         with _compiling:
-            if dtype not in self.forms[parallel]:
-                self.forms[parallel][dtype] = self._compile(dtype, parallel)
+            if dtype not in self.forms:
+                self.forms[dtype] = self._compile(dtype)
                 for tell in watchers:
-                    tell(self, parallel)
-            return self.forms[parallel][dtype]
+                    tell(self)
+            return self.forms[dtype]
 
-    def _compile(self, dtype: np.dtype, parallel: bool) -> Any:
+    def _compile(self, dtype: np.dtype) -> Any:
         if dtype not in FLOATS:
             raise TypeError(f"{self.name} takes float32 or float64 arrays, got {dtype}; convert with .astype")
         numba = _import_numba()
         if numba.config.DISABLE_JIT:
             return self.function
         function = _for_numba(self.function)
-        signature = tuple(_numba_type(spec, dtype) for spec in self.signature.values())
-        jit = functools.partial(numba.njit, parallel=parallel, **OPTIONS)
+        signature = tuple(_numba_type(spec, dtype) for spec in (*self.signature.values(), *[int] * self.shared))
+        jit = functools.partial(numba.njit, **OPTIONS)
         if cache_info().writable and PACKAGE in Path(inspect.getfile(function)).resolve().parents:
-            # The two forms differ in nothing that Numba's cache looks at, so they must not share a folder.
-            folder = cache_info().folder / ("parallel" if parallel else "serial")
             try:
-                with _cache_folder(numba, folder):
+                with _cache_folder(numba, cache_info().folder):
                     return jit(signature, cache=True)(function)
             except Exception:
                 pass                    # a full disk or a damaged file costs us the cache, not the result; an error in
@@ -251,12 +254,12 @@ def _numba_type(spec: Any, dtype: np.dtype) -> Any:
 
 
 def _for_numba(function: Any) -> Any:
-    """A copy of ``function`` that sees Numba's ``prange`` and compiled helpers where the original sees Python's."""
+    """A copy of ``function`` that sees the word ``prange`` and compiled helpers where the original sees Python's."""
     namespace = dict(function.__globals__)
     for name in function.__code__.co_names:
         value = namespace.get(name)
-        if value is range:
-            namespace[name] = _import_numba().prange
+        if value is prange:
+            namespace[name] = importlib.import_module("minivision_kernels.cpu.team").prange
         elif inspect.isfunction(value) and value in _helpers:
             namespace[name] = _compiled_helper(value)
     copy = types.FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)

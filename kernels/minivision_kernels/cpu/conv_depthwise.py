@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, floats, helper, inlined, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange
 from minivision_kernels.cpu.rows import add_product, add_row, fold
 from minivision_kernels.cpu.simd import MANY, add_totals, lanes, vectors, zeros
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
@@ -150,31 +150,31 @@ def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW,
                     put_rows(tile, ROWS, 1, y, to, OW, oh, OH, OW - ow)
 
 
-@compiled(parallel=True)
+@compiled
 def _slide_3_by_1(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, OH: int, OW: int):
-    for p in prange(y.shape[0] // (OH * OW)):
+                  y: Out1, OH: int, OW: int, team: Team):
+    for p in prange(y.shape[0] // (OH * OW), team):
         slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 3, 1)
 
 
-@compiled(parallel=True)
+@compiled
 def _slide_3_by_2(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, OH: int, OW: int):
-    for p in prange(y.shape[0] // (OH * OW)):
+                  y: Out1, OH: int, OW: int, team: Team):
+    for p in prange(y.shape[0] // (OH * OW), team):
         slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 3, 2)
 
 
-@compiled(parallel=True)
+@compiled
 def _slide_5_by_1(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, OH: int, OW: int):
-    for p in prange(y.shape[0] // (OH * OW)):
+                  y: Out1, OH: int, OW: int, team: Team):
+    for p in prange(y.shape[0] // (OH * OW), team):
         slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 5, 1)
 
 
-@compiled(parallel=True)
+@compiled
 def _slide_5_by_2(x: In1, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, OH: int, OW: int):
-    for p in prange(y.shape[0] // (OH * OW)):
+                  y: Out1, OH: int, OW: int, team: Team):
+    for p in prange(y.shape[0] // (OH * OW), team):
         slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, OH, OW, 5, 2)
 
 
@@ -198,15 +198,15 @@ def fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, K):
                 put_phases(tile, 1, dx, to, W, h, H, -column, W - column)
 
 
-@compiled(parallel=True)
-def _fan_out_3(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int):
-    for p in prange(dx.shape[0] // (H * W)):
+@compiled
+def _fan_out_3(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int, team: Team):
+    for p in prange(dx.shape[0] // (H * W), team):
         fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 3)
 
 
-@compiled(parallel=True)
-def _fan_out_5(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int):
-    for p in prange(dx.shape[0] // (H * W)):
+@compiled
+def _fan_out_5(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int, team: Team):
+    for p in prange(dx.shape[0] // (H * W), team):
         fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 5)
 
 
@@ -244,31 +244,31 @@ def correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, K, strid
             add_totals(tile, tap_rows, K, dw, (f * K + tap) * K, K)
 
 
-@compiled(parallel=True)
+@compiled
 def _correlate_3_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1):
-    for f in prange(C * share):
+                      dw: Out1, team: Team):
+    for f in prange(C * share, team):
         correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 1, 3)
 
 
-@compiled(parallel=True)
+@compiled
 def _correlate_3_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1):
-    for f in prange(C * share):
+                      dw: Out1, team: Team):
+    for f in prange(C * share, team):
         correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 2, 3)
 
 
-@compiled(parallel=True)
+@compiled
 def _correlate_5_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1):
-    for f in prange(C * share):
+                      dw: Out1, team: Team):
+    for f in prange(C * share, team):
         correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 1, TAP_ROWS)
 
 
-@compiled(parallel=True)
+@compiled
 def _correlate_5_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1):
-    for f in prange(C * share):
+                      dw: Out1, team: Team):
+    for f in prange(C * share, team):
         correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 2, TAP_ROWS)
 
 
@@ -288,13 +288,13 @@ def seen(first, step, size, count):
     return start, min(count, max(start, (size - 1 - first) // step + 1))
 
 
-@compiled(parallel=True)
+@compiled
 def _forward(
     x: In1, H: int, W: int, w: In1, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
-    dilation_h: int, dilation_w: int, share: int, y: Out1, OH: int, OW: int,
+    dilation_h: int, dilation_w: int, share: int, y: Out1, OH: int, OW: int, team: Team,
 ):
     F = w.shape[0] // (KH * KW)
-    for p in prange(y.shape[0] // (OH * OW)):
+    for p in prange(y.shape[0] // (OH * OW), team):
         weights = w[p % F * KH * KW:]
         for oh in range(OH):
             total = y[(p * OH + oh) * OW:(p * OH + oh + 1) * OW]
@@ -315,13 +315,13 @@ def _forward(
                         add_row(total[first:end], weights[kh * KW + kw], line[first * stride_w + begin::stride_w])
 
 
-@compiled(parallel=True)
+@compiled
 def _input(
     g: In1, OH: int, OW: int, w: In1, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
-    dilation_h: int, dilation_w: int, terms: int, dx: Out1, H: int, W: int,
+    dilation_h: int, dilation_w: int, terms: int, dx: Out1, H: int, W: int, team: Team,
 ):
     C = w.shape[0] // (KH * KW * terms)
-    for p in prange(dx.shape[0] // (H * W)):
+    for p in prange(dx.shape[0] // (H * W), team):
         weights = w[p % C * terms * KH * KW:]
         for h in range(H):
             total = dx[(p * H + h) * W:(p * H + h + 1) * W]
@@ -345,13 +345,13 @@ def _input(
                         add_row(total[first * stride_w + begin:last:stride_w], weights[k * KW + kw], line[first:])
 
 
-@compiled(parallel=True)
+@compiled
 def _weight(
     x: In1, H: int, W: int, g: In1, N: int, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
-    dilation_h: int, dilation_w: int, share: int, OH: int, OW: int, dw: Out1,
+    dilation_h: int, dilation_w: int, share: int, OH: int, OW: int, dw: Out1, team: Team,
 ):
     F = dw.shape[0] // (KH * KW)
-    for f in prange(F):
+    for f in prange(F, team):
         total = np.empty(OW, x.dtype)
         for k in range(KH * KW):
             down, begin = k // KW * dilation_h - top, k % KW * dilation_w - left

@@ -30,7 +30,7 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.planes import deal, dealt, in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
@@ -250,16 +250,16 @@ def turned_panels(
     return out
 
 
-@compiled(parallel=True)
+@compiled
 def _turn_over(
     w: In1, groups: int, group_step: int, rows: int, width: int, row_step: int, terms: int, term_step: int, length: int,
-    out: Out1,
+    out: Out1, team: Team,
 ):
     L = lanes(w)
     each = (rows + width - 1) // width
     stretch = 1 + 16 // max(1, length)                  # terms that are turned over for one panel after the other
     stretches = (terms + stretch - 1) // stretch
-    for item in prange(groups * each * stretches):
+    for item in prange(groups * each * stretches, team):
         panel, begin = item // (each * stretches) * each + item % each, item // each % stretches * stretch
         group, first = panel // each, panel % each * width
         for term in range(begin, min(terms, begin + stretch)):
@@ -316,19 +316,19 @@ def find_rows(row, first, images, OH, OW, image_step, line_step, column_step):
             w, h, n = 0, 0, n + 1
 
 
-@compiled(parallel=True)
+@compiled
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool,
     stride_h: int, stride_w: int, place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, team: Team,
 ):
     L = lanes(x)
     bands = (OH + lines - 1) // lines
     channels, filters = C // groups, F // groups
     plane = out_h * out_w
     all_bands = (N + images - 1) // images * bands
-    for item in prange(all_bands * groups * splits):
+    for item in prange(all_bands * groups * splits, team):
         if by_filters:
             b, part = item % all_bands, item // all_bands
         else:
@@ -423,12 +423,12 @@ def sum_band(
                                 n += 1
 
 
-@compiled(parallel=True)
+@compiled
 def _sum_pixels(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
     g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
-    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, turned: bool,
+    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, turned: bool, team: Team,
 ):
     """dw[part, f, c, i, j] = the sum over the part's pixels of all images of g times what tap (i, j) of channel c sees there.
 
@@ -442,7 +442,7 @@ def _sum_pixels(
     chunks = (tiles + chunk - 1) // chunk
     image, band_ = (C, H, W, top, left), (images, lines, height, width, stride_h, image_step, in_place)
     outputs, taps = (F, OH, OW), (KH, down, KW, right)
-    for item in prange(parts * groups * strips * chunks):
+    for item in prange(parts * groups * strips * chunks, team):
         first, other = item % chunks * chunk, item // chunks
         strip, group, part = other % strips, other // strips % groups, other // (strips * groups)
         lane, end_lane = each * strip // strips * panel, min(filters, each * (strip + 1) // strips * panel)

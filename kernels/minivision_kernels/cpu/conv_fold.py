@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, stretches
 from minivision_kernels.cpu.simd import (
     add_rows,
@@ -139,18 +139,18 @@ def plane_size(lines, reach, width, wide):
     return (lines + reach + 1) * width + wide
 
 
-@compiled(parallel=True)
+@compiled
 def _fold(
     g: In1, N: int, F: int, OH: int, OW: int, w: In1,
     lines: int, reach: int, width: int, stretch: int, together: int, taps: IntIn1, place: IntIn1,
-    dx: Out1, C: int, H: int, W: int, stride_h: int, stride_w: int, top: int, left: int, groups: int, workers_: int,
+    dx: Out1, C: int, H: int, W: int, stride_h: int, stride_w: int, top: int, left: int, groups: int, workers_: int, team: Team,
 ):
     L = lanes(g)
     wide, filters, channels, rows = COLUMNS * L, F // groups, C // groups, taps.shape[0]
     phases, plane = stride_h * stride_w, plane_size(lines, reach, width, wide)
     blocks = (OH + lines - 1) // lines
     items, T = N * groups * blocks, w.shape[0] // F
-    for worker in prange(workers_):
+    for worker in prange(workers_, team):
         weights, right = room(g, groups * rows * filters), room(g, together * stretch * wide)
         seen = np.empty(4 * together * COLUMNS, np.int64)
         for group in range(groups):                     # left panels, see panels.py

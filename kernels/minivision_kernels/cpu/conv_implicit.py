@@ -26,7 +26,7 @@ import numpy as np
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, stretches
 from minivision_kernels.cpu.planes import Weights, forward_weights
@@ -177,9 +177,10 @@ def sum_taps(
         work=N * F * OH * OW * K // lanes_of(x))
 
 
-@compiled(parallel=True)
+@compiled
 def _pack(
     flat: In1, rows: int, groups: int, row_step: int, group_step: int, offset: IntIn1, term_step: int, stretch: int, left: Out1,
+    team: Team,
 ):
     """Weights as left panels: those of all rows of a group for a stretch of terms, then for the next stretch.
 
@@ -187,7 +188,7 @@ def _pack(
     """
     K, bands = offset.shape[0], (rows + ROWS - 1) // ROWS
     chunks = (bands + TOGETHER - 1) // TOGETHER
-    for item in prange(groups * chunks):
+    for item in prange(groups * chunks, team):
         group, chunk = item // chunks, item % chunks * TOGETHER
         for begin in range(0, K, stretch):
             terms = min(stretch, K - begin)
@@ -210,12 +211,12 @@ def _pack(
                                 left[to + k * ROWS + i] = entry(flat, from_ + i * row_step) if i < here else 0
 
 
-@compiled(parallel=True)
+@compiled
 def _multiply(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
     stride_h: int, stride_w: int, left: In1, K: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int, team: Team,
 ):
     L = lanes(x)
     wide = COLUMNS * L
@@ -226,7 +227,7 @@ def _multiply(
     items = groups * blocks * parts
     most = (all_panels + blocks - 1) // blocks          # panels of a block, and
     images = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1)       # of how many images they may be
-    for worker in prange(workers_):
+    for worker in prange(workers_, team):
         buffer = room(x, 0 if in_place else images * image_step + 2 * L)
         right = room(x, most * stretch * wide)
         sums = room(x, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide)

@@ -49,7 +49,7 @@ def conv2d_weight(
     return dw
 
 
-@compiled()
+@compiled
 def _forward(
     x: In4, w: In4, y: Out4, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
     groups: int,
@@ -73,7 +73,7 @@ def _forward(
                     y[n, f, oh, ow] = total
 
 
-@compiled()
+@compiled
 def _input(
     g: In4, w: In4, dx: Out4, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
     groups: int,
@@ -99,7 +99,7 @@ def _input(
                     dx[n, c, row, column] = total
 
 
-@compiled()
+@compiled
 def _weight(
     x: In4, g: In4, dw: Out4, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
     groups: int,

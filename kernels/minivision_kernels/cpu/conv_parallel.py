@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In2, In3, IntIn1, Out2, Out4, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In2, In3, IntIn1, Out2, Out4, Team, compiled, contiguous, floats, prange
 from minivision_kernels.cpu.planes import deal, dealt, gradient_parts, widened
 from minivision_kernels.cpu.rows import add_four_products, add_product, add_weighted_rows, fold
 from minivision_kernels.ladder import rung
@@ -76,10 +76,10 @@ def conv2d_weight(
     return dw.reshape(shape)
 
 
-@compiled(parallel=True)
+@compiled
 def _sum_planes(
     planes: In2, weights: In2, place: IntIn1, groups: int, width: int, OH: int, OW: int,
-    y: Out4, first_h: int, first_w: int, step_h: int, step_w: int,
+    y: Out4, first_h: int, first_w: int, step_h: int, step_w: int, team: Team,
 ):
     """Sums of shifted planes: planes (N, groups * slab), weights (Q, K), place (K,) within the slab of the group of q.
 
@@ -89,7 +89,7 @@ def _sum_planes(
     slab = planes.shape[1] // groups
     height = max(1, STRIP // max(1, width))             # rows of a strip
     strips = (OH + height - 1) // height
-    for item in prange(N * Q * strips):
+    for item in prange(N * Q * strips, team):
         n = item // (Q * strips)
         q = item // strips % Q
         top = item % strips * height
@@ -102,8 +102,8 @@ def _sum_planes(
                 y[n, q, first_h + (top + oh) * step_h, first_w + ow * step_w] = total[oh * width + ow]
 
 
-@compiled(parallel=True)
-def _correlate(planes: In2, g: In3, place: IntIn1, groups: int, length: int, dw: Out2):
+@compiled
+def _correlate(planes: In2, g: In3, place: IntIn1, groups: int, length: int, dw: Out2, team: Team):
     """Inner products with shifted planes: planes (N, groups * slab), g (N, F, at least length), dw (F, K).
 
     dw[f, k] = sum over n and j < length of g[n, f, j] planes[n, place[k] + j]
@@ -111,7 +111,7 @@ def _correlate(planes: In2, g: In3, place: IntIn1, groups: int, length: int, dw:
     N, F = g.shape[0], g.shape[1]
     K = place.shape[0]
     slab = planes.shape[1] // groups
-    for item in prange(F * K):
+    for item in prange(F * K, team):
         f, k = item // K, item % K
         start = f // (F // groups) * slab + place[k]
         total = np.zeros(max(1, min(STRIP, length)), g.dtype)

@@ -25,7 +25,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import copy_band, phases_of, workers
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, stretches
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room
 from minivision_kernels.memory import empty
@@ -102,8 +102,8 @@ def conv2d_input(
     return dx
 
 
-@compiled(parallel=True)
-def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1, left: Out1):
+@compiled
+def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1, left: Out1, team: Team):
     """The weights of all phases as left panels.
 
     Those of a few filters and bands lie near each other in w; a few filters of one band do in the panels. Bands are often a
@@ -111,7 +111,7 @@ def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1,
     """
     K, bands = base.shape[0], (rows + ROWS - 1) // ROWS
     filters, chunks = K // taps, (bands + TOGETHER - 1) // TOGETHER
-    for item in prange(groups * chunks):
+    for item in prange(groups * chunks, team):
         group, chunk = item // chunks, item % chunks * TOGETHER
         for few in range(0, filters, FEW):
             for band in range(chunk, min(bands, chunk + TOGETHER)):
@@ -125,11 +125,11 @@ def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1,
                             left[to + i] = entry(w, at + i * taps) if i < here else 0
 
 
-@compiled(parallel=True)
+@compiled
 def _multiply(
     g: In1, N: int, F: int, H: int, W: int, top: int, left_: int, in_place: bool, height: int, width: int, reach: int,
     blocks: int, parts: int, begins: IntIn1, stretch: IntIn1, place: IntIn1, left: In1, dx: Out1, C: int, dx_h: int, dx_w: int,
-    groups: int, workers_: int,
+    groups: int, workers_: int, team: Team,
 ):
     L = lanes(g)
     wide, OH, OW = COLUMNS * L, (dx_h + 1) // 2, (dx_w + 1) // 2
@@ -139,7 +139,7 @@ def _multiply(
     items, most = groups * blocks * parts, (all_panels + blocks - 1) // blocks
     images, longest = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1), stretch.max()
     most_bands = (bands + parts - 1) // parts
-    for worker in prange(workers_):
+    for worker in prange(workers_, team):
         buffer = room(g, 0 if in_place else images * image_step + 2 * L)
         right = room(g, most * longest * wide)
         sums = room(g, (most_bands * most + 1) * ROWS * wide)

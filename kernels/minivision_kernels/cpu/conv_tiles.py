@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, band, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt, forward_weights
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
@@ -116,9 +116,9 @@ def _planes(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> tuple[np.n
     return planes, step
 
 
-@compiled(parallel=True)
-def _pad(x: In1, C: int, H: int, W: int, top: int, left: int, height: int, width: int, planes: Out1, step: int):
-    for n in prange(planes.shape[0] // step):
+@compiled
+def _pad(x: In1, C: int, H: int, W: int, top: int, left: int, height: int, width: int, planes: Out1, step: int, team: Team):
+    for n in prange(planes.shape[0] // step, team):
         copy_band(x, n * C * H * W, C, H, W, -top, height, left, width, 1, planes, n * step)
 
 
@@ -133,11 +133,11 @@ def panels(weights: Weights) -> np.ndarray:
     return out
 
 
-@compiled(parallel=True)
-def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, offset: IntIn1, out: Out1):
+@compiled
+def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, offset: IntIn1, out: Out1, team: Team):
     K = offset.shape[0]
     each = (rows + OUTER_ROWS - 1) // OUTER_ROWS
-    for panel in prange(groups * each):
+    for panel in prange(groups * each, team):
         group, first = panel // each, panel % each * OUTER_ROWS
         target = out[panel * K * OUTER_ROWS:(panel + 1) * K * OUTER_ROWS]
         for start in range(0, K, STRETCH):              # a stretch at a time: its 8 rows meet in the first-level cache
@@ -172,12 +172,12 @@ def sum_taps(
         out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size // L)
 
 
-@compiled(parallel=True)
+@compiled
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, phases: int,
     place: IntIn1, weights: In1, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, team: Team,
 ):
     L = lanes(x)
     bands = (OH + lines - 1) // lines
@@ -185,7 +185,7 @@ def _sum_taps(
     channels, filters, K = C // groups, F // groups, place.shape[0]
     each = (filters + OUTER_ROWS - 1) // OUTER_ROWS
     plane, across = out_h * out_w, (OW + L - 1) // L
-    for item in prange(all_bands * groups * splits):
+    for item in prange(all_bands * groups * splits, team):
         if by_filters:
             b, part = item % all_bands, item // all_bands
         else:
@@ -250,9 +250,10 @@ def _sum_taps(
                                         keep + (i * OUTER_COLUMNS + j) * L + lane]
 
 
-@compiled(parallel=True)
+@compiled
 def _correlate(
     planes: In1, step: int, group_step: int, width: int, g: In1, N: int, OH: int, OW: int, place: IntIn1, groups: int, dw: Out3,
+    team: Team,
 ):
     """Inner products of lines of g with lines of planes that are ``width`` numbers long, added to dw (parts, F, K), a sum for
     each part of the images; K is a whole number of tiles."""
@@ -260,7 +261,7 @@ def _correlate(
     L, out, filters = lanes(g), dw.reshape(parts * F * K), F // groups
     images, lines = max(1, SUM // max(1, OH * OW)), max(1, SUM // max(1, OW))        # that go into one inner product
     f_blocks, k_blocks = (filters + FILTERS - 1) // FILTERS, (K + TAPS - 1) // TAPS
-    for item in prange(parts * groups * f_blocks * k_blocks):
+    for item in prange(parts * groups * f_blocks * k_blocks, team):
         part, group = item // (groups * f_blocks * k_blocks), item // (f_blocks * k_blocks) % groups
         f_first, k_first = item // k_blocks % f_blocks * FILTERS, item % k_blocks * TAPS
         f_end, k_end = min(filters, f_first + FILTERS), min(K, k_first + TAPS)

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost, turned_panels
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
@@ -238,14 +238,20 @@ def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair,
     if sums_size * size_of <= MINE:
         parts = min(MOST_PARTS, -(-patches // PIECE), max(2, ALL // (sums_size * size_of) // 2 * 2))
         block = block_size(BESIDE, patches, row * size_of, each, places, 1)
-        _correlate_blocks[size](*arguments, parts, block, empty((parts * sums_size,), x.dtype), dw.reshape(-1),
-                                work=g.size * 9 * C // L)
-        return dw
-    sums = empty((sums_size,), x.dtype)
-    stage = stage_size(patches, places * (C + F) * size_of, sums.nbytes)
-    _correlate_steps[size](
-        *arguments, stage, empty((places * (stage * row + SKEW),), x.dtype),
-        empty((each * places * (stage * width + SKEW),), x.dtype), sums, dw.reshape(-1), work=g.size * 9 * C // L)
+        sums = empty((parts * sums_size,), x.dtype)
+        _correlate_blocks[size](*arguments, parts, block, sums, work=g.size * 9 * C // L)
+        if parts > 1:
+            _add_parts(sums, parts, sums_size, work=parts * sums_size // L)
+    else:
+        sums = empty((sums_size,), x.dtype)
+        stage = stage_size(patches, places * (C + F) * size_of, sums.nbytes)
+        turned, upstream = (empty((n,), x.dtype) for n in (places * (stage * row + SKEW), each * places * (stage * width + SKEW)))
+        for first in range(0, patches, stage):
+            end = min(patches, first + stage)
+            work = (end - first) * places * (row + each * width)
+            _turn_both[size](*arguments, first, end, stage, turned, upstream, work=work)
+            _correlate[size](C, F, first, end, stage, turned, upstream, sums, work=work // L * min(row, each * width))
+    _fold_filters[size](sums, dw.reshape(-1), F, C, work=dw.size)
     return dw
 
 
@@ -261,15 +267,20 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
     weights = empty((each * places * (C * width + SKEW),), x.dtype)
     _turn_weights[size](panels, weights, each, C, backward, work=weights.size)
     patches, row = N * -(-OH // size) * -(-OW // size), _whole(C, lanes_of(x))
-    arguments = contiguous(x).reshape(-1), N, C, H, W, *padding, weights, _steps(row), y.reshape(-1), rows, OH, OW
+    image = contiguous(x).reshape(-1), N, C, H, W, *padding
     if weights.nbytes <= SMALL:
         block = block_size(NEAR, patches, row * x.itemsize, 1, places, workers())
-        _convolve_blocks[size](*arguments, block, work=y.size * 9 * C // lanes_of(x))
-    else:
-        stage = stage_size(patches, places * (C + rows) * x.itemsize, weights.nbytes)
-        _convolve_steps[size](
-            *arguments, stage, empty((places * (stage * row + SKEW),), x.dtype),
-            empty((each * places * (stage * width + SKEW),), x.dtype), work=y.size * 9 * C // lanes_of(x))
+        _convolve_blocks[size](*image, weights, _steps(row), y.reshape(-1), rows, OH, OW, block,
+                               work=y.size * 9 * C // lanes_of(x))
+        return y
+    stage = stage_size(patches, places * (C + rows) * x.itemsize, weights.nbytes)
+    turned, products = (empty((n,), x.dtype) for n in (places * (stage * row + SKEW), each * places * (stage * width + SKEW)))
+    for first in range(0, patches, stage):
+        end = min(patches, first + stage)
+        work = (end - first) * places * row
+        _turn[size](*image, OH, OW, first, end, stage, turned, work=work)
+        _multiply[size](turned, weights, _steps(row), C, each, end - first, stage, products, work=work // lanes_of(x) * rows)
+        _fold[size](products, y.reshape(-1), rows, OH, OW, first, end, stage, work=(end - first) * places * rows)
     return y
 
 
@@ -324,17 +335,17 @@ def _sized(function: Any) -> dict[int, Any]:
         name = f"{function.__name__}_{size}"            # Numba's cache knows functions by name
         copy = types.FunctionType(function.__code__, constants, name)
         copy.__qualname__, copy.__annotations__ = name, function.__annotations__
-        kernels[size] = compiled(parallel=True)(copy)
+        kernels[size] = compiled(copy)
     return kernels
 
 
 @_sized
-def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool):
+def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool, team: Team):
     """panels (each, C, 9, width) -> out (each, places, C, width): G w Gᵀ"""
     L, P = lanes(panels), len(POINTS)
     width = TALL_COLUMNS * L
     step = C * width + SKEW
-    for item in prange(each * TALL_COLUMNS):
+    for item in prange(each * TALL_COLUMNS, team):
         panel, lane = item // TALL_COLUMNS, item % TALL_COLUMNS * L
         half = room(panels, 3 * P * L)
         for c in range(C):
@@ -347,13 +358,13 @@ def _turn_weights(panels: In1, out: Out1, each: int, C: int, backward: bool):
 @_sized
 def _convolve_blocks(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
-    OW: int, block: int,
+    OW: int, block: int, team: Team,
 ):
     """A thread takes a block of patches through all three steps."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
     width, places = TALL_COLUMNS * L, P * P
     patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    for item in prange((patches + block - 1) // block):
+    for item in prange((patches + block - 1) // block, team):
         first, end = item * block, min(patches, item * block + block)
         step, out_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
         turned, products = room(x, places * step), room(x, places * out_step)
@@ -368,72 +379,89 @@ def _convolve_blocks(
                 fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
 
 
+# All threads take many patches, those from ``first`` to ``end``, through one step after the other:
+
 @_sized
-def _convolve_steps(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
-    OW: int, stage: int, turned: Out1, products: Out1,
+def _turn(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, first: int, end: int, stage: int,
+    turned: Out1, team: Team,
 ):
-    """All threads take many patches through one step after the other."""
-    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
-    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
-    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
-    step, out_step = stage * row + SKEW, stage * width + SKEW
-    for first in range(0, patches, stage):
-        end = min(patches, first + stage)
-        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
-        pieces = (end - first + PIECE - 1) // PIECE
-        for item in prange(row // L * pieces):
-            c, begin = item // pieces * L, item % pieces * PIECE
-            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
-                         begin * row, step, POINTS, OUTPUTS)
-        for item in prange(places * each):
-            k, panel = item // each, item % each
-            multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
-                     (panel * places + k) * out_step)
-        for item in prange((F + L - 1) // L * pieces):
-            f, begin = item // pieces * L, item % pieces * PIECE
-            fold_patches(products, f // width * places * out_step + begin * width + f % width, out_step, first + begin,
-                         min(end, first + begin + PIECE), y, F, f, OH, OW, POINTS, OUTPUTS)
+    """turned (places, stage, C), each place ``SKEW`` numbers apart: Bᵀ d B"""
+    L, P = lanes(x), len(POINTS)
+    row = (C + L - 1) // L * L
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange(row // L * pieces, team):
+        c, begin = item // pieces * L, item % pieces * PIECE
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
+                     begin * row, stage * row + SKEW, POINTS, OUTPUTS)
 
 
 @_sized
-def _correlate_steps(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, stage: int, turned: Out1,
-    upstream: Out1, sums: Out1, dw: Out1,
+def _multiply(
+    turned: In1, weights: In1, place: IntIn1, C: int, each: int, patches: int, stage: int, products: Out1, team: Team,
 ):
-    """sums (panels, places, C, width) += the products of both transforms, stage by stage, and dw = Gᵀ sums G."""
-    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    """products (panels, places, stage, width): a matrix product for each place and panel of filters"""
+    L, P = lanes(turned), len(POINTS)
+    width, places, row = TALL_COLUMNS * L, P * P, (C + L - 1) // L * L
+    rows = (patches + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+    for item in prange(places * each, team):
+        k, panel = item // each, item % each
+        multiply(turned, k, stage * row + SKEW, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
+                 (panel * places + k) * (stage * width + SKEW))
+
+
+@_sized
+def _fold(products: In1, y: Out1, F: int, OH: int, OW: int, first: int, end: int, stage: int, team: Team):
+    """Patches of y: Aᵀ products A"""
+    L, P = lanes(products), len(POINTS)
+    width, places = TALL_COLUMNS * L, P * P
+    step = stage * width + SKEW
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange((F + L - 1) // L * pieces, team):
+        f, begin = item // pieces * L, item % pieces * PIECE
+        fold_patches(products, f // width * places * step + begin * width + f % width, step, first + begin,
+                     min(end, first + begin + PIECE), y, F, f, OH, OW, POINTS, OUTPUTS)
+
+
+@_sized
+def _turn_both(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, first: int, end: int,
+    stage: int, turned: Out1, upstream: Out1, team: Team,
+):
+    """turned as above, and upstream (panels, places, stage, width): A g Aᵀ"""
+    L, P = lanes(x), len(POINTS)
     width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
-    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
     step, g_step = stage * row + SKEW, stage * width + SKEW
     x_chunks, g_chunks = row // L, (F + L - 1) // L
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange((x_chunks + g_chunks) * pieces, team):
+        chunk, begin = item // pieces, item % pieces * PIECE
+        last = min(end, first + begin + PIECE)
+        if chunk < x_chunks:
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, step,
+                         POINTS, OUTPUTS)
+        else:
+            f = (chunk - x_chunks) * L
+            to = f // width * places * g_step + begin * width + f % width
+            spread_patches(g, F, OH, OW, f, first + begin, last, upstream, to, g_step, POINTS, OUTPUTS)
+
+
+@_sized
+def _correlate(C: int, F: int, first: int, end: int, stage: int, turned: In1, upstream: In1, sums: Out1, team: Team):
+    """sums (panels, places, C, width) += the products of both transforms; they begin with the first stage"""
+    L, P = lanes(sums), len(POINTS)
+    width, row, places, each = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P, (F + TALL_COLUMNS * L - 1) // (TALL_COLUMNS * L)
     matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
-    for first in range(0, patches, stage):
-        end = min(patches, first + stage)
-        pieces = (end - first + PIECE - 1) // PIECE
-        for item in prange((x_chunks + g_chunks) * pieces):
-            chunk, begin = item // pieces, item % pieces * PIECE
-            last = min(end, first + begin + PIECE)
-            if chunk < x_chunks:
-                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, chunk * L, first + begin, last, turned, begin * row, step,
-                             POINTS, OUTPUTS)
-            else:
-                f = (chunk - x_chunks) * L
-                to = f // width * places * g_step + begin * width + f % width
-                spread_patches(g, F, OH, OW, f, first + begin, last, upstream, to, g_step, POINTS, OUTPUTS)
-        for item in prange(places * each):
-            k, panel = item // each, item % each
-            correlate(turned, k, step, end - first, C, upstream, (panel * places + k) * g_step, sums,
-                      (panel * places + k) * matrix, first > 0)
-    for item in prange(g_chunks * C):
-        f, c = item // C * L, item % C
-        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)
+    for item in prange(places * each, team):
+        k, panel = item // each, item % each
+        correlate(turned, k, stage * row + SKEW, end - first, C, upstream, (panel * places + k) * (stage * width + SKEW), sums,
+                  (panel * places + k) * matrix, first > 0)
 
 
 @_sized
 def _correlate_blocks(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, parts: int, block: int,
-    sums: Out1, dw: Out1,
+    sums: Out1, team: Team,
 ):
     """The same for few sums: each part of the patches has its own, so that all a thread works on stays near. There are as many
     parts for any number of threads."""
@@ -443,7 +471,7 @@ def _correlate_blocks(
     step, g_step = block * ((C + L - 1) // L * L) + SKEW, block * width + SKEW
     matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
     total = each * places * matrix
-    for part in prange(parts):
+    for part in prange(parts, team):
         begin, stop = patches * part // parts, patches * (part + 1) // parts
         turned, upstream = room(x, places * step), room(x, each * places * g_step)
         for first in range(begin, stop, block):
@@ -456,11 +484,25 @@ def _correlate_blocks(
             for k in range(each * places):
                 correlate(turned, k % places, step, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
                           first > begin)
-    for item in prange(total // L if parts > 1 else 0):
-        sum_ = load(sums, item * L)
+
+
+@compiled
+def _add_parts(sums: Out1, parts: int, total: int, team: Team):
+    """The sums of all parts, in the place of the first's."""
+    for item in prange(total // lanes(sums), team):
+        at = item * lanes(sums)
+        sum_ = load(sums, at)
         for part in range(1, parts):
-            sum_ = add(sum_, load(sums, part * total + item * L))
-        put(sums, item * L, sum_)
-    for item in prange((F + L - 1) // L * C):
+            sum_ = add(sum_, load(sums, part * total + at))
+        put(sums, at, sum_)
+
+
+@_sized
+def _fold_filters(sums: In1, dw: Out1, F: int, C: int, team: Team):
+    """dw = Gᵀ sums G"""
+    L, P = lanes(sums), len(POINTS)
+    width, places = TALL_COLUMNS * L, P * P
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    for item in prange((F + L - 1) // L * C, team):
         f, c = item // C * L, item % C
         fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)

@@ -29,13 +29,13 @@ def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, g: np.ndarray
     return gradient
 
 
-@compiled()
+@compiled
 def _forward(logits: In2, labels: IntIn1, losses: Out1):
     for n in range(logits.shape[0]):
         losses[n] = row_loss(logits[n], labels[n])
 
 
-@compiled()
+@compiled
 def _backward(logits: In2, labels: IntIn1, g: In1, gradient: Out2):
     for n in range(logits.shape[0]):
         row_gradient(logits[n], labels[n], g[n], gradient[n])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out1, Out2, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out1, Out2, Team, compiled, contiguous, floats, prange
 from minivision_kernels.cpu.cross_entropy_loops import row_gradient, row_loss
 from minivision_kernels.ladder import rung
 
@@ -27,13 +27,13 @@ def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, g: np.ndarray
     return gradient
 
 
-@compiled(parallel=True)
-def _forward(logits: In2, labels: IntIn1, losses: Out1):
-    for n in prange(logits.shape[0]):
+@compiled
+def _forward(logits: In2, labels: IntIn1, losses: Out1, team: Team):
+    for n in prange(logits.shape[0], team):
         losses[n] = row_loss(logits[n], labels[n])
 
 
-@compiled(parallel=True)
-def _backward(logits: In2, labels: IntIn1, g: In1, gradient: Out2):
-    for n in prange(logits.shape[0]):
+@compiled
+def _backward(logits: In2, labels: IntIn1, g: In1, gradient: Out2, team: Team):
+    for n in prange(logits.shape[0], team):
         row_gradient(logits[n], labels[n], g[n], gradient[n])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, lanes, load, none, put, sub, vectors
 from minivision_kernels.cpu.stream import exponential, lane, larger, mul, spread, total, whole
 from minivision_kernels.ladder import rung
@@ -34,9 +34,9 @@ def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, g: np.ndarray
     return gradient
 
 
-@compiled(parallel=True)
-def _forward(logits: In1, labels: IntIn1, losses: Out1):
-    for n in prange(labels.shape[0]):
+@compiled
+def _forward(logits: In1, labels: IntIn1, losses: Out1, team: Team):
+    for n in prange(labels.shape[0], team):
         classes = logits.shape[0] // labels.shape[0]
         start, end = n * classes, n * classes + classes
         top, last = largest(logits, start, end), whole(logits, start, end)
@@ -49,9 +49,9 @@ def _forward(logits: In1, labels: IntIn1, losses: Out1):
         losses[n] = math.log(sum_) - (logits[start + labels[n]] - top) if 0 <= labels[n] < classes else math.nan
 
 
-@compiled(parallel=True)
-def _backward(logits: In1, labels: IntIn1, g: In1, gradient: Out1):
-    for n in prange(labels.shape[0]):
+@compiled
+def _backward(logits: In1, labels: IntIn1, g: In1, gradient: Out1, team: Team):
+    for n in prange(labels.shape[0], team):
         classes = logits.shape[0] // labels.shape[0]
         start, end = n * classes, n * classes + classes
         top, last = largest(logits, start, end), whole(logits, start, end)

@@ -63,7 +63,7 @@ def difference(image, y, x, c):
     return down, right
 
 
-@compiled()
+@compiled
 def _cells(image: In3, cells: Out3, CH: int, CW: int):
     rows, columns, orientations = cells.shape
     sums = np.empty(orientations, np.float32)
@@ -107,7 +107,7 @@ def bin_of(angle, orientations):
     return at
 
 
-@compiled()
+@compiled
 def _votes(
     image: In3, down: In2, right: In2, votes: Out2, rows: int, columns: int, step_down: int, step_right: int, top: int,
     left: int, signed: bool, polynomial: bool, arctan: In1,
@@ -168,7 +168,7 @@ def place_of(down, right, orientations, signed, polynomial, arctan):
     return int(below) % orientations, number(place - below)
 
 
-@compiled()
+@compiled
 def _blocks(cells: In3, blocks: Out2, BR: int, BC: int, norm: int):
     columns, L = cells.shape[1] - BC + 1, cells.shape[2]
     for b in range(blocks.shape[0]):

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minivision_kernels.cpu.compile import Float64Out2, In1, In2, Out3, Out4, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import Float64Out2, In1, In2, Out3, Out4, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.hog_loops import NORMS, angle_of, bin_of, normalise
 from minivision_kernels.cpu.rows import add_row
 from minivision_kernels.cpu.simd import entry, lanes, load, none, put, sub, vectors
@@ -90,11 +90,11 @@ def hog_scores(blocks: np.ndarray, weights: np.ndarray, far: Pair, apart: Pair) 
 # ---------------------------------------------------------------------------------------------- cells
 
 
-@compiled(parallel=True)
-def _cells(image: In2, channels: int, cells: Out3, CH: int, CW: int, cosines: In1, sines: In1):
+@compiled
+def _cells(image: In2, channels: int, cells: Out3, CH: int, CW: int, cosines: In1, sines: In1, team: Team):
     rows, columns, orientations = cells.shape
     W = image.shape[1] // channels
-    for row in prange(rows):
+    for row in prange(rows, team):
         gradient, edges = np.empty((2, W), image.dtype), np.empty((3, W), image.dtype)
         differences = np.empty((3, W * channels), image.dtype)
         magnitude, bins = np.empty(W, np.float64), np.empty(W, np.int32)
@@ -279,15 +279,15 @@ def settle_row(down, right, magnitude, near, bins, orientations):
 # ---------------------------------------------------------------------------------------------- votes
 
 
-@compiled(parallel=True)
+@compiled
 def _votes(
     image: In2, channels: int, down: In2, right: In2, votes: Out4, step_down: int, step_right: int, top: int, left: int,
-    signed: bool, polynomial: bool, arctan: In1,
+    signed: bool, polynomial: bool, arctan: In1, team: Team,
 ):
     rows, columns, BR, length = votes.shape
     BC = right.shape[0]
     orientations, W = length // BC, image.shape[1] // channels
-    for band in prange((rows + BAND - 1) // BAND):
+    for band in prange((rows + BAND - 1) // BAND, team):
         first, last = band * BAND, min(rows, band * BAND + BAND)
         sums = np.zeros((BAND * BR, columns * length), image.dtype)
         line, pixels = np.empty(columns * length, image.dtype), np.empty((3, W), image.dtype)
@@ -380,10 +380,10 @@ def fused(typing, x, y, z):
 # ---------------------------------------------------------------------------------------------- blocks
 
 
-@compiled(parallel=True)
-def _blocks(cells: In2, L: int, blocks: Out3, BR: int, BC: int, norm: int):
+@compiled
+def _blocks(cells: In2, L: int, blocks: Out3, BR: int, BC: int, norm: int, team: Team):
     run = BC * L
-    for row in prange(blocks.shape[0]):
+    for row in prange(blocks.shape[0], team):
         for column in range(blocks.shape[1]):
             block = blocks[row, column]
             for i in range(BR):
@@ -437,13 +437,14 @@ def squares(v):
 # ---------------------------------------------------------------------------------------------- scores
 
 
-@compiled(parallel=True)
+@compiled
 def _scores(
     blocks: In2, weights: In2, run: int, far_down: int, far_right: int, apart_down: int, apart_right: int, scores: Float64Out2,
+    team: Team,
 ):
     """The numbers of a window lie in runs of ``run``; all distances but those down are in numbers."""
     rows, columns = scores.shape
-    for y in prange(rows):
+    for y in prange(rows, team):
         for x in range(0, columns, 4):
             first, last = x * apart_right, (columns - 1) * apart_right
             second, third = min(first + apart_right, last), min(first + 2 * apart_right, last)

@@ -8,6 +8,7 @@ from minivision_kernels.cpu.compile import (
     Float64Out2,
     In2,
     IntOut2,
+    Team,
     UInt8In2,
     compiled,
     contiguous,
@@ -41,11 +42,11 @@ def integral_tilted(x: np.ndarray) -> np.ndarray:
     return y
 
 
-@compiled(parallel=True)
-def _rows_of_bytes(x: UInt8In2, squared: bool, y: IntOut2):
+@compiled
+def _rows_of_bytes(x: UInt8In2, squared: bool, y: IntOut2, team: Team):
     H, W = x.shape
     y[0, :] = 0
-    for h in prange(H):
+    for h in prange(H, team):
         total = 0
         y[h + 1, 0] = 0
         for w in range(W):
@@ -54,11 +55,11 @@ def _rows_of_bytes(x: UInt8In2, squared: bool, y: IntOut2):
             y[h + 1, w + 1] = total
 
 
-@compiled(parallel=True)
-def _rows_of_floats(x: In2, squared: bool, y: Float64Out2):
+@compiled
+def _rows_of_floats(x: In2, squared: bool, y: Float64Out2, team: Team):
     H, W = x.shape
     y[0, :] = 0.0
-    for h in prange(H):
+    for h in prange(H, team):
         total = 0.0
         y[h + 1, 0] = 0.0
         for w in range(W):
@@ -67,30 +68,30 @@ def _rows_of_floats(x: In2, squared: bool, y: Float64Out2):
             y[h + 1, w + 1] = total
 
 
-@compiled(parallel=True)
-def _down(y: IntOut2):
+@compiled
+def _down(y: IntOut2, team: Team):
     rows, columns = y.shape
-    for band in prange((columns + BAND - 1) // BAND):
+    for band in prange((columns + BAND - 1) // BAND, team):
         for h in range(1, rows):
             for w in range(band * BAND, min(columns, (band + 1) * BAND)):
                 y[h, w] += y[h - 1, w]
 
 
-@compiled(parallel=True)
-def _down_floats(y: Float64Out2):
+@compiled
+def _down_floats(y: Float64Out2, team: Team):
     rows, columns = y.shape
-    for band in prange((columns + BAND - 1) // BAND):
+    for band in prange((columns + BAND - 1) // BAND, team):
         for h in range(1, rows):
             for w in range(band * BAND, min(columns, (band + 1) * BAND)):
                 y[h, w] += y[h - 1, w]
 
 
-@compiled()
+@compiled
 def _tilted_bytes(x: UInt8In2, y: IntOut2):
     tilted(x, y, 0)
 
 
-@compiled()
+@compiled
 def _tilted_floats(x: In2, y: Float64Out2):
     tilted(x, y, 0.0)
 

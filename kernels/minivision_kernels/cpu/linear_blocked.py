@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In2, Out2, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In2, Out2, Team, compiled, contiguous, floats, prange
 from minivision_kernels.ladder import rung
 
 ROWS, TERMS, COLUMNS = 32, 32, 128      # of y, of a sum, and of y: the piece of b has 16 KiB in float32
@@ -42,12 +42,12 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return y
 
 
-@compiled(parallel=True)
-def _add_products(a: In2, b: In2, y: Out2):
+@compiled
+def _add_products(a: In2, b: In2, y: Out2, team: Team):
     """y (M, J) += a (M, K) @ b (K, J)"""
     M, J = y.shape
     K, across = a.shape[1], (J + COLUMNS - 1) // COLUMNS
-    for item in prange((M + ROWS - 1) // ROWS * across):
+    for item in prange((M + ROWS - 1) // ROWS * across, team):
         top, left = item // across * ROWS, item % across * COLUMNS
         for first in range(0, K, TERMS):
             for m in range(top, min(M, top + ROWS)):

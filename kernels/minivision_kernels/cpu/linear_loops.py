@@ -35,7 +35,7 @@ def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     return dw
 
 
-@compiled()
+@compiled
 def _forward(x: In2, w: In2, y: Out2):
     N, I = x.shape
     for n in range(N):
@@ -46,7 +46,7 @@ def _forward(x: In2, w: In2, y: Out2):
             y[n, o] = total
 
 
-@compiled()
+@compiled
 def _input(g: In2, w: In2, dx: Out2):
     N, O = g.shape
     for n in range(N):
@@ -57,7 +57,7 @@ def _input(g: In2, w: In2, dx: Out2):
             dx[n, i] = total
 
 
-@compiled()
+@compiled
 def _weight(g: In2, x: In2, dw: Out2):
     N, O = g.shape
     for o in range(O):

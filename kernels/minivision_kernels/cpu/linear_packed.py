@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import (
     COLUMNS,
     ROWS,
@@ -102,8 +102,9 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     panels, stretch = -(-N // width), stretches(K)
     blocks, parts = _division(panels, stretch, width, a.itemsize, M, workers())
     left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
-    _multiply(contiguous(a).reshape(-1), *a_steps, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts,
-              workers(), left, y.reshape(-1), work=M * N * K // lanes_of(a))
+    _pack(contiguous(a).reshape(-1), *a_steps, M, K, stretch, left, work=left.size)
+    _multiply(left, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts, workers(), y.reshape(-1),
+              work=M * N * K // lanes_of(a))
     return y
 
 
@@ -111,24 +112,29 @@ _division = functools.lru_cache(maxsize=1024)(
     lambda panels, stretch, width, itemsize, rows, workers: division(panels, stretch, width, itemsize, rows, 1, workers))
 
 
-@compiled(parallel=True)
-def _multiply(
-    a: In1, a_row: int, a_term: int, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int,
-    parts: int, workers_: int, left: Out1, y: Out1,
-):
-    L = lanes(a)
-    width = COLUMNS * L
-    all_panels, bands = (N + width - 1) // width, (M + ROWS - 1) // ROWS
-    for item in prange(bands):                          # a panel of a stretch lies behind that of the stretch before
+@compiled
+def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: Out1, team: Team):
+    bands = (M + ROWS - 1) // ROWS
+    for item in prange(bands, team):                    # a panel of a stretch lies behind that of the stretch before
         for begin in range(0, K, stretch):
             terms = min(stretch, K - begin)
             pack_left(a, item * ROWS * a_row + begin * a_term, a_row, a_term, M - item * ROWS, terms, left,
                       bands * begin * ROWS + item * terms * ROWS)
+
+
+@compiled
+def _multiply(
+    left: In1, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int, parts: int, workers_: int,
+    y: Out1, team: Team,
+):
+    L = lanes(b)
+    width = COLUMNS * L
+    all_panels, bands = (N + width - 1) // width, (M + ROWS - 1) // ROWS
     items = blocks * parts
     most = (all_panels + blocks - 1) // blocks
-    for worker in prange(workers_):
-        right = room(a, most * stretch * width)
-        sums = room(a, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
+    for worker in prange(workers_, team):
+        right = room(b, most * stretch * width)
+        sums = room(b, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         place = np.arange(stretch + SOON) * b_term
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In2, Out2, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In2, Out2, Team, compiled, contiguous, floats, prange
 from minivision_kernels.cpu.rows import add_product, add_weighted_rows, fold
 from minivision_kernels.ladder import rung
 
@@ -48,26 +48,26 @@ def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     return dw
 
 
-@compiled(parallel=True)
-def _product(a: In2, b: In2, y: Out2):
+@compiled
+def _product(a: In2, b: In2, y: Out2, team: Team):
     """y (M, J) = a (M, K) @ b (K, J)"""
     M, J = y.shape
     K = a.shape[1]
     place = np.arange(K) * J                # where each row of b starts
     source = b.reshape(K * J)
     strips = (J + STRIP - 1) // STRIP
-    for item in prange(M * strips):         # strip by strip, so that the rows of b in use stay in the cache
+    for item in prange(M * strips, team):         # strip by strip, so that the rows of b in use stay in the cache
         m, left = item % M, item // M * STRIP
         total = np.zeros(min(STRIP, J - left), a.dtype)
         add_weighted_rows(total, a[m], source[left:], place)
         y[m, left:left + total.shape[0]] = total
 
 
-@compiled(parallel=True)
-def _inner_products(x: In2, w: In2, y: Out2):
+@compiled
+def _inner_products(x: In2, w: In2, y: Out2, team: Team):
     """y (N, O) = x (N, I) @ w (O, I)^T"""
     O, I = w.shape
-    for item in prange(x.shape[0] * O):
+    for item in prange(x.shape[0] * O, team):
         n, o = item // O, item % O
         total = np.zeros(LANES, x.dtype)
         for left in range(0, I, LANES):

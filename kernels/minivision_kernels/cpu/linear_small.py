@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Out1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, pack_right
 from minivision_kernels.cpu.simd import lanes, lanes_of, load, outer, put, room, store, vectors, zeros
 from minivision_kernels.cpu.stream import whole
@@ -60,10 +60,10 @@ def _parts(panels: int, rows: int, workers: int) -> int:
     return min(range(1, min(workers, rows // ROWS) + 1), key=time)
 
 
-@compiled(parallel=True)
-def _multiply(x: In1, w: In1, N: int, O: int, I: int, parts: int, y: Out1):
+@compiled
+def _multiply(x: In1, w: In1, N: int, O: int, I: int, parts: int, y: Out1, team: Team):
     width = COLUMNS * lanes(x)
-    for item in prange((O + width - 1) // width * parts):
+    for item in prange((O + width - 1) // width * parts, team):
         column, part = item // parts * width, item % parts
         count, end = min(width, O - column), N * (part + 1) // parts
         panel, edge = room(x, I * width), room(x, ROWS * width)

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -85,15 +85,15 @@ def _rows(count: int, length: int) -> np.ndarray:
     return place
 
 
-@compiled(parallel=True)
-def _inner_products(x: In2, w: In2, place: IntIn1, y: Out2):
+@compiled
+def _inner_products(x: In2, w: In2, place: IntIn1, y: Out2, team: Team):
     """y[n, o] += the inner product of row n of x and the row of w that starts at place[o]"""
     N, I = x.shape
     O = place.shape[0]
     rows, weights, out = x.reshape(N * I), w.reshape(w.shape[0] * I), y.reshape(N * O)
     o_step = BLOCK * INNER_COLUMNS
     bands, o_blocks = (N + INNER_ROWS - 1) // INNER_ROWS, (O + o_step - 1) // o_step
-    for item in prange(bands * o_blocks):
+    for item in prange(bands * o_blocks, team):
         first, o_first = item % bands * INNER_ROWS, item // bands * o_step
         for left in range(0, I, SUM):
             right = min(I, left + SUM)
@@ -120,15 +120,15 @@ def _inner_products(x: In2, w: In2, place: IntIn1, y: Out2):
                         add_totals(line, 1, INNER_COLUMNS, out, n * O + o, O)
 
 
-@compiled(parallel=True)
-def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2):
+@compiled
+def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, team: Team):
     """y (M, J): y[m] = sum over k of a[m * a_row + k * a_k] * b[k]"""
     M, J = y.shape
     K = b.shape[0]
     source, out = b.reshape(K * J), y.reshape(M * J)
     wide, narrow = OUTER_COLUMNS * lanes(source), lanes(source)
     bands, strips = (M + OUTER_ROWS - 1) // OUTER_ROWS, (J + BLOCK * wide - 1) // (BLOCK * wide)
-    for item in prange(bands * strips):
+    for item in prange(bands * strips, team):
         first, j = item % bands * OUTER_ROWS, item // bands * BLOCK * wide
         end = min(J, j + BLOCK * wide)
         if first + OUTER_ROWS <= M:

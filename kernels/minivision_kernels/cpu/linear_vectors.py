@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import lanes, lanes_of, outer, outer_part, store, vectors, zeros
 from minivision_kernels.ladder import rung
 
@@ -47,11 +47,11 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return y
 
 
-@compiled(parallel=True)
-def _sums(a: In1, b: In1, M: int, J: int, K: int, y: Out1):
+@compiled
+def _sums(a: In1, b: In1, M: int, J: int, K: int, y: Out1, team: Team):
     L = lanes(a)
     strips = (J + STRIP * L - 1) // (STRIP * L)
-    for item in prange(M * strips):         # strip by strip, so that the columns of b in use stay near
+    for item in prange(M * strips, team):         # strip by strip, so that the columns of b in use stay near
         m, left = item % M, item // M * STRIP * L
         for j in range(left, min(J, left + STRIP * L), L):
             sum_ = zeros(b, 1, 1)

@@ -15,6 +15,7 @@ from numba import types
 from minivision_kernels.cpu.compile import (
     Int32In1,
     IntIn1,
+    Team,
     UInt8In1,
     UInt8In2,
     UInt8Out2,
@@ -85,10 +86,10 @@ def _places(n: int, m: int, C: int) -> np.ndarray:
     return places
 
 
-@compiled(parallel=True)
-def _pick_grid(x: UInt8In2, rows: IntIn1, places: Int32In1, C: int, y: UInt8Out2):
+@compiled
+def _pick_grid(x: UInt8In2, rows: IntIn1, places: Int32In1, C: int, y: UInt8Out2, team: Team):
     OH, OW = y.shape[0], places.shape[0]
-    for band in prange((OH + BAND - 1) // BAND):
+    for band in prange((OH + BAND - 1) // BAND, team):
         for h in range(band * BAND, min(OH, band * BAND + BAND)):
             source, result = x[rows[h]], y[h]
             if h > band * BAND and rows[h] == rows[h - 1]:
@@ -117,10 +118,10 @@ def move_three(a, at, b, bt):
         b[bt + k] = a[at + k]
 
 
-@compiled(parallel=True)
-def _pick_turned(x: UInt8In1, H: int, W: int, C: int, matrix: IntIn1, y: UInt8Out2):
+@compiled
+def _pick_turned(x: UInt8In1, H: int, W: int, C: int, matrix: IntIn1, y: UInt8Out2, team: Team):
     OW = y.shape[1] // C
-    for i in prange(y.shape[0]):
+    for i in prange(y.shape[0], team):
         u, v = matrix[1] * i + matrix[2], matrix[4] * i + matrix[5]
         first, end = inside(u, matrix[0], W << POINT, OW)
         top, bottom = inside(v, matrix[3], H << POINT, OW)

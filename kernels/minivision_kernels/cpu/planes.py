@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In4, IntIn1, Out2, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In4, IntIn1, Out2, Team, compiled, contiguous, prange
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -66,16 +66,16 @@ def dealt(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> np.ndarray:
     return planes
 
 
-@compiled(parallel=True)
+@compiled
 def _deal_out(
     x: In4, rows: IntIn1, columns: IntIn1, height: int, width: int, stride_h: int, stride_w: int, padding_h: int,
-    padding_w: int, planes: Out2,
+    padding_w: int, planes: Out2, team: Team,
 ):
     """planes[n, c, i, j, q, r] = x[n, c, q stride_h + rows[i] - padding_h, r stride_w + columns[j] - padding_w], or 0"""
     N, C, H, W = x.shape
     R, S = rows.shape[0], columns.shape[0]
     each = R * S * height * width
-    for item in prange(N * C):
+    for item in prange(N * C, team):
         n, c = item // C, item % C
         target = planes[n, c * each:(c + 1) * each]
         at = 0

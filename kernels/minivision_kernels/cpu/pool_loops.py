@@ -62,7 +62,7 @@ def avg_pool2d_backward(
     return dx
 
 
-@compiled()
+@compiled
 def _max_forward(
     x: In4, y: Out4, index: Int32Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
     dilation_h: int, dilation_w: int,
@@ -74,7 +74,7 @@ def _max_forward(
                 x[n, c], y[n, c], index[n, c], KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
 
 
-@compiled()
+@compiled
 def _max_backward(g: In4, index: Int32In4, dx: Out4):
     N, C = g.shape[:2]
     for n in range(N):
@@ -82,7 +82,7 @@ def _max_backward(g: In4, index: Int32In4, dx: Out4):
             scatter_plane(g[n, c], index[n, c], dx[n, c])
 
 
-@compiled()
+@compiled
 def _avg_forward(
     x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
     divisor: int,
@@ -93,7 +93,7 @@ def _avg_forward(
             average_plane(x[n, c], y[n, c], KH, KW, stride_h, stride_w, pad_h, pad_w, count_include_pad, divisor)
 
 
-@compiled()
+@compiled
 def _avg_backward(
     g: In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
     divisor: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, floats, prange
 from minivision_kernels.cpu.windows import average_plane, max_plane, scatter_plane, spread_plane
 from minivision_kernels.ladder import rung
 from minivision_kernels.shapes import Pair, pool_output_size
@@ -59,43 +59,43 @@ def avg_pool2d_backward(
     return dx
 
 
-@compiled(parallel=True)
+@compiled
 def _max_forward(
     x: In4, y: Out4, index: Int32Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
-    dilation_h: int, dilation_w: int,
+    dilation_h: int, dilation_w: int, team: Team,
 ):
     N, C = x.shape[:2]
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         n, c = plane // C, plane % C
         max_plane(
             x[n, c], y[n, c], index[n, c], KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
 
 
-@compiled(parallel=True)
-def _max_backward(g: In4, index: Int32In4, dx: Out4):
+@compiled
+def _max_backward(g: In4, index: Int32In4, dx: Out4, team: Team):
     N, C = g.shape[:2]
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         n, c = plane // C, plane % C
         scatter_plane(g[n, c], index[n, c], dx[n, c])
 
 
-@compiled(parallel=True)
+@compiled
 def _avg_forward(
     x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int,
+    divisor: int, team: Team,
 ):
     N, C = x.shape[:2]
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         n, c = plane // C, plane % C
         average_plane(x[n, c], y[n, c], KH, KW, stride_h, stride_w, pad_h, pad_w, count_include_pad, divisor)
 
 
-@compiled(parallel=True)
+@compiled
 def _avg_backward(
     g: In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int,
+    divisor: int, team: Team,
 ):
     N, C = g.shape[:2]
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         n, c = plane // C, plane % C
         spread_plane(g[n, c], dx[n, c], KH, KW, stride_h, stride_w, pad_h, pad_w, count_include_pad, divisor)

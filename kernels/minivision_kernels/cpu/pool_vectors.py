@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, entry, lanes, load, none, vectors
 from minivision_kernels.cpu.stream import better, div, load_second, places, put_first, put_woven, run_sum, spread
 from minivision_kernels.cpu.windows import spread_plane, window_divisor
@@ -86,16 +86,16 @@ def _parts(planes: int, rows: int) -> int:
     return max(1, min(rows, 16 // max(1, planes)))
 
 
-@compiled(parallel=True)
+@compiled
 def _max_forward(
     x: In4, y: Out4, index: Int32Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
-    dilation_h: int, dilation_w: int, parts: int,
+    dilation_h: int, dilation_w: int, parts: int, team: Team,
 ):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
-    for item in prange(N * C * parts):
+    for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, where, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
@@ -140,12 +140,12 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
             ow += 1
 
 
-@compiled(parallel=True)
-def _max_backward(g: In4, index: Int32In4, dx: Out4):
+@compiled
+def _max_backward(g: In4, index: Int32In4, dx: Out4, team: Team):
     N, C, H, W = dx.shape
     upstream, where, pixels = g.reshape(g.size), index.reshape(index.size), dx.reshape(dx.size)
     outputs = g.shape[2] * g.shape[3]
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         own = pixels[plane * H * W:(plane + 1) * H * W]
         own[:] = 0
         for i in range(plane * outputs, (plane + 1) * outputs):
@@ -153,16 +153,16 @@ def _max_backward(g: In4, index: Int32In4, dx: Out4):
                 own[where[i]] += upstream[i]
 
 
-@compiled(parallel=True)
+@compiled
 def _avg_forward(
     x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int, parts: int,
+    divisor: int, parts: int, team: Team,
 ):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
-    for item in prange(N * C * parts):
+    for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             start, to, top = plane * H * W, (plane * OH + oh) * OW, oh * stride_h - pad_h
@@ -202,17 +202,17 @@ def mean_row(pixels, start, means, to, H, W, OW, top, KH, KW, stride, pad_h, pad
         ow += count
 
 
-@compiled(parallel=True)
+@compiled
 def _avg_backward(
     g: In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int,
+    divisor: int, team: Team,
 ):
     N, C, H, W = dx.shape
     OH, OW = g.shape[2:]
     upstream, pixels = g.reshape(g.size), dx.reshape(dx.size)
     tiles = stride_h == KH and stride_w == KW and H == OH * KH and W == OW * KW and pad_h == 0 and pad_w == 0
     count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
-    for plane in prange(N * C):
+    for plane in prange(N * C, team):
         if tiles:
             for h in range(H):
                 fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count)

@@ -26,14 +26,14 @@ def relu_backward(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dx
 
 
-@compiled()
+@compiled
 def _forward(x: In1, y: Out1):
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
         y[i] = zero if x[i] <= zero else x[i]           # NaN <= 0 is false: NaN passes through
 
 
-@compiled()
+@compiled
 def _backward(g: In1, y: In1, dx: Out1):
     zero = g.dtype.type(0)
     for i in range(g.shape[0]):

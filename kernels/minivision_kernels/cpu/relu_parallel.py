@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, prange
 from minivision_kernels.ladder import rung
 
 
@@ -26,15 +26,15 @@ def relu_backward(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dx
 
 
-@compiled(parallel=True)
-def _forward(x: In1, y: Out1):
+@compiled
+def _forward(x: In1, y: Out1, team: Team):
     zero = x.dtype.type(0)
-    for i in prange(x.shape[0]):
+    for i in prange(x.shape[0], team):
         y[i] = zero if x[i] <= zero else x[i]
 
 
-@compiled(parallel=True)
-def _backward(g: In1, y: In1, dx: Out1):
+@compiled
+def _backward(g: In1, y: In1, dx: Out1, team: Team):
     zero = g.dtype.type(0)
-    for i in prange(g.shape[0]):
+    for i in prange(g.shape[0], team):
         dx[i] = g[i] if y[i] > zero else zero

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import lanes, load, vectors
 from minivision_kernels.cpu.stream import PIECE, arrived, past_caches, pieces, put_past, rectified, where_positive, whole
 from minivision_kernels.ladder import rung
@@ -33,9 +33,9 @@ def relu_backward(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dx
 
 
-@compiled(parallel=True)
-def _forward(x: In1, y: Out1, past: bool):
-    for piece in prange(pieces(x.shape[0])):
+@compiled
+def _forward(x: In1, y: Out1, past: bool, team: Team):
+    for piece in prange(pieces(x.shape[0]), team):
         start, end = piece * PIECE, min(piece * PIECE + PIECE, x.shape[0])
         last = whole(x, start, end)
         for at in range(start, last, lanes(x)):
@@ -45,9 +45,9 @@ def _forward(x: In1, y: Out1, past: bool):
         arrived(past)
 
 
-@compiled(parallel=True)
-def _backward(g: In1, y: In1, dx: Out1, past: bool):
-    for piece in prange(pieces(g.shape[0])):
+@compiled
+def _backward(g: In1, y: In1, dx: Out1, past: bool, team: Team):
+    for piece in prange(pieces(g.shape[0]), team):
         start, end = piece * PIECE, min(piece * PIECE + PIECE, g.shape[0])
         last = whole(g, start, end)
         for at in range(start, last, lanes(g)):

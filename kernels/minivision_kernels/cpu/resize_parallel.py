@@ -12,6 +12,7 @@ from minivision_kernels.cpu.compile import (
     IntIn1,
     Out2,
     Out3,
+    Team,
     UInt8In2,
     UInt8In3,
     UInt8Out2,
@@ -65,11 +66,11 @@ def resize(x: np.ndarray, size: Pair, method: str, antialias: bool) -> np.ndarra
     return y.copy() if y is x else y
 
 
-@compiled(parallel=True)
-def _rows_of_bytes(x: UInt8In3, first: IntIn1, count: IntIn1, weights: Int32In2, y: UInt8Out3):
+@compiled
+def _rows_of_bytes(x: UInt8In3, first: IntIn1, count: IntIn1, weights: Int32In2, y: UInt8Out3, team: Team):
     H, OW, C = y.shape
     W, height = x.shape[1], LANES // C                  # so many rows are turned on their side, and summed together
-    for block in prange((H + height - 1) // height):
+    for block in prange((H + height - 1) // height, team):
         begin, end = block * height, min(H, (block + 1) * height)
         turned, done, total = np.zeros((W, LANES), np.uint8), np.empty(LANES, np.uint8), np.empty(LANES, np.int32)
         for h in range(begin, end):
@@ -108,10 +109,10 @@ def turn_row(row, at, turned):
                 turned[w, at + c] = row[w, c]
 
 
-@compiled(parallel=True)
-def _columns_of_bytes(x: UInt8In2, first: IntIn1, count: IntIn1, weights: Int32In2, y: UInt8Out2):
+@compiled
+def _columns_of_bytes(x: UInt8In2, first: IntIn1, count: IntIn1, weights: Int32In2, y: UInt8Out2, team: Team):
     OH, length = y.shape
-    for o in prange(OH):
+    for o in prange(OH, team):
         total = np.empty(TILE, np.int32)
         for begin in range(0, length, TILE):
             size = min(TILE, length - begin)
@@ -125,10 +126,10 @@ def _columns_of_bytes(x: UInt8In2, first: IntIn1, count: IntIn1, weights: Int32I
                 y[o, begin + i] = min(max(total[i] >> BITS, 0), 255)
 
 
-@compiled(parallel=True)
-def _rows_of_floats(x: In3, first: IntIn1, count: IntIn1, weights: Float64In2, y: Out3):
+@compiled
+def _rows_of_floats(x: In3, first: IntIn1, count: IntIn1, weights: Float64In2, y: Out3, team: Team):
     H, OW, C = y.shape
-    for h in prange(H):
+    for h in prange(H, team):
         for o in range(OW):
             for c in range(C):
                 total = 0.0
@@ -137,10 +138,10 @@ def _rows_of_floats(x: In3, first: IntIn1, count: IntIn1, weights: Float64In2, y
                 y[h, o, c] = total
 
 
-@compiled(parallel=True)
-def _columns_of_floats(x: In2, first: IntIn1, count: IntIn1, weights: Float64In2, y: Out2):
+@compiled
+def _columns_of_floats(x: In2, first: IntIn1, count: IntIn1, weights: Float64In2, y: Out2, team: Team):
     OH, length = y.shape
-    for o in prange(OH):
+    for o in prange(OH, team):
         total = np.empty(TILE, np.float64)
         for begin in range(0, length, TILE):
             size = min(TILE, length - begin)
@@ -154,10 +155,10 @@ def _columns_of_floats(x: In2, first: IntIn1, count: IntIn1, weights: Float64In2
                 y[o, begin + i] = total[i]
 
 
-@compiled(parallel=True)
-def _pick_bytes(x: UInt8In3, rows: IntIn1, columns: IntIn1, y: UInt8Out3):
+@compiled
+def _pick_bytes(x: UInt8In3, rows: IntIn1, columns: IntIn1, y: UInt8Out3, team: Team):
     OH, OW, C = y.shape
-    for h in prange(OH):
+    for h in prange(OH, team):
         source, result = x[rows[h]], y[h]
         if C == 1:
             for w in range(OW):
@@ -172,10 +173,10 @@ def _pick_bytes(x: UInt8In3, rows: IntIn1, columns: IntIn1, y: UInt8Out3):
                     result[w, c] = source[columns[w], c]
 
 
-@compiled(parallel=True)
-def _pick_floats(x: In3, rows: IntIn1, columns: IntIn1, y: Out3):
+@compiled
+def _pick_floats(x: In3, rows: IntIn1, columns: IntIn1, y: Out3, team: Team):
     OH, OW, C = y.shape
-    for h in prange(OH):
+    for h in prange(OH, team):
         source, result = x[rows[h]], y[h]
         if C == 1:
             for w in range(OW):

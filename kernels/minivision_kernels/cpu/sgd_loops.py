@@ -28,7 +28,7 @@ def sgd_update(
         nesterov, first)
 
 
-@compiled()
+@compiled
 def _update(
     param: Out1, grad: In1, velocity: Out1, lr: float, momentum: float, keep: float, weight_decay: float,
     nesterov: bool, first: bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, compiled, contiguous, floats, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, prange
 from minivision_kernels.cpu.sgd_loops import update_one
 from minivision_kernels.ladder import rung
 from minivision_kernels.reference.sgd import check_update
@@ -28,10 +28,10 @@ def sgd_update(
         nesterov, first, work=param.size)
 
 
-@compiled(parallel=True)
+@compiled
 def _update(
     param: Out1, grad: In1, velocity: Out1, lr: float, momentum: float, keep: float, weight_decay: float,
-    nesterov: bool, first: bool,
+    nesterov: bool, first: bool, team: Team,
 ):
-    for i in prange(param.shape[0]):
+    for i in prange(param.shape[0], team):
         update_one(param, grad, velocity, i, lr, momentum, keep, weight_decay, nesterov, first)

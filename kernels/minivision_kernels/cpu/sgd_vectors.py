@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import TOGETHER, In1, Ins1, Out1, Outs1, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import TOGETHER, In1, Ins1, Out1, Outs1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.several import update_several
 from minivision_kernels.cpu.sgd_loops import update_one
 from minivision_kernels.cpu.simd import lanes, load, put, vectors
@@ -30,7 +30,7 @@ def sgd_update(
     update_several(_update_many, _update_large, (params, [contiguous(g) for g in grads], moving), *settings)
 
 
-@compiled()
+@compiled
 def _update_many(
     like: In1, params: Outs1, grads: Ins1, velocities: Outs1, lr: float, momentum: float, keep: float, weight_decay: float,
     nesterov: bool, first: bool,
@@ -39,12 +39,12 @@ def _update_many(
         _update(params[k], grads[k], velocities[k], 0, params[k].shape[0], lr, momentum, keep, weight_decay, nesterov, first)
 
 
-@compiled(parallel=True)
+@compiled
 def _update_large(
     param: Out1, grad: In1, velocity: Out1, lr: float, momentum: float, keep: float, weight_decay: float,
-    nesterov: bool, first: bool,
+    nesterov: bool, first: bool, team: Team,
 ):
-    for piece in prange(pieces(param.shape[0])):
+    for piece in prange(pieces(param.shape[0]), team):
         start, end = piece * PIECE, min(piece * PIECE + PIECE, param.shape[0])
         _update(param, grad, velocity, start, end, lr, momentum, keep, weight_decay, nesterov, first)
 

@@ -1,14 +1,15 @@
 """How many threads a parallel kernel uses, and when it must not use any.
 
-Numba starts its threads at the first parallel kernel, on the layer it prefers: OpenMP where there is one. GNU OpenMP
-does not survive a fork: a child process that inherited started threads is killed at its first parallel region. Data
-loaders fork. So a child of a process whose OpenMP threads were running computes with the serial forms of the kernels
-instead: the same source, the same bits, one thread.
+The threads are Numba's, and start at the first kernel that calls for them (``team.py`` tells how), on the layer Numba
+prefers: OpenMP where there is one. GNU OpenMP does not survive a fork: a child process that inherited started threads is killed
+when it first calls for them. Data loaders fork. So a child of a process whose OpenMP threads were running computes with
+one thread: the same kernels, the same bits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import sys
@@ -16,17 +17,13 @@ import threading
 from numbers import Integral
 from typing import Any
 
+ALONE = 1                           # what a kernel is told that has no team
 
-class _Local(threading.local):
-    applied: int | None = None      # the count this Python thread has told Numba, which keeps one per thread
-
-
-_local = _Local()
 _wanted: int | None = None          # None: Numba's default, all cores or NUMBA_NUM_THREADS
-_all: int | None = None             # what that is, once a count has been applied
-_exclusive = threading.Lock()
-_guard: contextlib.AbstractContextManager[Any] = _exclusive     # until we know that the layer needs none
-serial_only = False                 # True in a child forked from a process with OpenMP threads
+_teams: dict[int, tuple[int, Any]] = {}     # size -> what a kernel is told, and the numbers that lie at that address
+guard: contextlib.AbstractContextManager[Any] = threading.Lock()    # to be held around a kernel that calls for threads: Numba's
+                                    # own layer, "workqueue", takes one call at a time. OpenMP and TBB need no guard
+serial_only = False                 # True in a child forked from a process with OpenMP threads; then nobody has a team
 
 
 def set_num_threads(n: int) -> None:
@@ -61,22 +58,23 @@ def max_threads() -> int:
     return int(config.NUMBA_NUM_THREADS)       # type: ignore[attr-defined]  # Numba sets it by name
 
 
-def region(share: bool) -> contextlib.AbstractContextManager[Any]:
-    """To be held around every parallel kernel: sets this Python thread's count, 1 if the work is not to be shared, and keeps
-    out other Python threads where Numba's layer cannot take two at once (its own "workqueue" cannot; OpenMP and TBB can)."""
-    global _guard, _all
-    wanted = _wanted if share else 1
-    if wanted is None and _local.applied not in (None, _all):
-        wanted = max_threads()
-    if wanted is not None and _local.applied != wanted:
-        import numba
+def team() -> int:
+    """What a kernel is told that may be shared between threads (``team.py``). To be asked with `guard` in hand."""
+    size = get_num_threads()
+    return ALONE if size == 1 else _teams[size][0] if size in _teams else _new_team(size)
 
-        with _exclusive:
-            numba.set_num_threads(wanted)           # starts the threads if nothing has yet
-        _local.applied, _all = wanted, max_threads()
-    if _guard is _exclusive and _layer() in ("omp", "tbb"):
-        _guard = contextlib.nullcontext()
-    return _guard
+
+def _new_team(size: int) -> int:
+    global guard
+    import llvmlite.binding
+    import numba
+
+    numba.get_num_threads()                     # has a layer chosen, which registers the function
+    numbers = (ctypes.c_int64 * 2)(llvmlite.binding.address_of_symbol("numba_parallel_for"), size)
+    _teams[size] = -ctypes.addressof(numbers), numbers
+    if _layer() in ("omp", "tbb"):
+        guard = contextlib.nullcontext()
+    return _teams[size][0]
 
 
 def _layer() -> str:
@@ -89,9 +87,10 @@ def _layer() -> str:
 
 
 def _after_fork_in_child() -> None:
-    global serial_only, _exclusive, _guard
+    global serial_only, guard
     serial_only = serial_only or _layer() == "omp"
-    _exclusive = _guard = threading.Lock()          # another thread of the parent may have held the old one
+    guard = threading.Lock()                    # another thread of the parent may have held the old one
+    _teams.clear()
 
 
 if hasattr(os, "register_at_fork"):
