@@ -344,7 +344,7 @@ def test_an_error_in_any_thread_is_the_callers(place):
 
 
 def test_two_shared_loops_in_a_kernel_are_refused():
-    with pytest.raises(Exception, match="twice.* has two pranges; nobody would wait between them. Make two kernels of it"):
+    with pytest.raises(Exception, match="twice has two pranges, and nobody would wait between them; make two kernels of it"):
         twice(np.zeros(5))
 
 

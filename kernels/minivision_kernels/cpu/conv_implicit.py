@@ -216,7 +216,8 @@ def _multiply(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
     stride_h: int, stride_w: int, left: In1, K: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int, team: Team,
+    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int,
+    team: Team,
 ):
     L = lanes(x)
     wide = COLUMNS * L

@@ -245,7 +245,8 @@ def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair,
     else:
         sums = empty((sums_size,), x.dtype)
         stage = stage_size(patches, places * (C + F) * size_of, sums.nbytes)
-        turned, upstream = (empty((n,), x.dtype) for n in (places * (stage * row + SKEW), each * places * (stage * width + SKEW)))
+        turned = empty((places * (stage * row + SKEW),), x.dtype)
+        upstream = empty((each * places * (stage * width + SKEW),), x.dtype)
         for first in range(0, patches, stage):
             end = min(patches, first + stage)
             work = (end - first) * places * (row + each * width)
@@ -274,7 +275,8 @@ def _convolve(x: np.ndarray, rows: int, panels: np.ndarray, backward: bool, padd
                                work=y.size * 9 * C // lanes_of(x))
         return y
     stage = stage_size(patches, places * (C + rows) * x.itemsize, weights.nbytes)
-    turned, products = (empty((n,), x.dtype) for n in (places * (stage * row + SKEW), each * places * (stage * width + SKEW)))
+    turned = empty((places * (stage * row + SKEW),), x.dtype)
+    products = empty((each * places * (stage * width + SKEW),), x.dtype)
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
         work = (end - first) * places * row
@@ -387,7 +389,7 @@ def _turn(
     turned: Out1, team: Team,
 ):
     """turned (places, stage, C), each place ``SKEW`` numbers apart: Bᵀ d B"""
-    L, P = lanes(x), len(POINTS)
+    L = lanes(x)
     row = (C + L - 1) // L * L
     pieces = (end - first + PIECE - 1) // PIECE
     for item in prange(row // L * pieces, team):

@@ -37,7 +37,7 @@ def prange(typing, n, team):
         n, team = args
         calling = builder.icmp_signed("<", team, INT(0))
         with builder.if_then(calling, likely=False):
-            _call_team(builder, builder.inttoptr(builder.neg(team), INT.as_pointer()))
+            _call_team(context, builder, builder.inttoptr(builder.neg(team), INT.as_pointer()))
         index, size = builder.ashr(team, INT(32)), builder.and_(team, INT((1 << 32) - 1))
         size = builder.select(calling, INT(1), size)                    # anything but 0, to divide by
         state = cgutils.create_struct_proxy(types.range_state64_type)(context, builder)
@@ -50,18 +50,19 @@ def prange(typing, n, team):
     return types.range_state64_type(int_, int_), write
 
 
-def _call_team(builder: Any, record: Any) -> None:
+def _call_team(context: Any, builder: Any, record: Any) -> None:
     """Call the function that is being written once for each member of the team.
 
     ``numba_parallel_for(function, args, dimensions, steps, data, inner_dimensions, arrays, threads)`` calls
-    ``function(args, dimensions, steps, data)`` on each thread, where dimensions[0] says for how many in a row and args[0] is the
-    address of the first of them, as for a NumPy ufunc. Here nothing lies at those addresses: they are the members' numbers, from 1.
+    ``function(args, dimensions, steps, data)`` on each thread, as if it were a NumPy ufunc: dimensions[0] says for how many
+    elements in a row, and args[0] is the address of the first. Here nothing lies there: it is a member's number, from 1.
     """
     kernel = builder.function
-    if any(function.name == kernel.name + ".member" for function in builder.module.functions):
-        raise TypeError(f"{kernel.name} has two pranges; nobody would wait between them. Make two kernels of it")
+    if kernel.name + ".member" in builder.module.globals:
+        raise TypeError(f"{context.active_code_library.name} has two pranges, and nobody would wait between them; make two kernels "
+                        "of it")
     kernel.attributes.add("noinline")                                   # one copy of it is enough
-    result, error, *args, _ = kernel.args
+    _, error, *args, _ = kernel.args
     shared = ir.LiteralStructType([INT, error.type.pointee, ir.IntType(32), *[arg.type for arg in args]])
     data = cgutils.alloca_once(builder, shared)
     code = cgutils.gep_inbounds(builder, data, 0, 2)
@@ -69,10 +70,11 @@ def _call_team(builder: Any, record: Any) -> None:
     for place, value in enumerate([size, ir.Constant(error.type.pointee, None), ir.IntType(32)(OK), *args]):
         builder.store(value, cgutils.gep_inbounds(builder, data, 0, place))
 
-    start = ir.FunctionType(ir.VoidType(), [BYTE] * 5 + [INT] * 3)
-    first, count, step = (cgutils.alloca_once_value(builder, value) for value in (builder.inttoptr(INT(1), BYTE), size, INT(1)))
-    builder.call(builder.inttoptr(starter, start.as_pointer()), [
-        *[builder.bitcast(p, BYTE) for p in (_member(kernel, shared), first, count, step, data)], INT(0), INT(1), size])
+    first = cgutils.alloca_once_value(builder, builder.inttoptr(INT(1), BYTE))
+    count, step = cgutils.alloca_once_value(builder, size), cgutils.alloca_once_value(builder, INT(1))
+    given = [builder.bitcast(pointer, BYTE) for pointer in (_member(kernel, shared), first, count, step, data)]
+    start = ir.FunctionType(ir.VoidType(), [BYTE] * 5 + [INT] * 3).as_pointer()
+    builder.call(builder.inttoptr(starter, start), [*given, INT(0), INT(1), size])
 
     failed = builder.load(code)
     with builder.if_then(builder.icmp_signed("!=", failed, ir.IntType(32)(OK)), likely=False):
@@ -81,7 +83,7 @@ def _call_team(builder: Any, record: Any) -> None:
 
 
 def _member(kernel: Any, shared: Any) -> Any:
-    """The function that a thread is given: calls the kernel for some members of the team, and keeps an error if there is one."""
+    """What a thread is given to do: calls the kernel for some members of the team, and keeps an error if there is one."""
     kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT.as_pointer(), INT.as_pointer(), BYTE])
     function = ir.Function(kernel.module, kind, kernel.name + ".member")
     function.linkage = "internal"
