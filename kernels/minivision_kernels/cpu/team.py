@@ -59,8 +59,8 @@ def _call_team(context: Any, builder: Any, record: Any) -> None:
     """
     kernel = builder.function
     if kernel.name + ".member" in builder.module.globals:
-        raise TypeError(f"{context.active_code_library.name} has two pranges, and nobody would wait between them; make two kernels "
-                        "of it")
+        raise TypeError(f"{context.active_code_library.name} has two pranges, and nobody would wait between them; make two "
+                        "kernels of it")
     kernel.attributes.add("noinline")                                   # one copy of it is enough
     _, error, *args, _ = kernel.args
     shared = ir.LiteralStructType([INT, error.type.pointee, ir.IntType(32), *[arg.type for arg in args]])
