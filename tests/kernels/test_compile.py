@@ -331,7 +331,7 @@ def test_a_loop_is_shared_evenly_and_little_work_is_not():
 
 def test_parts_of_a_range():
     assert [list(prange(7, (i << 32) + 3)) for i in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
-    assert list(prange(7, threads.ALONE)) == list(range(7))
+    assert list(prange(7, threads.ALONE)) == list(prange(7, threads.team())) == list(range(7))
 
 
 @pytest.mark.parametrize("place", [0, 99])

@@ -131,6 +131,8 @@ def contiguous(array: np.ndarray) -> np.ndarray:
 
 def prange(n: int, team: int) -> range:
     """The part of range(n) that falls to a member of a team; while compiling, the word of ``team.py`` takes its place."""
+    if team < 0:                                # the team is to be called, but Python knows of none: all of it
+        return range(n)
     index, size = team >> 32, team & (1 << 32) - 1
     return range(n * index // size, n * (index + 1) // size)
 
