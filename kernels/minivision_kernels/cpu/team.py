@@ -12,8 +12,8 @@ done by everyone, and nothing should stand behind it. The address is that of two
 threads lies in memory, and how many are wanted. That function is Numba's, the one that its own parallel loops call.
 
 Why not Numba's own parallel loops? They make a function of the body of a loop, and compile it four times: by itself, in each of
-two wrappers, and in the function around it. A kernel compiled that way took two to three times as long to compile, and another
-compilation for the work that is not worth sharing.
+two wrappers, and in the function around it. A kernel took one and a half to three times as long to compile that way, and needed
+another compilation for the work that is not worth sharing.
 """
 
 from __future__ import annotations
