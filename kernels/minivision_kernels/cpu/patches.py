@@ -10,7 +10,7 @@ Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outpu
 
 from __future__ import annotations
 
-from minivision_kernels.cpu.compile import helper
+from minivision_kernels.cpu.compile import helper, inlined
 from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
     TALL_ROWS,
@@ -20,6 +20,7 @@ from minivision_kernels.cpu.simd import (
     outer_along,
     outer_at,
     plus,
+    prefetch,
     put,
     room,
     store,
@@ -27,20 +28,41 @@ from minivision_kernels.cpu.simd import (
     turn_whole,
     zeros,
 )
-from minivision_kernels.cpu.transforms import column, folded, folded_weights, put_column, spread, turned, turned_weights
+from minivision_kernels.cpu.transforms import column, folded, folded_weights, put_column, spread, turn_taps, turned
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
+HIGH, MIDDLE, LOW = (12, 8, 4) if TALL_ROWS == 14 else (6, 4, 2)
 SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
 
 
 @helper
-def turn_filter(panels, at, tap, half, out, to, step, points):
-    """G w Gᵀ of a vector of filters, tap k of which is at + k * tap in panels: place k goes to out[to + k * step]."""
-    L, P = lanes(panels), len(points)
-    for j in range(3):
-        put_column(half, j * L, 3 * L, turned_weights(column(panels, at + j * tap, 3 * tap, points[:3]), points))
-    for i in range(P):
-        put_column(out, to + P * i * step, step, turned_weights(column(half, 3 * i * L, L, points[:3]), points))
+def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points):
+    """G w Gᵀ of a vector of filters for so many channels: place k of channel c goes to out[to + k * step + c * width].
+
+    Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or tap 8 - k if it goes ``backward``."""
+    L = lanes(w)
+    taps = room(w, 9 * L * L)
+    for begin in range(0, terms, L):
+        count = min(L, terms - begin)
+        run = 9 * count if term_step == 9 else 9            # so many numbers of a filter follow each other
+        for r in range(9 * count // run):
+            start = at + (begin + r) * term_step
+            for k in range(0, run, L):
+                here = min(L, run - k)
+                if filters == L and here == L:
+                    turn_whole(w, start + k, row_step, taps, (9 * r + k) * L, L)
+                else:
+                    turn(w, start + k, row_step, 0, here, filters, taps, (9 * r + k) * L, L, here, L)
+            if term_step == 9:
+                for f in range(filters):
+                    for k in range(run, 2 * run, 64 // w.itemsize):
+                        prefetch(w, start + f * row_step + k)
+            else:
+                for k in range(0, filters * 9, 64 // w.itemsize):
+                    prefetch(w, start + L * term_step + k)
+        for c in range(count):
+            last, tap = (8 * L, -L) if backward else (0, L)
+            turn_taps(taps, 9 * L * c + last, tap, out, to + (begin + c) * TALL_COLUMNS * L, step, points)
 
 
 @helper
@@ -62,11 +84,10 @@ def turn_line(x, at, step, left, width, channels, out, to, count):
 
 
 @helper
-def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, step, points, outputs):
+def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, row, step, points, outputs):
     """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of patch t goes to
-    out[at + k * step + (t - first) * row + c], a row being a whole number of vectors."""
+    out[at + k * step + (t - first) * row]."""
     L, P, M = lanes(x), len(points), len(outputs)
-    row = (C + L - 1) // L * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     most = SEGMENT if across <= SEGMENT else SEGMENT - 1
     span = (M * SEGMENT + 2 + L) * L
@@ -86,7 +107,7 @@ def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, step,
         for p in range(count):
             for j in range(2, P):
                 put_column(half, j * L, P * L, turned(column(lines, (M * p + j) * L, span, points)))
-            to = at + (t - first + p) * row + c
+            to = at + (t - first + p) * row
             for i in range(P):
                 put_column(out, to + P * i * step, step, turned(column(half, i * P * L, L, points)))
             for j in range(2):              # the last two columns are the first two of the next patch
@@ -105,6 +126,35 @@ def multiply(turned_, k, step, count, C, weights, at, place, out, to):
         for c in range(C):
             tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
         store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
+
+
+@inlined
+def add_product(rows, turned_, at, stage, C, weights, begin, out, to, begun):
+    """out (rows, width) from ``to`` on (+)= what C channels have from ``at`` on, ``stage`` apart, times (C, width) weights."""
+    L = lanes(turned_)
+    width = TALL_COLUMNS * L
+    tile = zeros(turned_, rows, TALL_COLUMNS)
+    if begun:
+        tile = plus(tile, rows, TALL_COLUMNS, out, to)
+    for c in range(C):
+        tile = outer_along(tile, rows, TALL_COLUMNS, turned_, at + c * stage, weights, begin + c * width)
+    store(tile, rows, TALL_COLUMNS, out, to, width)
+
+
+@helper
+def multiply_panel(turned_, at, stage, count, C, weights, begin, out, to, begun):
+    width = TALL_COLUMNS * lanes(turned_)
+    t = 0
+    while t < count:
+        if count - t > MIDDLE:
+            add_product(HIGH, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            t += HIGH
+        elif count - t > LOW:
+            add_product(MIDDLE, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            t += MIDDLE
+        else:
+            add_product(LOW, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            t += LOW
 
 
 @helper

@@ -4,7 +4,7 @@ A column is a tuple of vectors. Its length says which of the two convolutions is
 points and give 4 x 4 outputs, or F(2x2, 3x3) with 4 x 4 points and 2 x 2 outputs (Lavin and Gray 2016, section 4):
 
     turned            Bᵀ d      points of the image -> points
-    turned_weights    G w       3 taps -> points
+    turn_taps         G w Gᵀ    3 x 3 taps -> points x points, both ways at once
     folded            Aᵀ m      points -> outputs
     spread            A g       outputs -> points, for the gradient to the filters
     folded_weights    Gᵀ m      points -> 3 taps, for the same
@@ -125,10 +125,24 @@ def turned(typing, column):
 
 
 @word
-def turned_weights(typing, column, points):
-    """G times a column of three weights; ``points`` is a tuple as long as the result."""
-    kind, write = _transform(column, points.count, weights_6 if points.count == 6 else weights_4)
-    return kind(column, points), write
+def turn_taps(typing, a, at, tap, out, to, step, points):
+    """out[to + k * step] = place k of G w Gᵀ, where tap k of w is the vector of a at + k * tap: three columns, then their rows,
+    all in registers. ``points`` is a tuple as long as a line of places."""
+    P = points.count
+    formula = weights_6 if P == 6 else weights_4
+
+    def write(context, builder, signature, args):
+        a, at, tap, out, to, step, _ = args
+        w = Writer(context, builder, signature.args[0])
+        start, target = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], out, to)
+        w_ = [Term(w, w.load(w.beyond(start, k, tap))) for k in range(9)]
+        columns = [[Term(w, term.value()) for term in formula(w_[j::3])] for j in range(3)]
+        for i, row in enumerate(zip(*columns)):
+            for j, term in enumerate(formula(row)):
+                w.store(term.value(), w.beyond(target, P * i + j, step))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, int_, out, int_, int_, points), write
 
 
 @word

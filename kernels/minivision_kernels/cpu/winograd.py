@@ -1,0 +1,245 @@
+"""The kernels of Winograd's convolution, for patches of both sizes; ``conv_winograd.py`` says which are called when.
+
+There are three ways through the three steps, transform, multiply, transform back:
+
+    by blocks       a thread takes a block of patches through all of them: ``convolve_blocks``, ``correlate_blocks``
+    by panels       a thread takes a panel of filters through the last two: ``turn_across``, ``convolve_panels``
+    by stages       all threads take many patches through one step after the other: the rest
+
+A *panel* is as many filters as a tile has lanes, ``width`` of them. Matrices of places lie ``SKEW`` numbers further apart than
+they need to, since all of them are written at once and should not meet in one set of the cache.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange
+from minivision_kernels.cpu.patches import (
+    CROSS_ROWS,
+    correlate,
+    fold_filter,
+    fold_patches,
+    multiply,
+    multiply_panel,
+    spread_patches,
+    turn_filters,
+    turn_patches,
+)
+from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, add, lanes, load, put, room, turn_whole
+
+SKEW = 16
+PIECE = 4 * TALL_ROWS       # patches of a stage that one thread transforms at a time
+
+POINTS, OUTPUTS = (0,) * 6, (0,) * 4        # as long as a line of a patch; `_sized` puts in those of each size
+
+
+def _sized(function: Any) -> dict[int, Any]:
+    """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
+    kernels = {}
+    for size in (4, 2):
+        constants = {**function.__globals__, "POINTS": (0,) * (size + 2), "OUTPUTS": (0,) * size}
+        name = f"{function.__name__}_{size}"            # Numba's cache knows functions by name
+        copy = types.FunctionType(function.__code__, constants, name)
+        copy.__qualname__, copy.__annotations__ = name, function.__annotations__
+        kernels[size] = compiled(copy)
+    return kernels
+
+
+@_sized
+def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, C: int, out: Out1, team: Team):
+    """out (panels, places, C, width): G w Gᵀ; zeros for filters that only fill a panel"""
+    L, P = lanes(w), len(POINTS)
+    width = TALL_COLUMNS * L
+    step, pieces = C * width + SKEW, (C + L - 1) // L
+    for item in prange((F + width - 1) // width * TALL_COLUMNS * pieces, team):
+        f, c = item // pieces * L, item % pieces * L
+        turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), min(L, C - c), backward, out,
+                     f // width * P * P * step + c * width + f % width, step, POINTS)
+
+
+@_sized
+def convolve_blocks(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
+    OW: int, block: int, team: Team,
+):
+    """A thread takes a block of patches through all three steps."""
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, places = TALL_COLUMNS * L, P * P
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    for item in prange((patches + block - 1) // block, team):
+        first, end = item * block, min(patches, item * block + block)
+        row = (C + L - 1) // L * L
+        step, out_step = block * row + SKEW, block * width + SKEW
+        turned, products = room(x, places * step), room(x, places * out_step)
+        rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+        for c in range(0, C, L):
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
+        for panel in range(each):
+            for k in range(places):
+                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
+                         k * out_step)
+            for f in range(panel * width, min(F, panel * width + width), L):
+                fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
+
+
+@_sized
+def turn_across(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, patches: int, stage: int, turned: Out1,
+    team: Team,
+):
+    """turned (places, C, stage): Bᵀ d B, with the patches side by side."""
+    L, P = lanes(x), len(POINTS)
+    row, pieces = (C + L - 1) // L * L * stage + SKEW, stage // L
+    for item in prange((C + L - 1) // L * pieces, team):
+        c, first = item // pieces * L, item % pieces * L
+        square = room(x, P * P * L * L)
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, min(patches, first + L), square, 0, L, L * L, POINTS, OUTPUTS)
+        for k in range(P * P):
+            turn_whole(square, k * L * L, L, turned, k * row + c * stage + first, stage)
+
+
+@_sized
+def convolve_panels(
+    turned: In1, C: int, stage: int, w: In1, row_step: int, term_step: int, backward: bool, block: int, y: Out1,
+    F: int, OH: int, OW: int, patches: int, team: Team,
+):
+    """A thread takes a panel of filters through the last two steps, transforming their weights a few channels at a time."""
+    L, P = lanes(turned), len(POINTS)
+    width, places, row = TALL_COLUMNS * L, P * P, (C + L - 1) // L * L * stage + SKEW
+    for panel in prange((F + width - 1) // width, team):
+        step, out_step = block * width + SKEW, stage * width + SKEW
+        weights, products = room(turned, places * step), room(turned, places * out_step)
+        for c in range(0, C, block):
+            terms = min(block, C - c)
+            for f in range(panel * width, min(F, panel * width + width), L):
+                turn_filters(w, f * row_step + c * term_step, row_step, term_step, min(L, F - f), terms, backward, weights,
+                             f - panel * width, step, POINTS)
+            for k in range(places):
+                multiply_panel(turned, k * row + c * stage, stage, patches, terms, weights, k * step, products,
+                             k * out_step, c > 0)
+        for f in range(panel * width, min(F, panel * width + width), L):
+            fold_patches(products, f - panel * width, out_step, 0, patches, y, F, f, OH, OW, POINTS, OUTPUTS)
+
+
+# All threads take many patches, those from ``first`` to ``end``, through one step after the other:
+
+@_sized
+def turn_places(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, first: int, end: int, stage: int,
+    turned: Out1, team: Team,
+):
+    """turned (places, stage, C), each place ``SKEW`` numbers apart: Bᵀ d B"""
+    L = lanes(x)
+    row = (C + L - 1) // L * L
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange(row // L * pieces, team):
+        c, begin = item // pieces * L, item % pieces * PIECE
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
+                     begin * row + c, row, stage * row + SKEW, POINTS, OUTPUTS)
+
+
+@_sized
+def multiply_places(
+    turned: In1, weights: In1, place: IntIn1, C: int, each: int, patches: int, stage: int, products: Out1, team: Team,
+):
+    """products (panels, places, stage, width): a matrix product for each place and panel of filters"""
+    L, P = lanes(turned), len(POINTS)
+    width, places, row = TALL_COLUMNS * L, P * P, (C + L - 1) // L * L
+    rows = (patches + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
+    for item in prange(places * each, team):
+        k, panel = item // each, item % each
+        multiply(turned, k, stage * row + SKEW, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
+                 (panel * places + k) * (stage * width + SKEW))
+
+
+@_sized
+def fold_places(products: In1, y: Out1, F: int, OH: int, OW: int, first: int, end: int, stage: int, team: Team):
+    """Patches of y: Aᵀ products A"""
+    L, P = lanes(products), len(POINTS)
+    width, places = TALL_COLUMNS * L, P * P
+    step = stage * width + SKEW
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange((F + L - 1) // L * pieces, team):
+        f, begin = item // pieces * L, item % pieces * PIECE
+        fold_patches(products, f // width * places * step + begin * width + f % width, step, first + begin,
+                     min(end, first + begin + PIECE), y, F, f, OH, OW, POINTS, OUTPUTS)
+
+
+@_sized
+def spread_places(
+    g: In1, F: int, OH: int, OW: int, first: int, end: int, stage: int, upstream: Out1, team: Team,
+):
+    """upstream (panels, places, stage, width): A g Aᵀ"""
+    L, P = lanes(g), len(POINTS)
+    width, places = TALL_COLUMNS * L, P * P
+    step = stage * width + SKEW
+    pieces = (end - first + PIECE - 1) // PIECE
+    for item in prange((F + L - 1) // L * pieces, team):
+        f, begin = item // pieces * L, item % pieces * PIECE
+        to = f // width * places * step + begin * width + f % width
+        spread_patches(g, F, OH, OW, f, first + begin, min(end, first + begin + PIECE), upstream, to, step, POINTS, OUTPUTS)
+
+
+@_sized
+def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: In1, upstream: In1, sums: Out1, team: Team):
+    """sums (panels, places, C, width) += the products of both transforms; they begin with the first stage"""
+    L, P = lanes(sums), len(POINTS)
+    width, row, places, each = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P, (F + TALL_COLUMNS * L - 1) // (TALL_COLUMNS * L)
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    for item in prange(places * each, team):
+        k, panel = item // each, item % each
+        correlate(turned, k, stage * row + SKEW, end - first, C, upstream, (panel * places + k) * (stage * width + SKEW), sums,
+                  (panel * places + k) * matrix, first > 0)
+
+
+@_sized
+def correlate_blocks(
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, parts: int, block: int,
+    sums: Out1, team: Team,
+):
+    """The same for few sums: each part of the patches has its own, so that all a thread works on stays near. There are as many
+    parts for any number of threads."""
+    L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
+    width, places = TALL_COLUMNS * L, P * P
+    patches, each = N * ((OH + M - 1) // M) * ((OW + M - 1) // M), (F + width - 1) // width
+    row = (C + L - 1) // L * L
+    step, g_step = block * row + SKEW, block * width + SKEW
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    total = each * places * matrix
+    for part in prange(parts, team):
+        begin, stop = patches * part // parts, patches * (part + 1) // parts
+        turned, upstream = room(x, places * step), room(x, each * places * g_step)
+        for first in range(begin, stop, block):
+            end = min(stop, first + block)
+            for c in range(0, C, L):
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
+            for f in range(0, F, L):
+                to = f // width * places * g_step + f % width
+                spread_patches(g, F, OH, OW, f, first, end, upstream, to, g_step, POINTS, OUTPUTS)
+            for k in range(each * places):
+                correlate(turned, k % places, step, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
+                          first > begin)
+
+
+@compiled
+def add_parts(sums: Out1, parts: int, total: int, team: Team):
+    """The sums of all parts, in the place of the first's."""
+    for item in prange(total // lanes(sums), team):
+        at = item * lanes(sums)
+        sum_ = load(sums, at)
+        for part in range(1, parts):
+            sum_ = add(sum_, load(sums, part * total + at))
+        put(sums, at, sum_)
+
+
+@_sized
+def fold_sums(sums: In1, dw: Out1, F: int, C: int, team: Team):
+    """dw = Gᵀ sums G"""
+    L, P = lanes(sums), len(POINTS)
+    width, places = TALL_COLUMNS * L, P * P
+    matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
+    for item in prange((F + L - 1) // L * C, team):
+        f, c = item // C * L, item % C
+        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)
