@@ -59,7 +59,7 @@ GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
-CHANNELS, PRODUCTS = 64, 400 * 1024  # weights transformed at a time, and at most so many bytes of products with a panel
+CHANNELS, PRODUCTS = 64, 520 * 1024  # weights transformed at a time, and at most so many bytes of products with a panel
 # Bytes of sums, and of what is transformed for them, that a thread keeps near.
 MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
 ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts there are

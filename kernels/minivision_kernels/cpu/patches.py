@@ -15,6 +15,7 @@ from minivision_kernels.cpu.simd import (
     TALL_COLUMNS,
     TALL_ROWS,
     entries,
+    fetch,
     lanes,
     none,
     outer_along,
@@ -129,7 +130,7 @@ def multiply(turned_, k, step, count, C, weights, at, place, out, to):
 
 
 @inlined
-def add_product(rows, turned_, at, stage, C, weights, begin, out, to, begun):
+def add_product(rows, turned_, at, stage, next_, C, weights, begin, out, to, begun):
     """out (rows, width) from ``to`` on (+)= what C channels have from ``at`` on, ``stage`` apart, times (C, width) weights."""
     L = lanes(turned_)
     width = TALL_COLUMNS * L
@@ -137,23 +138,24 @@ def add_product(rows, turned_, at, stage, C, weights, begin, out, to, begun):
     if begun:
         tile = plus(tile, rows, TALL_COLUMNS, out, to)
     for c in range(C):
+        fetch(turned_, at + c * stage + next_)
         tile = outer_along(tile, rows, TALL_COLUMNS, turned_, at + c * stage, weights, begin + c * width)
     store(tile, rows, TALL_COLUMNS, out, to, width)
 
 
 @helper
-def multiply_panel(turned_, at, stage, count, C, weights, begin, out, to, begun):
+def multiply_panel(turned_, at, stage, next_, count, C, weights, begin, out, to, begun):
     width = TALL_COLUMNS * lanes(turned_)
     t = 0
     while t < count:
         if count - t > MIDDLE:
-            add_product(HIGH, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            add_product(HIGH, turned_, at + t, stage, next_, C, weights, begin, out, to + t * width, begun)
             t += HIGH
         elif count - t > LOW:
-            add_product(MIDDLE, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            add_product(MIDDLE, turned_, at + t, stage, next_, C, weights, begin, out, to + t * width, begun)
             t += MIDDLE
         else:
-            add_product(LOW, turned_, at + t, stage, C, weights, begin, out, to + t * width, begun)
+            add_product(LOW, turned_, at + t, stage, next_, C, weights, begin, out, to + t * width, begun)
             t += LOW
 
 

@@ -117,7 +117,7 @@ def convolve_panels(
                 turn_filters(w, f * row_step + c * term_step, row_step, term_step, min(L, F - f), terms, backward, weights,
                              f - panel * width, step, POINTS)
             for k in range(places):
-                multiply_panel(turned, k * row + c * stage, stage, patches, terms, weights, k * step, products,
+                multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, k * step, products,
                              k * out_step, c > 0)
         for f in range(panel * width, min(F, panel * width + width), L):
             fold_patches(products, f - panel * width, out_step, 0, patches, y, F, f, OH, OW, POINTS, OUTPUTS)
