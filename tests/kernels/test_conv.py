@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivision_kernels import ladder
+from minivision_kernels.cpu import conv_winograd
 from minivision_kernels.shapes import conv_output_size
 
 
@@ -64,6 +65,7 @@ SPECIAL = ("depthwise", "winograd", "winograd2")         # rungs for some geomet
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
+OF_IMAGES = [rung for rung in WINOGRAD if rung.op != "conv2d_weight"]
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -126,6 +128,36 @@ def test_winograd_matches_the_formula(rung, dtype, case):
 @pytest.mark.parametrize("rung", WINOGRAD, ids=str)
 def test_winograd_of_many_patches(rung):
     check(rung, np.float32, (2, 17, 33, 30), (19, 17, 3, 3), ((1, 1), (1, 1), (1, 1), 1), slack=16)
+
+
+@st.composite
+def wide_convolutions(draw):
+    """More weights than numbers of patches, so that each thread transforms those of its filters as it needs them."""
+    C, F, N = draw(st.integers(9, 80)), draw(st.integers(17, 110)), draw(st.integers(1, 2))
+    padding = draw(pair(0, 2))
+    size = tuple(draw(st.integers(max(1, 3 - 2 * p), 11)) for p in padding)
+    return (N, C, *size), (F, C, 3, 3), ((1, 1), padding, (1, 1), 1)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", OF_IMAGES, ids=str)
+@given(case=wide_convolutions())
+def test_winograd_of_few_patches(rung, dtype, case):
+    check(rung, dtype, *case, slack=16)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", OF_IMAGES, ids=str)
+def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
+    """Three blocks of channels, and tiles of all heights."""
+    rng, C, F = np.random.default_rng(0), 130, 140
+    w, x, g = (rng.standard_normal(shape).astype(dtype) for shape in ((F, C, 3, 3), (1, C, 9, 13), (1, F, 9, 13)))
+    args = (x, w) if rung.op == "conv2d_forward" else (g, w, x.shape)
+    ways = []
+    for panels in (True, False):
+        monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_, panels=panels: panels)
+        ways.append(rung(*args, (1, 1), (1, 1), (1, 1), 1))
+    assert np.array_equal(*ways)
 
 
 @pytest.mark.parametrize("rung", WINOGRAD, ids=str)

@@ -9,11 +9,19 @@ The transforms B, G and A are small fixed matrices, applied along columns and ro
 each of the 36 places is a matrix product of its own, (patches x channels) times (channels x filters), for which the tile of
 ``conv_direct.py`` serves: rows are patches, lanes are filters. In the transforms the lanes are channels (``patches.py``).
 
-What the products read and write should stay near. If the transformed weights are small, a thread takes a block of
-patches through all three steps, in its own second-level cache. If they are large (36 C F numbers), fetching them for every
-block would cost more than the products, so all threads take many patches through one step after the other. It is the same
-with the sums of the gradient to the filters: where they are few, each thread adds up its own, 1.1 to 1.8 times as fast as all
-threads step by step, which hand each other what they have transformed through the last cache.
+What the products read and write should stay near, and there are three ways to see to it (``winograd.py`` has their kernels):
+
+    by blocks       the transformed weights are few: they are made first, and then each thread takes a block of patches
+                    through all three steps, in its own second-level cache
+    by panels       the patches are few: they are transformed first, and then each thread takes 32 filters and a few
+                    channels at a time, transforms their weights, and multiplies them with all patches at once
+    by stages       both are many: all threads take many patches through one step after the other
+
+Transformed weights are four times as many as there were (36 for 9), so one image of 14 x 14 with 512 channels would write
+and read more of them than anything else, 38 MB. By panels they never leave the cache of one thread: 1.4 to 3.5 times as fast
+for up to 64 patches, with the same bits. It is similar with the sums of the gradient to the filters: where they are few, each
+thread adds up its own, 1.1 to 1.8 times as fast as all threads step by step, which hand each other what they have transformed
+through the last cache.
 
 The price is accuracy. The transforms add and subtract numbers of different size, and a float32 result is off by 2e-5 to
 9e-5 of its spread (64 to 512 channels), where direct summation is off by 3e-6 to 7e-6. Four outputs from a 4 x 4 patch, with 16
@@ -59,7 +67,7 @@ GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
-CHANNELS, PRODUCTS = 64, 520 * 1024  # weights transformed at a time, and at most so many bytes of products with a panel
+FEW, CHANNELS = 120, 64     # patches, at most, to go by panels, and the channels whose weights are transformed at a time
 # Bytes of sums, and of what is transformed for them, that a thread keeps near.
 MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
 ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts there are
@@ -78,10 +86,10 @@ class Price(NamedTuple):
 
 # Fitted to measured layers of 16 to 512 channels. Transforms move lines from cache to cache, and a vector of AVX-512 is a whole
 # line; its multiply-adds are no slower for that.
-PRICES = {4: Price(1050, 450, 2000, 5000), 2: Price(430, 300, 900, 1500)} if BYTES == 64 else {
-    4: Price(700, 900, 900, 1600), 2: Price(300, 400, 400, 400)}
+PRICES = {4: Price(1050, 500, 2000, 5000), 2: Price(430, 300, 900, 1500)} if BYTES == 64 else {
+    4: Price(700, 450, 900, 1600), 2: Price(300, 250, 400, 400)}
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
-LOWER = 1.2         # how much longer the lower tiles of a panel take
+LOWER = 1.3         # how much longer the lower tiles of a panel take
 
 
 def _possible(shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
@@ -101,7 +109,7 @@ def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     L = lanes_of(array)
     f, c = _whole(F, TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = images * -(-OH // size) * -(-OW // size), (size + 2) ** 2
-    price, panels = PRICES[size], panels and _by_panels(array, patches, F, C, size)
+    price, panels = PRICES[size], panels and _by_panels(array, patches, F, C)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if places * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
@@ -163,9 +171,9 @@ def conv2d_forward(
 ) -> np.ndarray:
     """Four times fewer multiplications, for transforms before and after: 2 to 3 times the rung below with 32 channels or more.
 
-    For 3 x 3 filters of stride 1, where there are patches enough to pay for transforming the weights (not for a single
-    image of 14 x 14 with 256 channels). Its error, up to 1e-4 of the spread of the results in float32, is why
-    ``set_exact(True)`` leaves it out.
+    For 3 x 3 filters of stride 1, except where four patches are all that there is (a single image of 7 x 7): then transforming
+    the weights costs more than the smaller patches need for everything. Its error, up to 1e-4 of the spread of the results in
+    float32, is why ``set_exact(True)`` leaves it out.
     """
     _insist(_possible(w.shape, stride, padding, dilation, groups))
     return _forward(x, w, padding, 4)
@@ -277,7 +285,7 @@ def _convolve(x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np
     width, places, row = TALL_COLUMNS * L, (size + 2) ** 2, _whole(C, L)
     each, patches = -(-F // width), N * -(-OH // size) * -(-OW // size)
     image, work = (contiguous(x).reshape(-1), N, C, H, W, *padding), y.size * 9 * C // L
-    if _by_panels(x, patches, F, C, size):
+    if _by_panels(x, patches, F, C):
         stage = _whole(patches, max(L, LOW))
         turned = empty((places * (row * stage + SKEW),), x.dtype)
         turn_across[size](*image, OH, OW, patches, stage, turned, work=patches * places * row)
@@ -301,12 +309,11 @@ def _convolve(x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np
     return y
 
 
-def _by_panels(array: np.ndarray, patches: int, F: int, C: int, size: int) -> bool:
-    """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, and the
-    products of all patches with a panel of filters stay near. Then all that is lost is that every panel reads all patches."""
-    width = TALL_COLUMNS * lanes_of(array)
-    near = patches * (size + 2) ** 2 * width * array.itemsize <= PRODUCTS
-    return near and F > width and patches * (C + F) <= C * F
+def _by_panels(array: np.ndarray, patches: int, F: int, C: int) -> bool:
+    """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, all of
+    which every panel reads, and the products of few patches with a panel stay near."""
+    panels = F / (TALL_COLUMNS * lanes_of(array))
+    return patches <= FEW and patches * (C + F) <= C * F and panels > 1
 
 
 @functools.lru_cache(maxsize=64)
