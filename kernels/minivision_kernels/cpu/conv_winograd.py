@@ -134,7 +134,7 @@ def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), paddin
 def _forward_worth(size: int) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
               groups: int = 1) -> bool:
-        return _pays(x, *w.shape[:2], x.shape[0], x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2, size)
+        return _pays(x, w.shape[0], w.shape[1], x.shape[0], x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2, size)
 
     return worth
 
@@ -204,7 +204,7 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 def _weight_worth(size: int) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, *shape[:2], g.shape[0], g.shape[2], g.shape[3], size, False, dear=1.5 if BYTES == 64 else 1)
+        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], size, False, dear=1.5 if BYTES == 64 else 1)
 
     return worth
 
