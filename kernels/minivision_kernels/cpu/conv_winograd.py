@@ -134,7 +134,8 @@ def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), paddin
 def _forward_worth(size: int) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
               groups: int = 1) -> bool:
-        return _pays(x, w.shape[0], w.shape[1], x.shape[0], x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2, size)
+        OH, OW = x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2
+        return _pays(x, w.shape[0], w.shape[1], x.shape[0], OH, OW, size)
 
     return worth
 
