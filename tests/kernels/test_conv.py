@@ -65,7 +65,6 @@ SPECIAL = ("depthwise", "winograd", "winograd2")         # rungs for some geomet
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
-OF_IMAGES = [rung for rung in WINOGRAD if rung.op != "conv2d_weight"]
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -132,22 +131,24 @@ def test_winograd_of_many_patches(rung):
 
 @st.composite
 def wide_convolutions(draw):
-    """More weights than numbers of patches, so that each thread transforms those of its filters as it needs them."""
+    """More weights than numbers of patches, so that each thread transforms those of its filters as it needs them.
+
+    Sums of the gradient to filters have so many terms here, or more; transforms are off by more than a few terms are."""
     C, F, N = draw(st.integers(9, 80)), draw(st.integers(17, 110)), draw(st.integers(1, 2))
     padding = draw(pair(0, 2))
-    size = tuple(draw(st.integers(max(1, 3 - 2 * p), 11)) for p in padding)
+    size = tuple(draw(st.integers(6 - 2 * p, 11)) for p in padding)
     return (N, C, *size), (F, C, 3, 3), ((1, 1), padding, (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("rung", OF_IMAGES, ids=str)
+@pytest.mark.parametrize("rung", WINOGRAD, ids=str)
 @given(case=wide_convolutions())
 def test_winograd_of_few_patches(rung, dtype, case):
     check(rung, dtype, *case, slack=16)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("rung", OF_IMAGES, ids=str)
+@pytest.mark.parametrize("rung", [rung for rung in WINOGRAD if rung.op != "conv2d_weight"], ids=str)
 def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
     """Three blocks of channels, and tiles of all heights."""
     rng, C, F = np.random.default_rng(0), 130, 140

@@ -18,10 +18,10 @@ What the products read and write should stay near, and there are three ways to s
     by stages       both are many: all threads take many patches through one step after the other
 
 Transformed weights are four times as many as there were (36 for 9), so one image of 14 x 14 with 512 channels would write
-and read more of them than anything else, 38 MB. By panels they never leave the cache of one thread: 1.4 to 3.5 times as fast
-for up to 64 patches, with the same bits. It is similar with the sums of the gradient to the filters: where they are few, each
-thread adds up its own, 1.1 to 1.8 times as fast as all threads step by step, which hand each other what they have transformed
-through the last cache.
+and read more of them than anything else, 38 MB. By panels they never leave the cache of one thread: 1.3 to 3.5 times as fast
+for up to 64 patches, with the same bits. So it is with the sums of the gradient to the filters, which are as many. If there are
+few sums, and many patches, each thread adds up its own for a part of the patches, 1.1 to 1.8 times as fast as all threads step
+by step, which hand each other what they have transformed through the last cache.
 
 The price is accuracy. The transforms add and subtract numbers of different size, and a float32 result is off by 2e-5 to
 9e-5 of its spread (64 to 512 channels), where direct summation is off by 3e-6 to 7e-6. Four outputs from a 4 x 4 patch, with 16
@@ -49,6 +49,7 @@ from minivision_kernels.cpu.winograd import (
     convolve_blocks,
     convolve_panels,
     correlate_blocks,
+    correlate_panels,
     correlate_places,
     fold_places,
     fold_sums,
@@ -89,6 +90,7 @@ class Price(NamedTuple):
 PRICES = {4: Price(1050, 500, 2000, 5000), 2: Price(430, 300, 900, 1500)} if BYTES == 64 else {
     4: Price(700, 450, 900, 1600), 2: Price(300, 250, 400, 400)}
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
+TURNED = 0 if BYTES == 64 else 5.5      # what direct summation pays for each weight, where `direct_cost` leaves it out
 LOWER = 1.3         # how much longer the lower tiles of a panel take
 
 
@@ -102,28 +104,24 @@ def _insist(possible: bool) -> None:
                          "call another rung")
 
 
-def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: int, panels: bool) -> float:
-    """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms.
-
-    ``panels`` says that going by panels is possible."""
+def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: int) -> float:
+    """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms."""
     L = lanes_of(array)
     f, c = _whole(F, TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = images * -(-OH // size) * -(-OW // size), (size + 2) ** 2
-    price, panels = PRICES[size], panels and _by_panels(array, patches, F, C)
+    price, panels = PRICES[size], _by_panels(array, patches, F, C)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if places * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
 
 
-def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: int, panels: bool = True,
-          dear: float = 1) -> bool:
-    """Whether it promises to be faster by `GAIN` than direct summation, and, if larger, no slower than the smaller size, which
-    is ``dear`` times as costly as it looks."""
+def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: int) -> bool:
+    """Whether it promises to be faster by `GAIN` than direct summation, and, if larger, no slower than the smaller size."""
     if min(F, C) < lanes_of(array):
         return False
-    costs = {of: _cost(array, F, C, images, OH, OW, of, panels) for of in PRICES}
-    costs[2] *= dear
-    return direct_cost(array, images * OH * OW, F, 9 * C) > GAIN * costs[size] and costs[size] <= costs[2]
+    costs = {of: _cost(array, F, C, images, OH, OW, of) for of in PRICES}
+    direct = direct_cost(array, images * OH * OW, F, 9 * C) + TURNED * F * 9 * C
+    return direct > GAIN * costs[size] and costs[size] <= costs[2]
 
 
 def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -205,7 +203,7 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 def _weight_worth(size: int) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], size, False, dear=1.5 if BYTES == 64 else 1)
+        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], size)
 
     return worth
 
@@ -250,6 +248,14 @@ def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair,
     width = TALL_COLUMNS * L
     each, row, rows = -(-F // width), _whole(C, L), _whole(C, CROSS_ROWS)
     image, gradient = (contiguous(x).reshape(-1), N, C, H, W, *padding), (contiguous(g).reshape(-1), F)
+    if _by_panels(x, patches, F, C):
+        turned = empty((places * (patches * row + SKEW),), x.dtype)
+        upstream = empty((each * places * (patches * width + SKEW),), x.dtype)
+        work = patches * places * (row + each * width)
+        turn_places[size](*image, OH, OW, 0, patches, patches, turned, work=work)
+        spread_places[size](*gradient, OH, OW, 0, patches, patches, upstream, work=work)
+        correlate_panels[size](C, F, patches, turned, upstream, CHANNELS, dw.reshape(-1), work=g.size * 9 * C // L)
+        return dw
     sums_size = each * places * (rows * width + SKEW)
     if sums_size * size_of <= MINE:
         parts = min(MOST_PARTS, -(-patches // PIECE), max(2, ALL // (sums_size * size_of) // 2 * 2))

@@ -29,7 +29,7 @@ from minivision_kernels.cpu.simd import (
     turn_whole,
     zeros,
 )
-from minivision_kernels.cpu.transforms import column, folded, folded_weights, put_column, spread, turn_taps, turned
+from minivision_kernels.cpu.transforms import column, fold_taps, folded, put_column, spread, turn_taps, turned
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
 HIGH, MIDDLE, LOW = (12, 8, 4) if TALL_ROWS == 14 else (6, 4, 2)        # and of those of `multiply_panel`
@@ -221,31 +221,34 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
 
 
 @helper
-def fold_filter(sums, m, step, dw, C, F, f, c, points):
-    """dw = Gᵀ m G of filters f and on and channel c, place k of which is at m + k * step in ``sums``."""
-    L, P = lanes(sums), len(points)
-    half, out = room(sums, 3 * P * L), room(sums, 9 * L)
-    for j in range(P):
-        put_column(half, j * L, P * L, folded_weights(column(sums, m + j * step, P * step, points)))
-    for i in range(3):
-        put_column(out, 3 * i * L, L, folded_weights(column(half, P * i * L, L, points)))
-    filters = min(L, F - f)
-    for k in range(0, 9, L):                            # 9 taps of each filter; a vector may hold fewer
-        taps = min(L, 9 - k)
-        turn(out, k * L, L, 0, filters, taps, dw, (f * C + c) * 9 + k, 9 * C, filters, taps)
+def fold_filters(sums, m, step, filters, terms, dw, at, C, points):
+    """dw = Gᵀ m G of a vector of filters for so many channels: place k of channel c is at m + k * step + c * width in ``sums``,
+    tap k of channel c of filter f at + (f * C + c) * 9 + k in dw."""
+    L = lanes(sums)
+    taps = room(sums, 9 * L * L)
+    for begin in range(0, terms, L):
+        count = min(L, terms - begin)
+        for c in range(count):
+            fold_taps(sums, m + (begin + c) * TALL_COLUMNS * L, step, taps, 9 * c * L, points)
+        for k in range(0, 9 * count, L):
+            here, to = min(L, 9 * count - k), at + 9 * begin + k
+            if filters == L and here == L:
+                turn_whole(taps, k * L, L, dw, to, 9 * C)
+            else:
+                turn(taps, k * L, L, 0, filters, here, dw, to, 9 * C, filters, here)
 
 
 @helper
-def correlate(turned_, k, step, count, C, upstream, at, sums, to, begun):
-    """sums (C, width) from ``to`` on (+)= the product of place k of both transforms, (count, C) and (count, width).
+def correlate(turned_, at, row, count, C, upstream, begin, sums, to, begun):
+    """sums (C, width) from ``to`` on (+)= the product of both transforms, (count, C) with lines of ``row`` and (count, width).
 
     There is room for a whole number of tiles. The tile is low, so that it has no empty rows with 16, 32 or 64 channels."""
     L = lanes(turned_)
-    width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
+    width = TALL_COLUMNS * L
     for c in range(0, C, CROSS_ROWS):
         tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
         if begun:
             tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width)
         for t in range(count):
-            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, upstream, at + t * width)
+            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, upstream, begin + t * width)
         store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)

@@ -7,7 +7,7 @@ points and give 4 x 4 outputs, or F(2x2, 3x3) with 4 x 4 points and 2 x 2 output
     turn_taps         G w Gᵀ    3 x 3 taps -> points x points, both ways at once
     folded            Aᵀ m      points -> outputs
     spread            A g       outputs -> points, for the gradient to the filters
-    folded_weights    Gᵀ m      points -> 3 taps, for the same
+    fold_taps         Gᵀ m G    points x points -> 3 x 3 taps, for the same, both ways at once
 
 The matrices are never seen: rows that differ in signs only share their sums, and what remains are a few additions and
 multiply-adds, written here as the formulas they are.
@@ -160,10 +160,22 @@ def spread(typing, column):
 
 
 @word
-def folded_weights(typing, column):
-    """Gᵀ times a column of sums."""
-    kind, write = _transform(column, 3, folded_weights_6 if column.count == 6 else folded_weights_4)
-    return kind(column), write
+def fold_taps(typing, a, at, step, out, to, points):
+    """out[to + k * lanes] = tap k of Gᵀ m G, where place k of m is the vector of a at + k * step: `turn_taps` turned round."""
+    P = points.count
+    formula = folded_weights_6 if P == 6 else folded_weights_4
+
+    def write(context, builder, signature, args):
+        a, at, step, out, to, _ = args
+        w = Writer(context, builder, signature.args[0])
+        start, target = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], out, to)
+        columns = [formula([Term(w, w.load(w.beyond(start, P * i + j, step))) for i in range(P)]) for j in range(P)]
+        for i, row in enumerate(zip(*columns)):
+            for j, term in enumerate(formula([Term(w, term.value()) for term in row])):
+                w.store(term.value(), w.beyond(target, (3 * i + j) * w.lanes))
+        return context.get_dummy_value()
+
+    return types.void(a, int_, int_, out, int_, points), write
 
 
 @word

@@ -3,7 +3,8 @@
 There are three ways through the three steps, transform, multiply, transform back:
 
     by blocks       a thread takes a block of patches through all of them: ``convolve_blocks``, ``correlate_blocks``
-    by panels       a thread takes a panel of filters through the last two: ``turn_across``, ``convolve_panels``
+    by panels       a thread takes a panel of filters through the last two: ``turn_across`` and ``convolve_panels``, or
+                    ``turn_places``, ``spread_places`` and ``correlate_panels``
     by stages       all threads take many patches through one step after the other: the rest
 
 A *panel* is as many filters as a tile has lanes, ``width`` of them. Matrices of places lie ``SKEW`` numbers further apart than
@@ -19,7 +20,7 @@ from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, pr
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
     correlate,
-    fold_filter,
+    fold_filters,
     fold_patches,
     multiply,
     multiply_panel,
@@ -190,8 +191,25 @@ def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: I
     matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
     for item in prange(places * each, team):
         k, panel = item // each, item % each
-        correlate(turned, k, stage * row + SKEW, end - first, C, upstream, (panel * places + k) * (stage * width + SKEW), sums,
-                  (panel * places + k) * matrix, first > 0)
+        correlate(turned, k * (stage * row + SKEW), row, end - first, C, upstream,
+                  (panel * places + k) * (stage * width + SKEW), sums, (panel * places + k) * matrix, first > 0)
+
+
+@_sized
+def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, block: int, dw: Out1, team: Team):
+    """dw = Gᵀ sums G, for a panel of filters and a few channels at a time, whose sums stay near until they are transformed."""
+    L, P = lanes(turned), len(POINTS)
+    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
+    step, g_step, matrix = patches * row + SKEW, patches * width + SKEW, (block + CROSS_ROWS) * width + SKEW
+    blocks = (C + block - 1) // block
+    for item in prange((F + width - 1) // width * blocks, team):
+        panel, c = item // blocks, item % blocks * block
+        sums, end = room(turned, places * matrix), min(C, c + block)
+        for k in range(places):
+            correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step, sums, k * matrix,
+                      False)
+        for f in range(panel * width, min(F, panel * width + width), L):
+            fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * 9, C, POINTS)
 
 
 @_sized
@@ -219,7 +237,7 @@ def correlate_blocks(
                 to = f // width * places * g_step + f % width
                 spread_patches(g, F, OH, OW, f, first, end, upstream, to, g_step, POINTS, OUTPUTS)
             for k in range(each * places):
-                correlate(turned, k % places, step, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
+                correlate(turned, k % places * step, row, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
                           first > begin)
 
 
@@ -240,6 +258,8 @@ def fold_sums(sums: In1, dw: Out1, F: int, C: int, team: Team):
     L, P = lanes(sums), len(POINTS)
     width, places = TALL_COLUMNS * L, P * P
     matrix = (C + CROSS_ROWS - 1) // CROSS_ROWS * CROSS_ROWS * width + SKEW
-    for item in prange((F + L - 1) // L * C, team):
-        f, c = item // C * L, item % C
-        fold_filter(sums, f // width * places * matrix + c * width + f % width, matrix, dw, C, F, f, c, POINTS)
+    pieces = (C + L - 1) // L
+    for item in prange((F + L - 1) // L * pieces, team):
+        f, c = item // pieces * L, item % pieces * L
+        at = f // width * places * matrix + c * width + f % width
+        fold_filters(sums, at, matrix, min(L, F - f), min(L, C - c), dw, (f * C + c) * 9, C, POINTS)
