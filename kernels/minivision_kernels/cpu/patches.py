@@ -229,7 +229,7 @@ def fold_filters(sums, m, step, filters, terms, dw, at, C, points):
     for begin in range(0, terms, L):
         count = min(L, terms - begin)
         for c in range(count):
-            fold_taps(sums, m + (begin + c) * TALL_COLUMNS * L, step, taps, 9 * c * L, points)
+            fold_taps(sums, m + (begin + c) * TALL_COLUMNS * L, step, taps, 9 * c * L, L, points)
         for k in range(0, 9 * count, L):
             here, to = min(L, 9 * count - k), at + 9 * begin + k
             if filters == L and here == L:

@@ -117,6 +117,24 @@ def _transform(column: Any, results: int, formula: Callable[[Column], Column]) -
     return types.UniTuple(column.dtype, results), write
 
 
+def _both_ways(size: int, formula: Callable[[Column], Column]) -> Any:
+    """A square of ``size`` x ``size`` vectors, read line by line, and written so: its columns, then the rows of what they give,
+    all in registers as far as there are enough."""
+    def write(context, builder, signature, args):
+        a, at, a_step, out, to, out_step, _ = args
+        w = Writer(context, builder, signature.args[0])
+        start, target = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], out, to)
+        columns = []
+        for j in range(size):
+            column = [Term(w, w.load(w.beyond(start, size * i + j, a_step))) for i in range(size)]
+            columns.append([Term(w, term.value()) for term in formula(column)])
+        for k, term in enumerate(term for row in zip(*columns) for term in formula(row)):
+            w.store(term.value(), w.beyond(target, k, out_step))
+        return context.get_dummy_value()
+
+    return write
+
+
 @word
 def turned(typing, column):
     """Bᵀ times a column of points of the image."""
@@ -125,24 +143,10 @@ def turned(typing, column):
 
 
 @word
-def turn_taps(typing, a, at, tap, out, to, step, points):
-    """out[to + k * step] = place k of G w Gᵀ, where tap k of w is the vector of a at + k * tap: three columns, then their rows,
-    all in registers. ``points`` is a tuple as long as a line of places."""
-    P = points.count
-    formula = weights_6 if P == 6 else weights_4
-
-    def write(context, builder, signature, args):
-        a, at, tap, out, to, step, _ = args
-        w = Writer(context, builder, signature.args[0])
-        start, target = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], out, to)
-        w_ = [Term(w, w.load(w.beyond(start, k, tap))) for k in range(9)]
-        columns = [[Term(w, term.value()) for term in formula(w_[j::3])] for j in range(3)]
-        for i, row in enumerate(zip(*columns)):
-            for j, term in enumerate(formula(row)):
-                w.store(term.value(), w.beyond(target, P * i + j, step))
-        return context.get_dummy_value()
-
-    return types.void(a, int_, int_, out, int_, int_, points), write
+def turn_taps(typing, a, at, a_step, out, to, out_step, points):
+    """out[to + k * out_step] = place k of G w Gᵀ, where tap k of w is the vector of a at + k * a_step. ``points`` is a tuple
+    as long as a line of places."""
+    return types.void(a, int_, int_, out, int_, int_, points), _both_ways(3, weights_6 if points.count == 6 else weights_4)
 
 
 @word
@@ -160,22 +164,10 @@ def spread(typing, column):
 
 
 @word
-def fold_taps(typing, a, at, step, out, to, points):
-    """out[to + k * lanes] = tap k of Gᵀ m G, where place k of m is the vector of a at + k * step: `turn_taps` turned round."""
-    P = points.count
-    formula = folded_weights_6 if P == 6 else folded_weights_4
-
-    def write(context, builder, signature, args):
-        a, at, step, out, to, _ = args
-        w = Writer(context, builder, signature.args[0])
-        start, target = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], out, to)
-        columns = [formula([Term(w, w.load(w.beyond(start, P * i + j, step))) for i in range(P)]) for j in range(P)]
-        for i, row in enumerate(zip(*columns)):
-            for j, term in enumerate(formula([Term(w, term.value()) for term in row])):
-                w.store(term.value(), w.beyond(target, (3 * i + j) * w.lanes))
-        return context.get_dummy_value()
-
-    return types.void(a, int_, int_, out, int_, points), write
+def fold_taps(typing, a, at, a_step, out, to, out_step, points):
+    """out[to + k * out_step] = tap k of Gᵀ m G, where place k of m is the vector of a at + k * a_step."""
+    formula = folded_weights_6 if points.count == 6 else folded_weights_4
+    return types.void(a, int_, int_, out, int_, int_, points), _both_ways(points.count, formula)
 
 
 @word

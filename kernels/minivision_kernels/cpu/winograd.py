@@ -124,6 +124,23 @@ def convolve_panels(
             fold_patches(products, f - panel * width, out_step, 0, patches, y, F, f, OH, OW, POINTS, OUTPUTS)
 
 
+@_sized
+def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, block: int, dw: Out1, team: Team):
+    """dw = Gᵀ sums G, for a panel of filters and a few channels at a time, whose sums stay near until they are transformed."""
+    L, P = lanes(turned), len(POINTS)
+    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
+    step, g_step, matrix = patches * row + SKEW, patches * width + SKEW, (block + CROSS_ROWS) * width + SKEW
+    blocks = (C + block - 1) // block
+    for item in prange((F + width - 1) // width * blocks, team):
+        panel, c = item // blocks, item % blocks * block
+        sums, end = room(turned, places * matrix), min(C, c + block)
+        for k in range(places):
+            correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step, sums, k * matrix,
+                      False)
+        for f in range(panel * width, min(F, panel * width + width), L):
+            fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * 9, C, POINTS)
+
+
 # All threads take many patches, those from ``first`` to ``end``, through one step after the other:
 
 @_sized
@@ -193,23 +210,6 @@ def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: I
         k, panel = item // each, item % each
         correlate(turned, k * (stage * row + SKEW), row, end - first, C, upstream,
                   (panel * places + k) * (stage * width + SKEW), sums, (panel * places + k) * matrix, first > 0)
-
-
-@_sized
-def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, block: int, dw: Out1, team: Team):
-    """dw = Gᵀ sums G, for a panel of filters and a few channels at a time, whose sums stay near until they are transformed."""
-    L, P = lanes(turned), len(POINTS)
-    width, row, places = TALL_COLUMNS * L, (C + L - 1) // L * L, P * P
-    step, g_step, matrix = patches * row + SKEW, patches * width + SKEW, (block + CROSS_ROWS) * width + SKEW
-    blocks = (C + block - 1) // block
-    for item in prange((F + width - 1) // width * blocks, team):
-        panel, c = item // blocks, item % blocks * block
-        sums, end = room(turned, places * matrix), min(C, c + block)
-        for k in range(places):
-            correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step, sums, k * matrix,
-                      False)
-        for f in range(panel * width, min(F, panel * width + width), L):
-            fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * 9, C, POINTS)
 
 
 @_sized
