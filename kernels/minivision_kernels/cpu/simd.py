@@ -362,7 +362,7 @@ def turn_whole(typing, a, at, a_step, b, bt, b_step):
         a, at, a_step, b, bt, b_step = args
         w = Writer(context, builder, signature.args[0])
         pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
-        for k, vector in enumerate(w.turned([w.load(w.beyond(pa, i, a_step)) for i in range(w.lanes)])):
+        for k, vector in enumerate(w.square(pa, a_step)):
             w.store(vector, w.beyond(pb, k, b_step))
         return context.get_dummy_value()
 
