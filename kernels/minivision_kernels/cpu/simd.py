@@ -30,7 +30,7 @@ from numba import types
 from numba.core import cgutils
 
 from minivision_kernels.cpu.compile import floats, helper
-from minivision_kernels.cpu.writer import BYTES, INT, NEON, Vector, Writer, config, int_, word
+from minivision_kernels.cpu.writer import BYTES, INT, INT32, NEON, Vector, Writer, config, int_, word
 from minivision_kernels.ladder import of_dtype
 
 # The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
@@ -39,6 +39,7 @@ OUTER_ROWS, OUTER_COLUMNS = (8, 3) if MANY else (4, 3)
 INNER_ROWS, INNER_COLUMNS = (4, 6) if MANY else (3, 3)
 AHEAD = 32          # steps of a sum ahead of which its weights are asked for
 TALL_ROWS, TALL_COLUMNS = (14, 2) if MANY else (6, 2)
+PACKED_ROWS, PACKED_COLUMNS = (13, 2) if MANY else (6, 2)      # five tiles for 64 rows
 
 
 @of_dtype
@@ -362,7 +363,7 @@ def turn_whole(typing, a, at, a_step, b, bt, b_step):
         a, at, a_step, b, bt, b_step = args
         w = Writer(context, builder, signature.args[0])
         pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[3], b, bt)
-        for k, vector in enumerate(w.square(pa, a_step)):
+        for k, vector in enumerate(w.turned([w.load(w.beyond(pa, i, a_step)) for i in range(w.lanes)])):
             w.store(vector, w.beyond(pb, k, b_step))
         return context.get_dummy_value()
 
@@ -418,6 +419,16 @@ def every_second(typing, a, at):
         return w.every_second(w.pointer(signature.args[0], args[0], args[1]))
 
     return Vector(a.dtype)(a, int_), write
+
+
+@word
+def evens(typing, x, y):
+    """Every second number of two vectors: x[0], x[2], ..., y[0], y[2], ..."""
+    def write(context, builder, signature, args):
+        count = args[0].type.count
+        return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(INT32, count), list(range(0, 2 * count, 2))))
+
+    return x(x, y), write
 
 
 @word

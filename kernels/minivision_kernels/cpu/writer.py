@@ -165,35 +165,6 @@ class Writer:
             rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
         return rows
 
-    def square(self, pointer: Any, step: Any) -> list[Any]:
-        """A square of numbers that lies in memory, rows ``step`` apart, turned over: `turned`, with half of it done by loads.
-
-        A vector is put together of pieces of 16 bytes from several rows, those which end up in it; a load can place a piece, and
-        unlike a permutation it does not need the one unit that permutes. What is left is to turn squares of 4 x 4.
-        """
-        b, n = self.builder, self.lanes
-        each = 16 // self.bytes
-        piece, kind = ir.VectorType(self.kind.element, each), ir.VectorType(INT32, n)
-        pieces = range(0, n, each)
-        low, high = (ir.Constant(kind, [x for at in pieces for i in half for x in (at + i, n + at + i)])
-                     for half in (range(each // 2), range(each // 2, each)))
-        columns = []
-        for column in pieces:
-            rows = []
-            for row in range(each):
-                vector = ir.Constant(self.kind, ir.Undefined)
-                for at in pieces:
-                    place = b.bitcast(self.beyond(self.beyond(pointer, at + row, step), column), piece.as_pointer())
-                    part = b.load(place, align=self.bytes)
-                    wide = b.shuffle_vector(part, part, ir.Constant(kind, [i % each for i in range(n)]))
-                    vector = b.shuffle_vector(vector, wide, ir.Constant(kind, [n + i if at <= i < at + each else i for i in range(n)]))
-                rows.append(vector)
-            for _ in range(each.bit_length() - 1):
-                pairs = list(zip(rows[:each // 2], rows[each // 2:]))
-                rows = [b.shuffle_vector(x, y, order) for x, y in pairs for order in (low, high)]
-            columns += rows
-        return columns
-
     def prefetch(self, pointer: Any, level: int = 1) -> None:
         """Ask for the memory there to be brought to the cache of this level; nothing happens if there is none."""
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
