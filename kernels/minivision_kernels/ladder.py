@@ -47,7 +47,7 @@ __all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", 
 FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
-        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_packed", "cpu.conv_implicit",
+        ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit",
          "cpu.conv_product", "cpu.conv_fold", "cpu.conv_depthwise", "cpu.conv_winograd", "cuda.conv", "cuda.conv_staged",
          "cuda.depthwise"),
     ),

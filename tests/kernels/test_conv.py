@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minivision_kernels as mk
 from minivision_kernels import ladder
 from minivision_kernels.cpu import conv_winograd
 from minivision_kernels.shapes import conv_output_size
@@ -61,8 +62,9 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "winograd", "winograd2")         # rungs for some geometries only
+SPECIAL = ("depthwise", "packed", "winograd", "winograd2")       # rungs for some geometries only
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
+PACKED, = (rung for rung in ALL if rung.name == "packed")
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 
@@ -105,6 +107,46 @@ def test_depthwise_refuses_other_groups(rung):
     first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}[rung.op]
     with pytest.raises(ValueError, match="as many groups as channels"):
         rung(*first, (1, 1), (0, 0), (1, 1), 2)
+
+
+@st.composite
+def convolutions_of_one_pixel(draw):
+    """Filters of 1 x 1: images of less than a vector and more, off the tile's rows and columns."""
+    groups, stride, padding = draw(st.integers(1, 2)), draw(pair(1, 3)), draw(pair(0, 2))
+    C, F, N = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(0, 5))
+    size = draw(st.tuples(st.integers(1, 7), st.integers(1, 35)))
+    return (N, C * groups, *size), (F * groups, C, 1, 1), (stride, padding, (1, 1), groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@given(case=convolutions_of_one_pixel())
+def test_packed_matches_the_formula(dtype, case):
+    check(PACKED, dtype, *case)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize(("stride", "size"), [((1, 1), (30, 31)), ((2, 2), (61, 60)), ((1, 1), (9, 9)), ((1, 1), (2, 500))])
+def test_packed_in_stretches_parts_and_strips(stride, size, dtype):
+    """Several stretches of an image or images of a stretch, the last one smaller; two strips, with either side in the lanes."""
+    for C, F in ((300, 30), (30, 300)):
+        check(PACKED, dtype, (11, C, *size), (F, C, 1, 1), (stride, (0, 0), (1, 1), 1))
+
+
+def test_packed_is_the_same_for_any_number_of_threads():
+    rng, most = np.random.default_rng(0), mk.get_num_threads()
+    x, g = rng.standard_normal((7, 70, 14, 14), np.float32), rng.standard_normal((7, 290, 14, 14), np.float32)
+    found = []
+    for threads in (most, 1):
+        mk.set_num_threads(threads)
+        found.append(PACKED(x, g, (290, 70, 1, 1), (1, 1), (0, 0), (1, 1), 1))
+    mk.set_num_threads(most)
+    assert np.array_equal(*found)
+
+
+def test_packed_refuses_larger_filters():
+    x = np.zeros((1, 2, 5, 5))
+    with pytest.raises(ValueError, match="filters are 3 x 3, and this rung takes 1 x 1"):
+        PACKED(x, np.zeros((1, 2, 3, 3)), (2, 2, 3, 3), (1, 1), (0, 0), (1, 1), 1)
 
 
 @st.composite

@@ -56,6 +56,9 @@ def test_best_looks_at_the_shapes():
     options = dict(zip(("stride", "padding", "dilation", "groups"), geometry))
     assert mk.best("conv2d_forward", x, few, **options).name == "tile"
     assert mk.best("conv2d_input", np.zeros((8, 4, 20, 24), np.float32), few, x.shape, **options).name in ("tile", "direct")
+    g, one = np.zeros((8, 64, 20, 24), np.float32), ((1, 1), (0, 0), (1, 1), 1)
+    assert mk.best("conv2d_weight", g, g, (64, 64, 1, 1), *one).name == "packed"
+    assert mk.best("conv2d_weight", x, g[:, :8], (8, 8, 1, 1), *one).name == "tile"
     depthwise = np.zeros((8, 1, 3, 3), np.float32)
     assert mk.best("conv2d_forward", x, depthwise, (1, 1), (1, 1), (1, 1), 8).name == "depthwise"
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.planes import deal, dealt, in_order
+from minivision_kernels.cpu.planes import in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
@@ -57,7 +57,7 @@ from minivision_kernels.cpu.simd import (
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
+from minivision_kernels.shapes import Pair, conv_output_size
 
 SMALL, NARROW = 1 << 20, 16     # products of a convolution, and outputs in a line
 TERMS = 256                 # products added up in registers before they are added to the rest of the sum
@@ -162,26 +162,14 @@ def conv2d_weight(
     """The same with taps as rows, summing over the pixels of all images; g is what is turned over.
 
     Some panels and some rows share the pixels that are near, and both images are read from memory as seldom as their sums
-    let them. With one panel at a time, layers of ResNet-50 with 1 x 1 filters took 1.4 to 1.8 times as long at batch 32, those
-    with 3 x 3 filters 1.1 to 1.7 times. Up to a vector of filters takes tiles of one column, 1.2 to 1.3 times as fast for 16.
-    Where every window sees one pixel, x and g may change places, and what costs less is turned over; pixels that do not
-    count, or lie outside the image, are left out or filled in beforehand.
+    let them. With one panel at a time, layers of ResNet-50 with 3 x 3 filters took 1.1 to 1.7 times as long at batch 32. Up to
+    a vector of filters takes tiles of one column, 1.2 to 1.3 times as fast for 16.
     """
     N, C, H, W = x.shape
     F, channels, KH, KW = shape
     OH, OW = g.shape[2:]
     if not N * OH * OW * channels * KH * KW * F:
         return np.zeros(shape, x.dtype)
-    turned = True
-    if KH * KW == 1:
-        x, g = _meeting(x, g, stride, padding)
-        stride, padding = (1, 1), (0, 0)
-        turned = _price(channels, F // groups, x) <= _price(F // groups, channels, x)
-        if not turned:
-            x, g = g, x
-        if not x.size:                                  # all windows lie beside the images
-            return np.zeros(shape, x.dtype)
-    (_, C, H, W), (_, F, OH, OW) = x.shape, g.shape
     K, filters = C // groups * KH * KW, F // groups
     panel, rows = TALL_COLUMNS * lanes_of(x), TALL_ROWS
     tiles, panels = -(-K // rows), -(-filters // panel)
@@ -209,22 +197,8 @@ def conv2d_weight(
     _sum_pixels(
         contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
         contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1),
-        parts, chunk, strips, turned, work=K * F * N * OH * OW // lanes_of(x))
+        parts, chunk, strips, work=K * F * N * OH * OW // lanes_of(x))
     return dw[0] if parts == 1 else dw.sum(axis=0)
-
-
-def _meeting(x: np.ndarray, g: np.ndarray, stride: Pair, padding: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of x that filters of 1 x 1 see, and the outputs that see a pixel: arrays of the same height and width."""
-    (down, rows), (right, lines) = (seen_by_one(*along) for along in zip(x.shape[2:], stride, padding, g.shape[2:]))
-    size = down.stop - down.start, right.stop - right.start
-    pixels = dealt(x, deal(x.shape[1], (1, 1), size, stride, (1, 1)), stride, (-rows.start, -lines.start))
-    return pixels.reshape(*x.shape[:2], *size), g[:, :, down, right]
-
-
-def _price(rows: int, columns: int, array: np.ndarray) -> int:
-    """Of a product, the sums of all tiles; columns are turned over, at about the price of thirty rows."""
-    L = lanes_of(array)
-    return -(-columns // L) * L * (-(-rows // TALL_ROWS) * TALL_ROWS + 30)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -428,12 +402,9 @@ def _sum_pixels(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
     g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
-    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, turned: bool, team: Team,
+    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, team: Team,
 ):
-    """dw[part, f, c, i, j] = the sum over the part's pixels of all images of g times what tap (i, j) of channel c sees there.
-
-    If not ``turned``, dw[part, c, f]: there is one tap, and "filters" are channels.
-    """
+    """dw[part, f, c, i, j] = the sum over a part's pixels of all images of g times what tap (i, j) of channel c sees there."""
     L = lanes(x)
     rows, panel = TALL_ROWS, TALL_COLUMNS * L
     channels, filters = C // groups, F // groups
@@ -451,13 +422,10 @@ def _sum_pixels(
         seen_here = min(channels, (min(K, end * rows) - 1) // (KH * KW) + 1) - begin
         mine = group * channels + begin, seen_here, group * filters + lane, end_lane - lane
         skip, total = first * rows - begin * KH * KW, min(K, end * rows) - first * rows
-        if turned:
-            to, step = (part * F + group * filters + lane) * K + first * rows, K
-        else:
-            to, step = ((part * groups + group) * K + first * rows) * filters + lane, filters
+        to = (part * F + group * filters + lane) * K + first * rows
         stretches = (N + images - 1) // images * ((OH + lines - 1) // lines)
         between = N, stretches * part // parts, stretches * (part + 1) // parts
-        sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, (to, step, turned, skip, total))
+        sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, (to, K, skip, total))
 
 
 @helper
@@ -470,7 +438,7 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
     KH, down, KW, right = taps
     N, begin, end = between
     channel, channels, filter_, filters = mine          # the first and how many
-    target, step, turned, skip, total = where           # rows go to, ``total`` of them, from row ``skip`` of the channels on
+    target, step, skip, total = where                   # where rows go; ``total`` of them, from row ``skip`` of the channels on
     rows, panel = TALL_ROWS, TALL_COLUMNS * L
     tiles, panels = (total + rows - 1) // rows, (filters + panel - 1) // panel
     row = np.empty(tiles * rows, np.int64)
@@ -505,10 +473,10 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
                 if exist <= L:
                     slim_tile(source, at, mine, place, count * pixels, upstream, k * most * panel, sums, keep, stretch > begin)
                     if stretch + 1 == end:
-                        to = target + k * panel * step + t * rows if turned else target + t * rows * step + k * panel
+                        to = target + k * panel * step + t * rows
                         for i in range(min(rows, total - t * rows)):
                             for j in range(exist):
-                                dw[to + (j * step + i if turned else i * step + j)] = sums[keep + i * L + j]
+                                dw[to + j * step + i] = sums[keep + i * L + j]
                     continue
                 tile = zeros(x, TALL_ROWS, TALL_COLUMNS)
                 for p in range(count * pixels):
@@ -519,16 +487,8 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
                 if stretch + 1 < end:
                     store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
                     continue
-                high = min(rows, total - t * rows)
-                if turned:
-                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + k * panel * step + t * rows, step, high, exist)
-                elif high == rows and exist == panel:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, dw, target + t * rows * step + k * panel, step)
-                else:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
-                    for i in range(high):
-                        for j in range(exist):
-                            dw[target + (t * rows + i) * step + k * panel + j] = sums[keep + i * panel + j]
+                store_turned(tile, TALL_ROWS, TALL_COLUMNS, dw, target + k * panel * step + t * rows, step,
+                             min(rows, total - t * rows), exist)
 
 
 @helper
