@@ -28,7 +28,17 @@ from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
-from minivision_kernels.cpu.panels import COLUMNS, ROWS, SOON, division, multiply_panels, pack_left, stretches
+from minivision_kernels.cpu.panels import (
+    COLUMNS,
+    ROWS,
+    SOON,
+    TOGETHER,
+    division,
+    multiply_panels,
+    pack_bands,
+    pack_left,
+    stretches,
+)
 from minivision_kernels.cpu.planes import Weights, forward_weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
@@ -36,7 +46,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
-TOGETHER, FEW = 8, 64       # bands of weights packed together, and terms of each in turn
+FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
 def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool) -> bool:
@@ -184,31 +194,37 @@ def _pack(
 ):
     """Weights as left panels: those of all rows of a group for a stretch of terms, then for the next stretch.
 
-    Some bands are packed together, a few terms of each in turn: their weights may lie side by side, in the same cache lines.
+    Some bands are packed together, of weights that lie anywhere a few terms of each in turn: they may share lines of the cache.
     """
     K, bands = offset.shape[0], (rows + ROWS - 1) // ROWS
     chunks = (bands + TOGETHER - 1) // TOGETHER
     for item in prange(groups * chunks, team):
-        group, chunk = item // chunks, item % chunks * TOGETHER
+        group, first = item // chunks, item % chunks * TOGETHER
+        end = min(bands, first + TOGETHER)
         for begin in range(0, K, stretch):
             terms = min(stretch, K - begin)
+            at, to = group * group_step + entry(offset, begin), (group * K * bands + begin * bands) * ROWS
+            if term_step > 0:
+                whole = first
+                if row_step == 1:
+                    whole = min(end, rows // ROWS)
+                    pack_bands(flat, at + first * ROWS, term_step, whole - first, terms, left, to + first * terms * ROWS)
+                for band in range(whole, end):
+                    pack_left(flat, at + band * ROWS * row_step, row_step, term_step, rows - band * ROWS, terms, left,
+                              to + band * terms * ROWS)
+                continue
             for few in range(0, terms, FEW):
-                count = min(FEW, terms - few)
-                for band in range(chunk, min(bands, chunk + TOGETHER)):
-                    at, here = group * group_step + band * ROWS * row_step, min(ROWS, rows - band * ROWS)
-                    to = (group * K * bands + begin * bands + terms * band + few) * ROWS
-                    if term_step > 0:
-                        pack_left(flat, at + entry(offset, begin + few), row_step, term_step, here, count, left, to)
-                    elif here == ROWS:
-                        for k in range(count):
-                            from_ = at + entry(offset, begin + few + k)
+                for band in range(first, end):
+                    here = min(ROWS, rows - band * ROWS)
+                    for k in range(few, min(terms, few + FEW)):
+                        from_ = group * group_step + band * ROWS * row_step + entry(offset, begin + k)
+                        goal = to + (band * terms + k) * ROWS
+                        if here == ROWS:
                             for i in range(ROWS):
-                                left[to + k * ROWS + i] = entry(flat, from_ + i * row_step)
-                    else:
-                        for k in range(count):
-                            from_ = at + entry(offset, begin + few + k)
+                                left[goal + i] = entry(flat, from_ + i * row_step)
+                        else:
                             for i in range(ROWS):
-                                left[to + k * ROWS + i] = entry(flat, from_ + i * row_step) if i < here else 0
+                                left[goal + i] = entry(flat, from_ + i * row_step) if i < here else 0
 
 
 @compiled
@@ -262,4 +278,4 @@ def _multiply(
                 pack_seen(source, origin + term // taps * H * W if in_place else 0, place, terms, seen, read, stride_w, panels,
                           right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, panels, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose)
+                                right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose)

@@ -178,7 +178,7 @@ def _multiply(
                     terms = min(stretch[phase], last_term - term)
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
                     multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
-                                    terms, right, panels, sums, term > first_term, term + terms == last_term, halves, to, line,
+                                    terms, right, (end - begin + L - 1) // L, sums, term > first_term, term + terms == last_term, halves, to, line,
                                     start, count, start, False)
                 if phase % 2 == 0:
                     continue

@@ -17,8 +17,10 @@ from minivision_kernels.cpu.panels import (
     COLUMNS,
     ROWS,
     SOON,
+    TOGETHER,
     division,
     multiply_panels,
+    pack_bands,
     pack_left,
     pack_right,
     pack_rows,
@@ -115,11 +117,17 @@ _division = functools.lru_cache(maxsize=1024)(
 @compiled
 def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: Out1, team: Team):
     bands = (M + ROWS - 1) // ROWS
-    for item in prange(bands, team):                    # a panel of a stretch lies behind that of the stretch before
-        for begin in range(0, K, stretch):
-            terms = min(stretch, K - begin)
-            pack_left(a, item * ROWS * a_row + begin * a_term, a_row, a_term, M - item * ROWS, terms, left,
-                      bands * begin * ROWS + item * terms * ROWS)
+    for item in prange((bands + TOGETHER - 1) // TOGETHER, team):
+        first, end = item * TOGETHER, min(bands, item * TOGETHER + TOGETHER)
+        for begin in range(0, K, stretch):              # a panel of a stretch lies behind that of the stretch before
+            terms, to = min(stretch, K - begin), bands * begin * ROWS
+            whole = first
+            if a_row == 1:
+                whole = min(end, M // ROWS)
+                pack_bands(a, begin * a_term + first * ROWS, a_term, whole - first, terms, left, to + first * terms * ROWS)
+            for band in range(whole, end):
+                pack_left(a, band * ROWS * a_row + begin * a_term, a_row, a_term, M - band * ROWS, terms, left,
+                          to + band * terms * ROWS)
 
 
 @compiled
@@ -142,8 +150,9 @@ def _multiply(
             first, top = all_panels * block // blocks, bands * part // parts
             panels = all_panels * (block + 1) // blocks - first
             rows = min(M, bands * (part + 1) // parts * ROWS) - top * ROWS
-            for v in range(panels * COLUMNS):
-                start[v], count[v] = v * L, max(0, min(L, N - (first * COLUMNS + v) * L))
+            vectors = min(panels * COLUMNS, (N + L - 1) // L - first * COLUMNS)
+            for v in range(vectors):
+                start[v], count[v] = v * L, min(L, N - (first * COLUMNS + v) * L)
             for begin in range(0, K, stretch):
                 terms = min(stretch, K - begin)
                 whole = min(panels, N // width - first) if b_column == 1 else 0
@@ -152,5 +161,5 @@ def _multiply(
                     column = (first + p) * width
                     pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
                                p * terms * width)
-                multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, panels, sums,
+                multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, vectors, sums,
                                 begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False)

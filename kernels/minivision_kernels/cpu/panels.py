@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import helper
+from minivision_kernels.cpu.compile import helper, inlined
 from minivision_kernels.cpu.simd import (
     AHEAD,
     OUTER_COLUMNS,
@@ -62,6 +62,7 @@ from minivision_kernels.cpu.writer import BYTES
 
 ROWS, COLUMNS = OUTER_ROWS, OUTER_COLUMNS
 TERMS = 512                 # of a stretch, at most
+TOGETHER = 8                # left panels that a thread packs together
 SOON = 8                    # terms ahead of the packing for which memory is asked
 BLOCK = (400 if BYTES == 64 else 160) * 1024    # bytes of right panels that are used together; as much again is needed for sums
 
@@ -105,16 +106,29 @@ def pack_left(a, at, row_step, term_step, rows, terms, out, to):
         while k + L <= terms:
             interleave(load_at(a, at + k, place), out, to + k * ROWS)
             k += L
-    elif row_step == 1 and rows >= ROWS:
-        last = terms - (L + ROWS - 1) // ROWS + 1       # from here on a vector would write beyond the panel
-        while k < last and at + k * term_step + ROWS + L <= a.shape[0]:
-            for i in range(0, ROWS, L):
-                put(out, to + k * ROWS + i, load(a, at + k * term_step + i))
-            k += 1
     while k < terms:
         for i in range(ROWS):
             out[to + k * ROWS + i] = entry(a, at + i * row_step + k * term_step) if i < rows else 0
         k += 1
+
+
+@helper
+def pack_bands(a, at, term_step, bands, terms, out, to):
+    """So many left panels, one behind the other, of rows that lie side by side: a[at + i + k * term_step].
+
+    Rows of a term, all bands', are read in one go, though the panels are far apart. One band after the other reads each line of
+    the cache for two or more of them, and where terms are a power of two apart it is gone in between.
+    """
+    L = lanes(a)
+    last = max(0, terms - (L + ROWS - 1) // ROWS + 1)       # from here on a vector would write beyond its panel
+    for k in range(last):
+        for band in range(bands):
+            for i in range(0, ROWS, L):
+                prefetch(a, at + (k + SOON) * term_step + band * ROWS + i)
+                put(out, to + (band * terms + k) * ROWS + i, load(a, at + k * term_step + band * ROWS + i))
+    for k in range(last, terms):
+        for i in range(bands * ROWS):
+            out[to + (i // ROWS * terms + k) * ROWS + i % ROWS] = entry(a, at + k * term_step + i)
 
 
 @helper
@@ -158,47 +172,71 @@ def pack_rows(b, at, place, terms, first, panels, out, to):
 
 @helper
 def multiply_panels(
-    left, at, left_step, rows, terms, right, panels, sums, begun, ended, y, to, y_step, start, count, target, loose,
+    left, at, left_step, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose,
 ):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
     Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
-    nowhere if that is negative.
+    nowhere if that is negative. The last panel may have fewer vectors than others, and then so have its tiles.
     """
     L = lanes(right)
     width = COLUMNS * L
-    size = ROWS * width
-    edge = sums[sums.shape[0] - size:]
+    size, panels = ROWS * width, (vectors + COLUMNS - 1) // COLUMNS
+    last = sums.shape[0] - size
+    edge = sums[last:]                                  # room for the results of a tile
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
         for p in range(panels):
             bt, keep = p * terms * width, (r // ROWS * panels + p) * size
-            tile = zeros(right, ROWS, COLUMNS)
-            if begun:
-                tile = plus(tile, ROWS, COLUMNS, sums, keep)
-            for k in range(terms):
-                tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
-                ask(right, bt + (k + AHEAD) * width, COLUMNS)
+            some = min(COLUMNS, vectors - p * COLUMNS)
+            if some < COLUMNS:
+                result = last if ended else keep
+                if some == 1:
+                    add_narrow(left, at, terms, right, bt, sums, keep, begun, result, 1)
+                else:
+                    add_narrow(left, at, terms, right, bt, sums, keep, begun, result, 2)
+            else:
+                tile = zeros(right, ROWS, COLUMNS)
+                if begun:
+                    tile = plus(tile, ROWS, COLUMNS, sums, keep)
+                for k in range(terms):
+                    tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+                    ask(right, bt + (k + AHEAD) * width, COLUMNS)
+                if not ended:
+                    store(tile, ROWS, COLUMNS, sums, keep, width)
+                    continue
+                whole = high == ROWS
+                for j in range(COLUMNS):
+                    whole = whole and entry(count, p * COLUMNS + j) == L
+                if whole:
+                    store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, entries(start, p * COLUMNS, COLUMNS))
+                    continue
+                store(tile, ROWS, COLUMNS, edge, 0, width)
             if not ended:
-                store(tile, ROWS, COLUMNS, sums, keep, width)
                 continue
-            here, whole = count[p * COLUMNS:], high == ROWS
-            for j in range(COLUMNS):
-                whole = whole and here[j] == L
-            if whole:
-                store_to(tile, ROWS, COLUMNS, y, to + r * y_step, y_step, entries(start, p * COLUMNS, COLUMNS))
-                continue
-            store(tile, ROWS, COLUMNS, edge, 0, width)
-            for j in range(COLUMNS):
+            for j in range(some):
                 v = p * COLUMNS + j
-                if here[j] == L:
+                here = entry(count, v)
+                if here == L:
                     for i in range(high):
-                        put(y, to + (r + i) * y_step + start[v], load(edge, i * width + j * L))
-                elif here[j] > 0 or loose:
+                        put(y, to + (r + i) * y_step + start[v], load(edge, (i * some + j) * L))
+                elif here > 0 or loose:
                     for lane in range(L):
-                        place = start[v] + lane if lane < here[j] else target[v * L + lane] if loose and here[j] == 0 else -1
+                        place = start[v] + lane if lane < here else target[v * L + lane] if loose and here == 0 else -1
                         if place >= 0:
                             for i in range(high):
-                                y[to + (r + i) * y_step + place] = edge[i * width + j * L + lane]
+                                y[to + (r + i) * y_step + place] = edge[(i * some + j) * L + lane]
         at += left_step
+
+
+@inlined
+def add_narrow(left, at, terms, right, bt, sums, keep, begun, result, columns):
+    """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
+    tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
+    if begun:
+        tile = plus(tile, ROWS, columns, sums, keep)
+    for k in range(terms):
+        tile = outer(tile, ROWS, columns, left, at + k * ROWS, 1, right, bt + k * width)
+        ask(right, bt + (k + AHEAD) * width, columns)
+    store(tile, ROWS, columns, sums, result, columns * lanes(right))
