@@ -49,7 +49,9 @@ from minivision_kernels.shapes import Pair, conv_output_size
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
-def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool) -> bool:
+def _worth(
+    array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool, in_order: bool,
+) -> bool:
     """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
     A vector costs about six to be packed, forty if it sees more than two lines and is packed number by number; if all pixels
@@ -63,21 +65,22 @@ def _worth(array: np.ndarray, rows: int, outputs: int, across: int, terms: int, 
     unpacked = 1.15 * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
         torn = 0 if in_a_row else min(1, max(0, L - 1 - across) / across)
-        return _packed(panels, rows, 6 + 34 * torn) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
+        return _packed(outputs / L, rows, in_order, 6 + 34 * torn) < min(
+            unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
 
 
-def _packed(panels: float, rows: int, packing: float = 6) -> float:
-    """For each term: panels are filled up, and a weight is packed for the price of eleven multiply-adds."""
-    return math.ceil(panels) * COLUMNS * (-(-rows // ROWS) * ROWS + packing) + 11 * rows
+def _packed(vectors_: float, rows: int, in_order: bool, packing: float = 6) -> float:
+    """For each term: a weight is packed for the price of 5 multiply-adds if those beside it lie beside it in w, else of 14."""
+    return math.ceil(vectors_) * (-(-rows // ROWS) * ROWS + packing) + (5 if in_order else 14) * rows
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
     down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     return _worth(x, len(w) // groups, len(x) * down * across, across, w[:1].size, stride,
-                  w.shape[2:] == stride == (1, 1))
+                  w.shape[2:] == stride == (1, 1), True)
 
 
 def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
@@ -93,8 +96,9 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     terms = w.size // (groups * max(1, rows))
     if _in_phases(w, shape, stride) and rows >= 8:
         return BYTES < 64 or not terms or (
-            _packed(outputs / (COLUMNS * lanes_of(g)), rows) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
-    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), w.shape[2:] == stride == (1, 1))
+            _packed(outputs / lanes_of(g), rows, False) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
+    one = w.shape[2:] == (1, 1)
+    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), one)
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
@@ -278,4 +282,5 @@ def _multiply(
                 pack_seen(source, origin + term // taps * H * W if in_place else 0, place, terms, seen, read, stride_w, panels,
                           right)
                 multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane, start, count, target, loose)
+                                right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane, start,
+                                count, target, loose)

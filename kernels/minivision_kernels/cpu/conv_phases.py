@@ -178,8 +178,8 @@ def _multiply(
                     terms = min(stretch[phase], last_term - term)
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
                     multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
-                                    terms, right, (end - begin + L - 1) // L, sums, term > first_term, term + terms == last_term, halves, to, line,
-                                    start, count, start, False)
+                                    terms, right, (end - begin + L - 1) // L, sums, term > first_term,
+                                    term + terms == last_term, halves, to, line, start, count, start, False)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):

@@ -35,23 +35,26 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
                    groups: int = 1) -> bool:
     """For one image, if its windows are cheap to write down: they are its pixels, or they are few.
 
-    With AVX-512 few pixels fill a panel by half or less; ``conv_direct.py`` rounds them up to 14, and is 1.1 to 1.5 times as
-    fast for 7 x 7 of them.
+    With AVX-512 larger filters are packed as fast by ``conv_implicit.py``, and 1 x 1 filters whose stride leaves few pixels
+    take 0.6 of the time here that they take there or in ``conv_direct.py``.
     """
     outputs = math.prod(conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation))
-    if len(x) * groups != 1 or (BYTES == 64 and outputs <= FEW):
+    if len(x) * groups != 1:
         return False
     if w.shape[2:] == (1, 1):
-        return stride == (1, 1) or x.shape[1] * outputs <= PICKED
-    return w.size >= LEAST and outputs <= FEW
+        return stride == (1, 1) or x.shape[1] * outputs <= PICKED or (BYTES == 64 and outputs <= FEW)
+    return w.size >= LEAST and outputs <= FEW and BYTES < 64
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """For one image that is the matrix of its windows; many filters of few pixels are better off in panels."""
-    if len(g) != 1 or groups != 1 or not _as_it_lies(w.shape[2:], stride, padding):
+    """For one image that is the matrix of its windows; with AVX2 many filters of few pixels are better off in panels."""
+    if len(g) * groups != 1 or w.shape[2:] != (1, 1):
         return False
-    return g.shape[2] * g.shape[3] > FEW or (len(w) <= w.shape[1] and BYTES < 64)
+    few = g.shape[2] * g.shape[3] <= FEW
+    if not _as_it_lies((1, 1), stride, padding):
+        return few and BYTES == 64
+    return not few or len(w) <= w.shape[1] or BYTES == 64
 
 
 @rung("conv2d_forward", name="product", device="cpu", accepts=vectors, worth=_forward_worth)
