@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 import minivision_kernels as mk
 from minivision_kernels import ladder
 from minivision_kernels.cpu import conv_winograd
+from minivision_kernels.cpu.simd import TALL_COLUMNS, lanes_of
+from minivision_kernels.cpu.winograd import SKEW
 from minivision_kernels.shapes import conv_output_size
 
 
@@ -201,6 +203,30 @@ def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
         monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_, panels=panels: panels)
         ways.append(rung(*args, (1, 1), (1, 1), (1, 1), 1))
     assert np.array_equal(*ways)
+
+
+@pytest.mark.parametrize(("op", "panels", "arrays"), [
+    ("conv2d_forward", True, ("turned",)), ("conv2d_forward", False, ("weights", "turned", "products")),
+    ("conv2d_weight", True, ("turned", "upstream"))])
+def test_winograd_sums_nothing_that_memory_happens_to_hold(op, panels, arrays, monkeypatch):
+    """Patches that only fill a tile and filters that only fill a panel are zeros: denormal numbers would cost much time."""
+    held, F = [], 70
+
+    def empty(size, dtype):
+        held.append(np.full(size, np.nan, dtype))
+        return held[-1]
+
+    monkeypatch.setattr(conv_winograd, "empty", empty)
+    monkeypatch.setattr(conv_winograd, "SMALL", 0)              # so that what is not done by panels is done by stages
+    monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_: panels)
+    x, g, w = np.ones((1, 40, 13, 13)), np.ones((1, F, 11, 11)), np.ones((F, 40, 3, 3))
+    rung = next(rung for rung in WINOGRAD if rung.op == op and rung.name == "winograd2")
+    result = rung(*((x, w) if op == "conv2d_forward" else (x, g, w.shape)), (1, 1), (0, 0), (1, 1), 1)
+    assert not np.isnan(result).any()
+    of_filters = -(-F // (TALL_COLUMNS * lanes_of(x)))
+    for name, array in zip(arrays, held[1:]):                   # the matrices of 16 places, each with room behind it
+        matrices = array.reshape(16 * (1 if name == "turned" else of_filters), -1)
+        assert not np.isnan(matrices[:, :-SKEW]).any(), name
 
 
 @pytest.mark.parametrize("rung", WINOGRAD, ids=str)

@@ -56,13 +56,15 @@ def _worth(
 
     A vector costs about six to be packed, forty if it sees more than two lines and is packed number by number; if all pixels
     of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes
-    and loads off the grid of cache lines; so does the arrangement of ``conv_direct.py``, which has to turn its tiles over.
+    and loads off the grid of cache lines, with AVX-512 more for many rows, each tile of which comes back to them; nor do those
+    of ``conv_direct.py``, which has to turn its tiles over.
     """
     if not rows * outputs * terms:
         return True
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
-    unpacked = 1.15 * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
+    off_grid = 1.6 if BYTES == 64 and rows > 4 * ROWS else 1.15
+    unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
         torn = 0 if in_a_row else min(1, max(0, L - 1 - across) / across)
         return _packed(outputs / L, rows, in_order, 6 + 34 * torn) < min(

@@ -19,6 +19,7 @@ from typing import Any
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
+    blank,
     correlate,
     fold_filters,
     fold_patches,
@@ -77,6 +78,7 @@ def convolve_blocks(
         rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
         for c in range(0, C, L):
             turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
+        blank(turned, (end - first) * row, step, POINTS, rows - (end - first), row, row)
         for panel in range(each):
             for k in range(places):
                 multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
@@ -95,8 +97,9 @@ def turn_across(
     row, pieces = (C + L - 1) // L * L * stage + SKEW, stage // L
     for item in prange((C + L - 1) // L * pieces, team):
         c, first = item // pieces * L, item % pieces * L
-        square = room(x, P * P * L * L)
-        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, min(patches, first + L), square, 0, L, L * L, POINTS, OUTPUTS)
+        square, count = room(x, P * P * L * L), min(L, patches - first)
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, first + count, square, 0, L, L * L, POINTS, OUTPUTS)
+        blank(square, count * L, L * L, POINTS, L - count, L, L)
         for k in range(P * P):
             turn_whole(square, k * L * L, L, turned, k * row + c * stage + first, stage)
 
@@ -114,9 +117,9 @@ def convolve_panels(
         weights, products = room(turned, places * step), room(turned, places * out_step)
         for c in range(0, C, block):
             terms = min(block, C - c)
-            for f in range(panel * width, min(F, panel * width + width), L):
-                turn_filters(w, f * row_step + c * term_step, row_step, term_step, min(L, F - f), terms, backward, weights,
-                             f - panel * width, step, POINTS)
+            for f in range(panel * width, panel * width + width, L):
+                turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), terms, backward,
+                             weights, f - panel * width, step, POINTS)
             for k in range(places):
                 multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, k * step, products,
                              k * out_step, c > 0)
@@ -151,11 +154,14 @@ def turn_places(
     """turned (places, stage, C), each place ``SKEW`` numbers apart: Bᵀ d B"""
     L = lanes(x)
     row = (C + L - 1) // L * L
-    pieces = (end - first + PIECE - 1) // PIECE
+    step, pieces = stage * row + SKEW, (end - first + PIECE - 1) // PIECE
     for item in prange(row // L * pieces, team):
         c, begin = item // pieces * L, item % pieces * PIECE
-        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, min(end, first + begin + PIECE), turned,
-                     begin * row + c, row, stage * row + SKEW, POINTS, OUTPUTS)
+        count = min(PIECE, end - first - begin)
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, first + begin + count, turned, begin * row + c, row,
+                     step, POINTS, OUTPUTS)
+        empty = min(stage - begin, (count + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS) - count        # rows of the last tile
+        blank(turned, (begin + count) * row + c, step, POINTS, empty, row, L)
 
 
 @_sized
@@ -194,10 +200,13 @@ def spread_places(
     width, places = TALL_COLUMNS * L, P * P
     step = stage * width + SKEW
     pieces = (end - first + PIECE - 1) // PIECE
-    for item in prange((F + L - 1) // L * pieces, team):
+    for item in prange((F + width - 1) // width * TALL_COLUMNS * pieces, team):
         f, begin = item // pieces * L, item % pieces * PIECE
-        to = f // width * places * step + begin * width + f % width
-        spread_patches(g, F, OH, OW, f, first + begin, min(end, first + begin + PIECE), upstream, to, step, POINTS, OUTPUTS)
+        to, count = f // width * places * step + begin * width + f % width, min(PIECE, end - first - begin)
+        if f < F:
+            spread_patches(g, F, OH, OW, f, first + begin, first + begin + count, upstream, to, step, POINTS, OUTPUTS)
+        else:
+            blank(upstream, to, step, POINTS, count, width, L)
 
 
 @_sized
@@ -233,9 +242,12 @@ def correlate_blocks(
             end = min(stop, first + block)
             for c in range(0, C, L):
                 turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
-            for f in range(0, F, L):
+            for f in range(0, each * width, L):
                 to = f // width * places * g_step + f % width
-                spread_patches(g, F, OH, OW, f, first, end, upstream, to, g_step, POINTS, OUTPUTS)
+                if f < F:
+                    spread_patches(g, F, OH, OW, f, first, end, upstream, to, g_step, POINTS, OUTPUTS)
+                else:
+                    blank(upstream, to, g_step, POINTS, end - first, width, L)
             for k in range(each * places):
                 correlate(turned, k % places * step, row, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
                           first > begin)
