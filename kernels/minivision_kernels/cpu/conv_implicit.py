@@ -67,15 +67,16 @@ def _worth(
     unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
         torn = 0 if in_a_row else min(1, max(0, L - 1 - across) / across)
-        return _packed(outputs / L, rows, in_order, 6 + 34 * torn) < min(
+        return _packed(outputs / L, rows, 5 if in_order else 14, 6 + 34 * torn) < min(
             unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
 
 
-def _packed(vectors_: float, rows: int, in_order: bool, packing: float = 6) -> float:
-    """For each term: a weight is packed for the price of 5 multiply-adds if those beside it lie beside it in w, else of 14."""
-    return math.ceil(vectors_) * (-(-rows // ROWS) * ROWS + packing) + (5 if in_order else 14) * rows
+def _packed(vectors_: float, rows: int, weight: float, packing: float = 6) -> float:
+    """For each term. To pack a ``weight`` takes as long as 5 multiply-adds if those beside it lie beside it in w, 9 if they are
+    turned over (``conv_phases.py``), and 14 if they lie anywhere."""
+    return math.ceil(vectors_) * (-(-rows // ROWS) * ROWS + packing) + weight * rows
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -98,7 +99,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     terms = w.size // (groups * max(1, rows))
     if _in_phases(w, shape, stride) and rows >= 8:
         return BYTES < 64 or not terms or (
-            _packed(outputs / lanes_of(g), rows, False) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
+            _packed(outputs / lanes_of(g), rows, 9) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
     one = w.shape[2:] == (1, 1)
     return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), one)
 

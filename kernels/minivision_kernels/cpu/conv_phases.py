@@ -27,7 +27,8 @@ from minivision_kernels.cpu.bands import copy_band, phases_of, workers
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, stretches
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room, turn
+from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -111,18 +112,23 @@ def _pack(w: In1, rows: int, groups: int, taps: int, base: IntIn1, step: IntIn1,
     """
     K, bands = base.shape[0], (rows + ROWS - 1) // ROWS
     filters, chunks = K // taps, (bands + TOGETHER - 1) // TOGETHER
+    L = lanes(w)
     for item in prange(groups * chunks, team):
         group, chunk = item // chunks, item % chunks * TOGETHER
+        square = room(w, L * L)
         for few in range(0, filters, FEW):
             for band in range(chunk, min(bands, chunk + TOGETHER)):
                 here = min(ROWS, rows - band * ROWS)
                 for filter_ in range(few, min(filters, few + FEW)):
-                    for tap in range(taps):
-                        k = filter_ * taps + tap
-                        at = ((group * filters + filter_) * rows + band * ROWS) * taps + tap
-                        to = group * K * bands * ROWS + entry(base, k) + band * entry(step, k)
-                        for i in range(ROWS):
-                            left[to + i] = entry(w, at + i * taps) if i < here else 0
+                    at = ((group * filters + filter_) * rows + band * ROWS) * taps
+                    for tap in range(0, taps, L):       # the weights of a row lie side by side, those of a tap should
+                        count = min(L, taps - tap)
+                        for i in range(0, ROWS, L):
+                            turn(w, at + i * taps + tap, taps, 0, count, max(0, here - i), square, 0, L, count, L)
+                            for k in range(count):
+                                term = filter_ * taps + tap + k
+                                to = group * K * bands * ROWS + entry(base, term) + band * entry(step, term) + i
+                                put_first(left, to, load(square, k * L), min(L, ROWS))
 
 
 @compiled
