@@ -284,8 +284,8 @@ def pack(x, seen, plane, rows, exist, here, picked, out, to):
                     q = min(p, length - L)              # the last two may overlap
                     turn_whole(x, at + q, H * W, out, goal + q * rows, rows)
                 else:
-                    here_ = min(L, length - p)
-                    turn(x, at + p, H * W, 0, here_, count, out, goal + p * rows, rows, here_, L)
+                    some = min(L, length - p)
+                    turn(x, at + p, H * W, 0, some, count, out, goal + p * rows, rows, some, L)
 
 
 @helper

@@ -130,7 +130,11 @@ def outer_part(typing, tile, rows, columns, a, at, a_step, b, bt, count):
 
 @word
 def entry(typing, a, at):
-    """a[at], where ``at`` is not negative: Python's meaning of a[-1] costs a comparison at each step of a sum."""
+    """a[at], where ``at`` is not negative: Python's meaning of a[-1] costs a comparison at each step of a sum.
+
+    A slice costs more: it counts references, with a call before which a tile goes from the registers to the stack. One of them
+    for each tile of a packed product took 6 to 10 % of layers of 64 channels.
+    """
     def write(context, builder, signature, args):
         start = context.make_array(signature.args[0])(context, builder, args[0]).data
         return builder.load(builder.gep(start, [args[1]]))
