@@ -36,7 +36,6 @@ from minivision_kernels.cpu.panels import (
     division,
     multiply_panels,
     pack_bands,
-    pack_left,
     stretches,
 )
 from minivision_kernels.cpu.planes import Weights, forward_weights
@@ -212,13 +211,7 @@ def _pack(
             terms = min(stretch, K - begin)
             at, to = group * group_step + entry(offset, begin), (group * K * bands + begin * bands) * ROWS
             if term_step > 0:
-                whole = first
-                if row_step == 1:
-                    whole = min(end, rows // ROWS)
-                    pack_bands(flat, at + first * ROWS, term_step, whole - first, terms, left, to + first * terms * ROWS)
-                for band in range(whole, end):
-                    pack_left(flat, at + band * ROWS * row_step, row_step, term_step, rows - band * ROWS, terms, left,
-                              to + band * terms * ROWS)
+                pack_bands(flat, at, row_step, term_step, rows, first, end, terms, left, to)
                 continue
             for few in range(0, terms, FEW):
                 for band in range(first, end):

@@ -21,7 +21,6 @@ from minivision_kernels.cpu.panels import (
     division,
     multiply_panels,
     pack_bands,
-    pack_left,
     pack_right,
     pack_rows,
     stretches,
@@ -118,16 +117,10 @@ _division = functools.lru_cache(maxsize=1024)(
 def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: Out1, team: Team):
     bands = (M + ROWS - 1) // ROWS
     for item in prange((bands + TOGETHER - 1) // TOGETHER, team):
-        first, end = item * TOGETHER, min(bands, item * TOGETHER + TOGETHER)
+        first = item * TOGETHER
         for begin in range(0, K, stretch):              # a panel of a stretch lies behind that of the stretch before
-            terms, to = min(stretch, K - begin), bands * begin * ROWS
-            whole = first
-            if a_row == 1:
-                whole = min(end, M // ROWS)
-                pack_bands(a, begin * a_term + first * ROWS, a_term, whole - first, terms, left, to + first * terms * ROWS)
-            for band in range(whole, end):
-                pack_left(a, band * ROWS * a_row + begin * a_term, a_row, a_term, M - band * ROWS, terms, left,
-                          to + band * terms * ROWS)
+            pack_bands(a, begin * a_term, a_row, a_term, M, first, min(bands, first + TOGETHER), min(stretch, K - begin), left,
+                       bands * begin * ROWS)
 
 
 @compiled

@@ -113,22 +113,27 @@ def pack_left(a, at, row_step, term_step, rows, terms, out, to):
 
 
 @helper
-def pack_bands(a, at, term_step, bands, terms, out, to):
-    """So many left panels, one behind the other, of rows that lie side by side: a[at + i + k * term_step].
+def pack_bands(a, at, row_step, term_step, rows, first, end, terms, out, to):
+    """Left panels ``first`` to ``end`` of a matrix of ``rows`` rows that begins at ``at``, one behind the other from ``to`` on.
 
-    Rows of a term, all bands', are read in one go, though the panels are far apart. One band after the other reads each line of
-    the cache for two or more of them, and where terms are a power of two apart it is gone in between.
+    Where rows lie side by side, those of a term are read in one go, though the panels are far apart. One panel after the other
+    reads each line of the cache for two or more of them, and where terms are a power of two apart it is gone in between.
     """
     L = lanes(a)
+    whole = min(end, rows // ROWS) if row_step == 1 else first
     last = max(0, terms - (L + ROWS - 1) // ROWS + 1)       # from here on a vector would write beyond its panel
-    for k in range(last):
-        for band in range(bands):
-            for i in range(0, ROWS, L):
-                prefetch(a, at + (k + SOON) * term_step + band * ROWS + i)
-                put(out, to + (band * terms + k) * ROWS + i, load(a, at + k * term_step + band * ROWS + i))
-    for k in range(last, terms):
-        for i in range(bands * ROWS):
-            out[to + (i // ROWS * terms + k) * ROWS + i % ROWS] = entry(a, at + k * term_step + i)
+    for k in range(terms):
+        for band in range(first, whole):
+            from_, goal = at + k * term_step + band * ROWS, to + (band * terms + k) * ROWS
+            if k < last:
+                for i in range(0, ROWS, L):
+                    prefetch(a, from_ + SOON * term_step + i)
+                    put(out, goal + i, load(a, from_ + i))
+            else:
+                for i in range(ROWS):
+                    out[goal + i] = entry(a, from_ + i)
+    for band in range(whole, end):
+        pack_left(a, at + band * ROWS * row_step, row_step, term_step, rows - band * ROWS, terms, out, to + band * terms * ROWS)
 
 
 @helper

@@ -30,7 +30,7 @@ from numba import types
 from numba.core import cgutils
 
 from minivision_kernels.cpu.compile import floats, helper
-from minivision_kernels.cpu.writer import BYTES, INT, INT32, NEON, Vector, Writer, config, int_, word
+from minivision_kernels.cpu.writer import BYTES, INT, NEON, Vector, Writer, config, int_, word
 from minivision_kernels.ladder import of_dtype
 
 # The largest tiles that leave room for their operands: AVX-512 and NEON have 32 registers, AVX2 and SSE have 16.
@@ -428,11 +428,7 @@ def every_second(typing, a, at):
 @word
 def evens(typing, x, y):
     """Every second number of two vectors: x[0], x[2], ..., y[0], y[2], ..."""
-    def write(context, builder, signature, args):
-        count = args[0].type.count
-        return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(INT32, count), list(range(0, 2 * count, 2))))
-
-    return x(x, y), write
+    return x(x, y), lambda context, builder, signature, args: Writer(context, builder, x).evens(*args)
 
 
 @word

@@ -89,8 +89,12 @@ class Writer:
 
     def every_second(self, pointer: Any) -> Any:
         """The even numbers of two vectors in a row."""
+        return self.evens(self.load(pointer), self.load(self.beyond(pointer, self.lanes)))
+
+    def evens(self, x: Any, y: Any) -> Any:
+        """x[0], x[2], ..., y[0], y[2], ..."""
         order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(0, 2 * self.lanes, 2)))
-        return self.builder.shuffle_vector(self.load(pointer), self.load(self.beyond(pointer, self.lanes)), order)
+        return self.builder.shuffle_vector(x, y, order)
 
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
