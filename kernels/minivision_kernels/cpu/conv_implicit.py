@@ -34,6 +34,7 @@ from minivision_kernels.cpu.panels import (
     SOON,
     TOGETHER,
     division,
+    find_left,
     multiply_panels,
     pack_bands,
     stretches,
@@ -185,10 +186,12 @@ def sum_taps(
     how = plan(N, (H, W), C // weights.groups, OH, OW, stride, taps, weights.rows, weights.groups, x.itemsize, lanes_of(x),
                workers())
     K = weights.offset.size
-    left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
-    _pack(*weights, how.stretch, left, work=left.size)
+    left, as_it_lies = weights.flat, weights.step == 1 and weights.rows % ROWS == 0
+    if not as_it_lies:
+        left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
+        _pack(*weights, how.stretch, left, work=left.size)
     _multiply(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, K, OH, OW, y.reshape(-1), F, out_h,
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1), F, out_h,
         out_w, *first, *step, weights.groups, workers(),
         work=N * F * OH * OW * K // lanes_of(x))
 
@@ -231,7 +234,7 @@ def _pack(
 def _multiply(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
-    stride_h: int, stride_w: int, left: In1, K: int, OH: int, OW: int,
+    stride_h: int, stride_w: int, left: In1, as_it_lies: bool, K: int, OH: int, OW: int,
     y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int,
     team: Team,
 ):
@@ -277,6 +280,6 @@ def _multiply(
                                   line * stride_h - top, height, left_, width, 1, buffer, (n - n_first) * image_step)
                 pack_seen(source, origin + term // taps * H * W if in_place else 0, place, terms, seen, read, stride_w, panels,
                           right)
-                multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows, terms,
-                                right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane, start,
-                                count, target, loose)
+                where = find_left(as_it_lies, group, filters, K, top_band, term, terms)
+                multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K,
+                                y, to, plane, start, count, target, loose)

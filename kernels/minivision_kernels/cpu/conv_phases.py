@@ -26,7 +26,7 @@ import numpy as np
 from minivision_kernels.cpu.bands import copy_band, phases_of, workers
 from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, multiply_panels, stretches
+from minivision_kernels.cpu.panels import BLOCK, COLUMNS, ROWS, SOON, division, find_left, multiply_panels, stretches
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room, turn
 from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
@@ -183,8 +183,8 @@ def _multiply(
                 for term in range(first_term, last_term, stretch[phase]):
                     terms = min(stretch[phase], last_term - term)
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
-                    multiply_panels(left, (group * K * bands + term * bands + terms * top_band) * ROWS, terms * ROWS, rows,
-                                    terms, right, (end - begin + L - 1) // L, sums, term > first_term,
+                    where = find_left(False, group, channels, K, top_band, term, terms)
+                    multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > first_term,
                                     term + terms == last_term, halves, to, line, start, count, start, False)
                 if phase % 2 == 0:
                     continue

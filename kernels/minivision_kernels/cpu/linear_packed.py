@@ -19,6 +19,7 @@ from minivision_kernels.cpu.panels import (
     SOON,
     TOGETHER,
     division,
+    find_left,
     multiply_panels,
     pack_bands,
     pack_right,
@@ -102,9 +103,11 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     width = COLUMNS * lanes_of(a)
     panels, stretch = -(-N // width), stretches(K)
     blocks, parts = _division(panels, stretch, width, a.itemsize, M, workers())
-    left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
-    _pack(contiguous(a).reshape(-1), *a_steps, M, K, stretch, left, work=left.size)
-    _multiply(left, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts, workers(), y.reshape(-1),
+    left, as_it_lies = contiguous(a).reshape(-1), a_steps[1] == 1 and M % ROWS == 0
+    if not as_it_lies:
+        left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
+        _pack(contiguous(a).reshape(-1), *a_steps, M, K, stretch, left, work=left.size)
+    _multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts, workers(), y.reshape(-1),
               work=M * N * K // lanes_of(a))
     return y
 
@@ -125,7 +128,7 @@ def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: O
 
 @compiled
 def _multiply(
-    left: In1, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int, parts: int, workers_: int,
+    left: In1, as_it_lies: bool, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int, parts: int, workers_: int,
     y: Out1, team: Team,
 ):
     L = lanes(b)
@@ -154,5 +157,6 @@ def _multiply(
                     column = (first + p) * width
                     pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
                                p * terms * width)
-                multiply_panels(left, (bands * begin + top * terms) * ROWS, terms * ROWS, rows, terms, right, vectors, sums,
-                                begin > 0, begin + terms == K, y, top * ROWS * N + first * width, N, start, count, start, False)
+                where = find_left(as_it_lies, 0, M, K, top, begin, terms)
+                multiply_panels(left, where, rows, terms, right, vectors, sums, begin > 0, begin + terms == K, y,
+                                top * ROWS * N + first * width, N, start, count, start, False)

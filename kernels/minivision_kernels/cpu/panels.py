@@ -176,15 +176,26 @@ def pack_rows(b, at, place, terms, first, panels, out, to):
 
 
 @helper
-def multiply_panels(
-    left, at, left_step, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose,
-):
+def find_left(as_it_lies, group, rows, terms, band, begin, stretch):
+    """Where the left panels of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term.
+
+    A left matrix of (groups, rows, terms) is used as it lies, or was packed, for each group one stretch after the other.
+    """
+    if as_it_lies:
+        return (group * rows + band * ROWS) * terms + begin, ROWS * terms, terms, 1
+    bands = (rows + ROWS - 1) // ROWS
+    return ((group * terms + begin) * bands + band * stretch) * ROWS, stretch * ROWS, 1, ROWS
+
+
+@helper
+def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
-    Left panels begin at ``at``, ``left_step`` apart. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
+    Left panels are found as `find_left` says. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
     nowhere if that is negative. The last panel may have fewer vectors than others, and then so have its tiles.
     """
+    at, band_step, row_step, term_step = where
     L = lanes(right)
     width = COLUMNS * L
     size, panels = ROWS * width, (vectors + COLUMNS - 1) // COLUMNS
@@ -198,15 +209,15 @@ def multiply_panels(
             if some < COLUMNS:
                 result = last if ended else keep
                 if some == 1:
-                    add_narrow(left, at, terms, right, bt, sums, keep, begun, result, 1)
+                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 1)
                 else:
-                    add_narrow(left, at, terms, right, bt, sums, keep, begun, result, 2)
+                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 2)
             else:
                 tile = zeros(right, ROWS, COLUMNS)
                 if begun:
                     tile = plus(tile, ROWS, COLUMNS, sums, keep)
                 for k in range(terms):
-                    tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+                    tile = outer(tile, ROWS, COLUMNS, left, at + k * term_step, row_step, right, bt + k * width)
                     ask(right, bt + (k + AHEAD) * width, COLUMNS)
                 if not ended:
                     store(tile, ROWS, COLUMNS, sums, keep, width)
@@ -232,16 +243,16 @@ def multiply_panels(
                         if place >= 0:
                             for i in range(high):
                                 y[to + (r + i) * y_step + place] = edge[(i * some + j) * L + lane]
-        at += left_step
+        at += band_step
 
 
 @inlined
-def add_narrow(left, at, terms, right, bt, sums, keep, begun, result, columns):
+def add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, columns):
     """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
     tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
     if begun:
         tile = plus(tile, ROWS, columns, sums, keep)
     for k in range(terms):
-        tile = outer(tile, ROWS, columns, left, at + k * ROWS, 1, right, bt + k * width)
+        tile = outer(tile, ROWS, columns, left, at + k * term_step, row_step, right, bt + k * width)
         ask(right, bt + (k + AHEAD) * width, columns)
     store(tile, ROWS, columns, sums, result, columns * lanes(right))
