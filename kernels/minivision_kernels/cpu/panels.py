@@ -216,9 +216,14 @@ def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended
                 tile = zeros(right, ROWS, COLUMNS)
                 if begun:
                     tile = plus(tile, ROWS, COLUMNS, sums, keep)
-                for k in range(terms):
-                    tile = outer(tile, ROWS, COLUMNS, left, at + k * term_step, row_step, right, bt + k * width)
-                    ask(right, bt + (k + AHEAD) * width, COLUMNS)
+                if row_step == 1:
+                    for k in range(terms):
+                        tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
+                        ask(right, bt + (k + AHEAD) * width, COLUMNS)
+                else:
+                    for k in range(terms):
+                        tile = outer(tile, ROWS, COLUMNS, left, at + k, row_step, right, bt + k * width)
+                        ask(right, bt + (k + AHEAD) * width, COLUMNS)
                 if not ended:
                     store(tile, ROWS, COLUMNS, sums, keep, width)
                     continue
