@@ -257,7 +257,7 @@ def _multiply(
         read = np.empty(2 * most * COLUMNS, np.int64)
         source = x if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
-            group, block, part = item // (blocks * parts), item // parts % blocks, item % parts
+            group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks
             first = all_panels * block // blocks
             panels = all_panels * (block + 1) // blocks - first
             top_band, bottom_band = bands * part // parts, bands * (part + 1) // parts

@@ -142,7 +142,7 @@ def _multiply(
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         place = np.arange(stretch + SOON) * b_term
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
-            block, part = item // parts, item % parts
+            part, block = item // blocks, item % blocks
             first, top = all_panels * block // blocks, bands * part // parts
             panels = all_panels * (block + 1) // blocks - first
             rows = min(M, bands * (part + 1) // parts * ROWS) - top * ROWS

@@ -78,16 +78,20 @@ def division(
 ) -> tuple[int, int]:
     """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products.
 
-    Blocks have ``block`` bytes at most, which fit the cache, and all threads should have the same to do. Who shares a block
-    packs it again, at about the price of eight rows.
+    Blocks have ``block`` bytes at most, which fit the cache. The pieces, all blocks for the first part, then all for the next,
+    are dealt to the threads in that order, and all should have the same to do: five panels, which are two blocks, are shared as
+    halves of the rows. Who shares a block packs it again, at about the price of eight rows.
     """
     least = max(1, -(-panels * stretch * width * itemsize // block))
     left = -(-rows // ROWS)
 
     def time(choice: tuple[int, int]) -> float:
         blocks, parts = choice
-        mine = -(-others * blocks * parts // workers)
-        return mine * -(-panels // blocks) * (-(-left // parts) * ROWS + 8) + 0.5 * mine
+        sizes = np.diff(np.arange(blocks + 1) * panels // blocks)
+        done = np.append(0, np.cumsum(np.tile(sizes, others * parts)))
+        shares = np.arange(workers + 1) * (len(done) - 1) // workers
+        mine = int(np.diff(done[shares]).max())
+        return mine * (-(-left // parts) * ROWS + 8) + 0.5 * int(np.diff(shares).max())
 
     choices = [(b, p) for b in range(least, min(panels, least + 2 * workers) + 1) for p in range(1, min(left, workers) + 1)]
     return min(choices, key=time, default=(least, 1))
