@@ -86,9 +86,9 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
                   w.shape[2:] == stride == (1, 1), True)
 
 
-def _in_phases(w: np.ndarray, shape: tuple[int, ...], stride: Pair) -> bool:
+def _in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
     """Whether ``conv_phases.py`` takes the gradient to the image."""
-    return stride == (2, 2) and min(shape[2:]) >= 2 and w.shape[2:] != (1, 1)
+    return stride == (2, 2) and min(shape[2:]) >= 2
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -97,10 +97,10 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     with AVX-512 only if there are pixels enough for the weights that are packed."""
     rows, outputs = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1])
     terms = w.size // (groups * max(1, rows))
-    if _in_phases(w, shape, stride) and rows >= 8:
-        return BYTES < 64 or not terms or (
-            _packed(outputs / lanes_of(g), rows, 9) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
     one = w.shape[2:] == (1, 1)
+    if _in_phases(shape, stride) and rows >= 8:
+        return BYTES < 64 or not terms or (
+            _packed(outputs / lanes_of(g), rows, 5 if one else 9) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
     return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), one)
 
 
@@ -121,7 +121,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
-    if _in_phases(w, shape, stride):
+    if _in_phases(shape, stride):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
