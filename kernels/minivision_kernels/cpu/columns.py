@@ -5,7 +5,7 @@ vector of a panel holds depends on where its outputs lie:
 
     neighbours in a line, stride 1      a vector of the image from one place on
     neighbours in a line, stride 2      every second number of two vectors
-    outputs in two lines                the first lanes of one such vector and the last of another
+    outputs in two to four lines        some lanes of one such vector, the next of another, and so on
     anything else                       number by number
 """
 
@@ -16,6 +16,9 @@ import numpy as np
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.panels import COLUMNS, pack_rows
 from minivision_kernels.cpu.simd import entry, every_second, joined, lanes, load, put
+
+LINES = 4                   # of outputs, in which a vector may lie,
+READ = 2 * LINES            # and how many numbers say where
 
 
 @helper
@@ -47,31 +50,36 @@ def find_outputs(
 @helper
 def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
     """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
-    what its windows see is to be read, two numbers:
+    what its windows see is to be read, READ numbers:
 
-        the lane from which on the outputs lie in another line: L if they all lie in one, 0 if in more than two
-        where a vector would begin whose last lanes are those in the second line
+        in how many lines the outputs lie; 0 if in more than LINES of them
+        where a vector begins whose first lanes are those in the first line
+        for each other line, from which lane on outputs lie in it, and where a vector would begin of which those are lanes
 
     Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
     Returns whether any count is 0.
     """
     loose = False
     for v in range(vectors_):
-        at = v * L
-        number, lane = 0, L
+        at, to = v * L, v * READ
+        number, lines, last = 0, 1, seen[v * L]
+        read[to + 1] = seen[at]
         for i in range(L):
             if target[at + i] >= 0:
                 number += 1
                 if target[at + i] != target[at] + i:
                     number = -2 * L
-            if i > 0 and seen[at + i] != seen[at + i - 1] + stride:
-                lane = i if lane == L else 0
+            if i > 0 and seen[at + i] != seen[at + i - 1] + stride and lines > 0:
+                here = seen[at + i] - i * stride
+                last = max(last, here)
+                if lines == LINES or here < 0:
+                    lines = 0
+                else:
+                    read[to + 2 * lines], read[to + 2 * lines + 1] = i, here
+                    lines += 1
         loose = loose or number < 0
         start[v], count[v] = max(0, target[at]), max(0, number)
-        second = seen[at + L - 1] - (L - 1) * stride
-        if lane < 0 or stride > 2 or second < 0 or (stride == 2 and max(seen[at], second) + 2 * L > size):
-            lane = 0
-        read[2 * v], read[2 * v + 1] = lane, second
+        read[to] = 0 if stride > 2 or (stride == 2 and last + 2 * L > size) else lines
     return loose
 
 
@@ -90,39 +98,41 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     p = 0
     while p < panels:
         run = 0
-        while stride == 1 and p + run < panels and _lies(read, p + run, L):
+        while stride == 1 and p + run < panels and _lies(read, p + run):
             run += 1
         if run > 0:
             pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, p * terms * wide)
             p += run
             continue
         for j in range(COLUMNS):
-            v = p * COLUMNS + j
-            to, lane = p * terms * wide + j * L, read[2 * v]
-            first, second = at + begin[v], at + read[2 * v + 1]
-            if lane == 0:
+            v, to = p * COLUMNS + j, p * terms * wide + j * L
+            if read[v * READ] == 0:
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
-            elif lane == L and stride == 1:
-                for k in range(terms):
-                    put(right, to + k * wide, load(source, first + entry(place, k)))
             elif stride == 1:
                 for k in range(terms):
-                    here = entry(place, k)
-                    put(right, to + k * wide, joined(load(source, first + here), load(source, second + here), lane))
+                    here = at + entry(place, k)
+                    pixels = load(source, here + entry(read, v * READ + 1))
+                    for line in range(1, read[v * READ]):
+                        next_ = load(source, here + entry(read, v * READ + 2 * line + 1))
+                        pixels = joined(pixels, next_, entry(read, v * READ + 2 * line))
+                    put(right, to + k * wide, pixels)
             else:
                 for k in range(terms):
-                    here = entry(place, k)
-                    pixels = joined(every_second(source, first + here), every_second(source, second + here), lane)
+                    here = at + entry(place, k)
+                    pixels = every_second(source, here + entry(read, v * READ + 1))
+                    for line in range(1, read[v * READ]):
+                        next_ = every_second(source, here + entry(read, v * READ + 2 * line + 1))
+                        pixels = joined(pixels, next_, entry(read, v * READ + 2 * line))
                     put(right, to + k * wide, pixels)
         p += 1
 
 
 @helper
-def _lies(read, panel, L):
+def _lies(read, panel):
     """Whether each vector of a panel lies in one line."""
     torn = 0
     for j in range(COLUMNS):
-        torn += read[2 * (panel * COLUMNS + j)] != L
+        torn += read[(panel * COLUMNS + j) * READ] != 1
     return torn == 0

@@ -25,7 +25,7 @@ import numpy as np
 
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
 from minivision_kernels.cpu.panels import (
@@ -254,7 +254,7 @@ def _multiply(
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read = np.empty(2 * most * COLUMNS, np.int64)
+        read = np.empty(most * COLUMNS * READ, np.int64)
         source = x if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks

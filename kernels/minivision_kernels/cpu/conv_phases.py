@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import copy_band, phases_of, workers
-from minivision_kernels.cpu.columns import find_outputs, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import (
     BLOCK,
@@ -172,7 +172,7 @@ def _multiply(
         halves = room(g, 2 * woven + L)            # the results of two phases, even columns and odd ones
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
-        read = np.empty(2 * most * COLUMNS, np.int64)
+        read = np.empty(most * COLUMNS * READ, np.int64)
         source = g if in_place else buffer
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks
