@@ -141,14 +141,14 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def plan(
-    images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, groups: int, itemsize: int,
-    lanes: int, workers: int,
+    images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, groups: int, lanes: int,
+    workers: int,
 ) -> Plan:
     """For sums over taps: the columns of the product are outputs."""
     each = len(taps.down) * len(taps.right)
     stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
     in_place = _seen(size, OH, OW, stride, taps, 0)[0]
-    blocks, parts = division(panels, stretch, COLUMNS * lanes, itemsize, rows, groups, workers)
+    blocks, parts = division(-(-images * OH * OW // lanes), stretch, rows, groups, workers)
     _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
                 _place(taps, stretch // each, height, width))
@@ -183,16 +183,15 @@ def sum_taps(
     if not C:
         y[...] = 0
         return
-    how = plan(N, (H, W), C // weights.groups, OH, OW, stride, taps, weights.rows, weights.groups, x.itemsize, lanes_of(x),
-               workers())
+    how = plan(N, (H, W), C // weights.groups, OH, OW, stride, taps, weights.rows, weights.groups, lanes_of(x), workers())
     K = weights.offset.size
     left, as_it_lies = weights.flat, weights.step == 1 and weights.rows % ROWS == 0
     if not as_it_lies:
         left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
         _pack(*weights, how.stretch, left, work=left.size)
     _multiply(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1), F, out_h,
-        out_w, *first, *step, weights.groups, workers(),
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1), F,
+        out_h, out_w, *first, *step, weights.groups, workers(),
         work=N * F * OH * OW * K // lanes_of(x))
 
 

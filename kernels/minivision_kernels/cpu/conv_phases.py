@@ -65,8 +65,8 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def plan(
-    images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, itemsize: int,
-    lanes: int, workers: int,
+    images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, lanes: int,
+    workers: int,
 ) -> tuple[Plan, np.ndarray, np.ndarray]:
     """How, and where the weights of each filter and tap go: that of row r to base + r // ROWS * step + r % ROWS."""
     filters, channels = w_shape[0] // groups, w_shape[1]
@@ -78,7 +78,7 @@ def plan(
     begins = np.cumsum([0, *(part.number.size for part in parts)])
     stretch = np.array([stretches(part.number.size) if part.taps else 1 for part in parts])
     panels = -(-images * OH * OW // (COLUMNS * lanes))
-    blocks, shares = division(panels, int(stretch.max()), COLUMNS * lanes, itemsize, channels, groups, workers, BLOCK // 2)
+    blocks, shares = division(-(-images * OH * OW // lanes), int(stretch.max()), channels, groups, workers, BLOCK // 2)
     in_place = top <= 0 and left <= 0 and OH + down - top <= g_size[0] and OW + right - left <= g_size[1]
     lines = min(OH, (-(-panels // blocks) * COLUMNS * lanes + OW - 2) // OW + 1)
     height, width = g_size if in_place else (lines + down, OW + right)
@@ -106,7 +106,7 @@ def conv2d_input(
     if not g.size * w.size:
         dx.fill(0)
         return dx
-    how, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, g.itemsize, lanes_of(g), workers())
+    how, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers())
     left = empty((-(-channels // ROWS) * ROWS * F * KH * KW,), g.dtype)
     _pack(contiguous(w).reshape(-1), channels, groups, KH * KW, base, step, int(how.stretch.max()), left, work=left.size)
     _multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, dx.reshape(-1), C, H, W, groups, workers(),

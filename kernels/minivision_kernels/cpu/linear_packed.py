@@ -6,7 +6,6 @@ them alike, so one kernel serves them. Threads share the columns of the result, 
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -100,9 +99,8 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     if not M * N * K:
         y[...] = 0
         return y
-    width = COLUMNS * lanes_of(a)
-    panels, stretch = -(-N // width), stretches(K)
-    blocks, parts = _division(panels, stretch, width, a.itemsize, M, workers())
+    stretch = stretches(K)
+    blocks, parts = division(-(-N // lanes_of(a)), stretch, M, 1, workers())
     left, as_it_lies = contiguous(a).reshape(-1), a_steps[1] == 1 and M % ROWS == 0
     if not as_it_lies:
         left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
@@ -110,10 +108,6 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     _multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts, workers(), y.reshape(-1),
               work=M * N * K // lanes_of(a))
     return y
-
-
-_division = functools.lru_cache(maxsize=1024)(
-    lambda panels, stretch, width, itemsize, rows, workers: division(panels, stretch, width, itemsize, rows, 1, workers))
 
 
 @compiled
@@ -128,8 +122,8 @@ def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: O
 
 @compiled
 def _multiply(
-    left: In1, as_it_lies: bool, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int, parts: int, workers_: int,
-    y: Out1, team: Team,
+    left: In1, as_it_lies: bool, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int,
+    parts: int, workers_: int, y: Out1, team: Team,
 ):
     L = lanes(b)
     width = COLUMNS * L

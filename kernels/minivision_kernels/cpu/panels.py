@@ -33,6 +33,8 @@ how the work is divided.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper, inlined
@@ -73,25 +75,25 @@ def stretches(terms: int, whole: int = 1) -> int:
     return -(-terms // (max(1, count) * whole)) * whole
 
 
-def division(
-    panels: int, stretch: int, width: int, itemsize: int, rows: int, others: int, workers: int, block: int = BLOCK,
-) -> tuple[int, int]:
-    """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products.
+@functools.lru_cache(maxsize=1024)
+def division(vectors: int, stretch: int, rows: int, others: int, workers: int, block: int = BLOCK) -> tuple[int, int]:
+    """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products of
+    ``rows`` rows and so many vectors of columns.
 
     Blocks have ``block`` bytes at most, which fit the cache. The pieces, all blocks for the first part, then all for the next,
     are dealt to the threads in that order, and all should have the same to do: five panels, which are two blocks, are shared as
     halves of the rows. Who shares a block packs it again, at about the price of eight rows.
     """
-    least = max(1, -(-panels * stretch * width * itemsize // block))
-    left = -(-rows // ROWS)
+    panels, left = -(-vectors // COLUMNS), -(-rows // ROWS)
+    least = max(1, -(-panels * COLUMNS * stretch * BYTES // block))
 
     def time(choice: tuple[int, int]) -> float:
         blocks, parts = choice
-        sizes = np.diff(np.arange(blocks + 1) * panels // blocks)
+        sizes = np.diff(np.minimum(np.arange(blocks + 1) * panels // blocks * COLUMNS, vectors))
         done = np.append(0, np.cumsum(np.tile(sizes, others * parts)))
         shares = np.arange(workers + 1) * (len(done) - 1) // workers
         mine = int(np.diff(done[shares]).max())
-        return mine * (-(-left // parts) * ROWS + 8) + 0.5 * int(np.diff(shares).max())
+        return mine * (-(-left // parts) * ROWS + 8) + int(np.diff(shares).max())
 
     choices = [(b, p) for b in range(least, min(panels, least + 2 * workers) + 1) for p in range(1, min(left, workers) + 1)]
     return min(choices, key=time, default=(least, 1))
