@@ -183,16 +183,16 @@ def sum_taps(
     if not C:
         y[...] = 0
         return
-    how = plan(N, (H, W), C // weights.groups, OH, OW, stride, taps, weights.rows, weights.groups, lanes_of(x), workers())
+    groups = weights.groups
+    how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers())
     K = weights.offset.size
     left, as_it_lies = weights.flat, weights.step == 1 and weights.rows % ROWS == 0
     if not as_it_lies:
-        left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
+        left = empty((groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
         _pack(*weights, how.stretch, left, work=left.size)
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1), F,
-        out_h, out_w, *first, *step, weights.groups, workers(),
-        work=N * F * OH * OW * K // lanes_of(x))
+        out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
 
 
 @compiled
