@@ -63,7 +63,8 @@ def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
     for v in range(vectors_):
         at, to = v * L, v * READ
         number, lines, last = 0, 1, seen[v * L]
-        read[to + 1] = seen[at]
+        for line in range(LINES):                           # those that there are not begin behind the last lane
+            read[to + 2 * line], read[to + 2 * line + 1] = L, seen[at]
         for i in range(L):
             if target[at + i] >= 0:
                 number += 1
@@ -110,23 +111,38 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
-            elif stride == 1:
-                for k in range(terms):
-                    here = at + entry(place, k)
-                    pixels = load(source, here + entry(read, v * READ + 1))
-                    for line in range(1, read[v * READ]):
-                        next_ = load(source, here + entry(read, v * READ + 2 * line + 1))
-                        pixels = joined(pixels, next_, entry(read, v * READ + 2 * line))
-                    put(right, to + k * wide, pixels)
             else:
-                for k in range(terms):
-                    here = at + entry(place, k)
-                    pixels = every_second(source, here + entry(read, v * READ + 1))
-                    for line in range(1, read[v * READ]):
-                        next_ = every_second(source, here + entry(read, v * READ + 2 * line + 1))
-                        pixels = joined(pixels, next_, entry(read, v * READ + 2 * line))
-                    put(right, to + k * wide, pixels)
+                pack_torn(source, at, place, terms, read, v * READ, stride, right, to)
         p += 1
+
+
+@helper
+def pack_torn(source, at, place, terms, read, v, stride, right, to):
+    """One vector of a panel whose outputs lie in up to LINES lines. All its masks stay in registers."""
+    L = lanes(source)
+    wide, many = COLUMNS * L, read[v] > 2
+    first, second, third, fourth = at + read[v + 1], at + read[v + 3], at + read[v + 5], at + read[v + 7]
+    a, b, c = read[v + 2], read[v + 4], read[v + 6]
+    if stride == 1 and many:
+        for k in range(terms):
+            here = entry(place, k)
+            pixels = joined(load(source, first + here), load(source, second + here), a)
+            pixels = joined(pixels, joined(load(source, third + here), load(source, fourth + here), c), b)
+            put(right, to + k * wide, pixels)
+    elif stride == 1:
+        for k in range(terms):
+            here = entry(place, k)
+            put(right, to + k * wide, joined(load(source, first + here), load(source, second + here), a))
+    elif many:
+        for k in range(terms):
+            here = entry(place, k)
+            pixels = joined(every_second(source, first + here), every_second(source, second + here), a)
+            others = joined(every_second(source, third + here), every_second(source, fourth + here), c)
+            put(right, to + k * wide, joined(pixels, others, b))
+    else:
+        for k in range(terms):
+            here = entry(place, k)
+            put(right, to + k * wide, joined(every_second(source, first + here), every_second(source, second + here), a))
 
 
 @helper

@@ -25,7 +25,7 @@ import numpy as np
 
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
-from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import LINES, READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
 from minivision_kernels.cpu.panels import (
@@ -50,40 +50,42 @@ FEW = 64                    # terms of weights that lie anywhere, for one panel 
 
 
 def _worth(
-    array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool, in_order: bool,
+    array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool, weight: float,
 ) -> bool:
     """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
-    A vector costs about six to be packed, forty if it sees more than two lines and is packed number by number; if all pixels
-    of an image are seen ``in_a_row``, none does. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes
-    and loads off the grid of cache lines, with AVX-512 more for many rows, each tile of which comes back to them; nor do those
-    of ``conv_direct.py``, which has to turn its tiles over.
+    A vector costs about ten to be packed and four for each other line in which its outputs lie, half as much again at stride 2,
+    and forty if they lie in too many and it is packed number by number; if all pixels of an image are seen ``in_a_row``, they
+    are one line. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and loads off the grid of cache
+    lines, with AVX-512 more for many rows, each tile of which comes back to them, and for short lines, stored number by number;
+    nor do those of ``conv_direct.py``, which has to turn its tiles over. What a ``weight`` costs, see `_packed`.
     """
     if not rows * outputs * terms:
         return True
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
-    off_grid = 1.6 if BYTES == 64 and rows > 4 * ROWS else 1.15
+    off_grid = 1.15 if BYTES < 64 else 1.6 if rows > 4 * ROWS else 1.5 if across < L else 1.15
     unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
-        torn = 0 if in_a_row else min(1, max(0, L - 1 - across) / across)
-        return _packed(outputs / L, rows, 5 if in_order else 14, 6 + 34 * torn) < min(
-            unpacked, direct_cost(array, outputs, rows, terms) / terms)
+        breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
+        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 else 40
+        return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
 
 
-def _packed(vectors_: float, rows: int, weight: float, packing: float = 6) -> float:
-    """For each term. To pack a ``weight`` takes as long as 5 multiply-adds if those beside it lie beside it in w, 9 if they are
-    turned over (``conv_phases.py``), and 14 if they lie anywhere."""
+def _packed(vectors_: float, rows: int, weight: float, packing: float = 10) -> float:
+    """For each term. To read a ``weight`` where it lies takes as long as one multiply-add, to pack it 5 if those beside it lie
+    beside it in w, 7 if they are turned over (``conv_phases.py``), and 14 if they lie anywhere."""
     return math.ceil(vectors_) * (-(-rows // ROWS) * ROWS + packing) + weight * rows
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
     down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return _worth(x, len(w) // groups, len(x) * down * across, across, w[:1].size, stride,
-                  w.shape[2:] == stride == (1, 1), True)
+    rows = len(w) // groups
+    return _worth(x, rows, len(x) * down * across, across, w[:1].size, stride, w.shape[2:] == stride == (1, 1),
+                  5 if rows % ROWS else 1)
 
 
 def _in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
@@ -100,8 +102,8 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     one = w.shape[2:] == (1, 1)
     if _in_phases(shape, stride) and rows >= 8:
         return BYTES < 64 or not terms or (
-            _packed(outputs / lanes_of(g), rows, 5 if one else 9) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
-    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), one)
+            _packed(outputs / lanes_of(g), rows, 5 if one else 7) < direct_cost(g, outputs, rows, terms, loads=3.5) / terms)
+    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), 5 if one else 14)
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
@@ -191,8 +193,8 @@ def sum_taps(
         left = empty((groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
         _pack(*weights, how.stretch, left, work=left.size)
     _multiply(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1), F,
-        out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1),
+        F, out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
 
 
 @compiled
