@@ -56,7 +56,7 @@ def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
         where a vector begins whose first lanes are those in the first line
         for each other line, from which lane on outputs lie in it, and where a vector would begin of which those are lanes
 
-    Vectors of every second number would end beyond ``size``, of every third are not worth a word: they count as many lines.
+    Vectors that would end beyond ``size``, or of every third number, which are not worth a word, count as many lines.
     Returns whether any count is 0.
     """
     loose = False
@@ -80,7 +80,7 @@ def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
                     lines += 1
         loose = loose or number < 0
         start[v], count[v] = max(0, target[at]), max(0, number)
-        read[to] = 0 if stride > 2 or (stride == 2 and last + 2 * L > size) else lines
+        read[to] = 0 if stride > 2 or last + stride * L > size else lines
     return loose
 
 

@@ -61,9 +61,9 @@ def conv2d_forward(
     """The matrix product of the linear layer that suits the shapes; with 1 x 1 filters at stride 1 there is nothing else to do.
 
     One image of ResNet-50's layers, the time of the rung below / this one's: 0.95 to 1.18 for 1 x 1 filters; 1.5 to 3 for 8 to
-    128 channels of 13 to 55 pixels, where the others' arrangements take longer than the sums. For 1 x 1 filters at stride 2 it is
-    1.2 for 16 channels of 32 x 32, and 0.75 to 0.95 for more of them. With larger filters the windows cost more than they save:
-    0.5 to 0.85 for 5 x 5 to 8 x 8 pixels.
+    128 channels of 13 to 55 pixels, where the others' arrangements take longer than the sums. For 1 x 1 filters at stride 2 it
+    is 1.2 for 16 channels of 32 x 32, and 0.75 to 0.95 for more of them. With larger filters the windows cost more than they
+    save: 0.5 to 0.85 for 5 x 5 to 8 x 8 pixels.
     """
     (N, _, H, W), (F, *shape) = x.shape, w.shape
     taps = math.prod(shape)
