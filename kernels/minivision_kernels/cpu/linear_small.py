@@ -19,6 +19,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Out1, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.linear_packed import SMALL, filled
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, pack_right
 from minivision_kernels.cpu.simd import lanes, lanes_of, load, outer, put, room, store, vectors, zeros
 from minivision_kernels.cpu.stream import whole
@@ -31,7 +32,7 @@ MOST = 1 << 24      # and with more products packing the rows pays as well
 
 
 def _worth(x: np.ndarray, w: np.ndarray) -> bool:
-    return x.shape[0] >= LEAST and x.shape[1] <= TERMS and x.size * w.shape[0] <= MOST
+    return x.shape[0] >= LEAST and x.shape[1] <= TERMS and x.size * w.shape[0] <= (MOST if filled(w, len(w)) else SMALL)
 
 
 @rung("linear_forward", name="small", device="cpu", accepts=vectors, worth=_worth)
