@@ -112,6 +112,22 @@ def test_depthwise_refuses_other_groups(rung):
 
 
 @st.composite
+def narrow_convolutions(draw):
+    """A vector of outputs lies in one to many lines; the filters fill tiles or do not, of one panel or more."""
+    N, C, F = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.sampled_from([5, 8, 16]))
+    side, stride, padding, groups = (draw(st.sampled_from(few)) for few in ((1, 3), (1, 2), (0, 1), (1, 2)))
+    size = draw(st.tuples(st.integers(3, 9), st.integers(3, 32)))
+    return (N, C * groups, *size), (F * groups, C, side, side), ((stride, stride), (padding, padding), (1, 1), groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.name == "implicit"], ids=str)
+@given(case=narrow_convolutions())
+def test_implicit_of_narrow_images(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@st.composite
 def convolutions_of_one_pixel(draw):
     """Filters of 1 x 1: images of less than a vector and more, off the tile's rows and columns."""
     groups, stride, padding = draw(st.integers(1, 2)), draw(pair(1, 3)), draw(pair(0, 2))

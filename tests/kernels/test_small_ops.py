@@ -59,7 +59,7 @@ def test_linear(rung, dtype, N, I, O, turned):
 @pytest.mark.parametrize("rung", oracle.rungs("linear_forward", "linear_input", "linear_weight"), ids=str)
 @pytest.mark.parametrize("shape", [(1, 300, 200), (9, 70, 600), (150, 20, 60), (40, 20, 130)])
 def test_linear_large_enough_for_strips_and_threads(rung, dtype, shape):
-    """The last two have results that are narrow beside the panels of AVX-512, which are computed as their transpose."""
+    """The last two have results that are narrow beside the panels of AVX-512: computed as a transpose, or from whole rows."""
     check_linear(rung, dtype, *shape, turned=False)
 
 
