@@ -147,12 +147,13 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
     """Not for few filters and taps, which leave most of a panel empty, or are turned over for little (``conv_tiles.py``).
 
     Both in multiply-adds of vectors for each pixel, of which those of `tile`, with a load for every two or three, take twice as
-    long. It took 0.4 to 0.7 of the time for 6 filters of 5 x 5 or 16 of 3 x 3 x 3, and twice for 16 of 5 x 5 x 6.
+    long, or more with AVX-512. It took 0.4 to 0.7 of the time for 6 filters of 5 x 5 or, with AVX2, 16 of 3 x 3 x 3, and twice
+    for 16 of 5 x 5 x 6.
     """
     filters, K, across = g.shape[1] // groups, shape[1] * shape[2] * shape[3], max(1, g.shape[3])
     L = lanes_of(x)
     mine = -(-filters // L) * (-(-K // TALL_ROWS) * TALL_ROWS + 30)
-    return mine <= 2 * filters * K * -(-across // L) / across
+    return mine <= (2.4 if BYTES == 64 else 2) * filters * K * -(-across // L) / across
 
 
 @rung("conv2d_weight", name="direct", device="cpu", accepts=vectors, worth=_weight_worth)

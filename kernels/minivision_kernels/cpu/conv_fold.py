@@ -61,9 +61,11 @@ SHARES = 8                  # into which the blocks of all images should divide 
 
 def _worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """For few channels, and enough filters that a sum is longer than it takes to add it to the image."""
+    """For few channels, and enough filters that a sum is longer than it takes to add it to the image. Up to 16 channels if the
+    phases of stride 2 are the other way (``conv_phases.py``), which takes less for lines of half a vector."""
     filters, channels = len(w) // max(1, groups), w.shape[1]
-    return channels <= (8 if stride == (1, 1) else 16) and 2 * channels <= filters <= 256
+    most = 8 if stride == (1, 1) or 2 * g.shape[3] <= lanes_of(g) else 16
+    return channels <= most and 2 * channels <= filters <= 256
 
 
 @rung("conv2d_input", name="fold", device="cpu", accepts=vectors, worth=_worth)

@@ -46,6 +46,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
+START = 36_000              # multiply-adds that take as long as it takes to call a kernel that packs a few weights
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
@@ -69,6 +70,7 @@ def _worth(
     if BYTES == 64:
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
         packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 else 40
+        unpacked += START / terms if weight == 1 else 0
         return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
