@@ -40,6 +40,7 @@ how the work is divided.
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 
@@ -93,15 +94,15 @@ def division(vectors: int, stretch: int, rows: int, others: int, workers: int, b
     panels, left = -(-vectors // COLUMNS), -(-rows // ROWS)
     least = max(1, -(-panels * COLUMNS * stretch * BYTES // block))
 
-    def time(choice: tuple[int, int]) -> float:
+    def time(choice: tuple[int, int]) -> int:
         blocks, parts = choice
-        sizes = np.diff(np.minimum(np.arange(blocks + 1) * panels // blocks * COLUMNS, vectors))
-        done = np.append(0, np.cumsum(np.tile(sizes, others * parts)))
-        shares = np.arange(workers + 1) * (len(done) - 1) // workers
-        mine = int(np.diff(done[shares]).max())
-        return mine * (-(-left // parts) * ROWS + 8) + int(np.diff(shares).max())
+        cuts = [others * blocks * parts * worker // workers for worker in range(workers + 1)]
+        before = [cut // blocks * vectors + min(cut % blocks * panels // blocks * COLUMNS, vectors) for cut in cuts]
+        mine, pieces = (max(b - a for a, b in itertools.pairwise(at)) for at in (before, cuts))
+        return mine * (-(-left // parts) * ROWS + 8) + pieces
 
-    choices = [(b, p) for b in range(least, min(panels, least + 2 * workers) + 1) for p in range(1, min(left, workers) + 1)]
+    shares = [parts for parts in range(1, min(left, workers) + 1) if workers % parts == 0]
+    choices = [(blocks, parts) for blocks in range(least, min(panels, least + 2 * workers) + 1) for parts in shares]
     return min(choices, key=time, default=(least, 1))
 
 
