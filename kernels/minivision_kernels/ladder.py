@@ -213,14 +213,15 @@ def best(op: str, *arrays: Any, **options: Any) -> Rung:
     and no more than shapes, dtypes and what else the call says for products and convolutions. So there they are asked once
     for each dtype, or each kind of call; the other rules are asked sooner than an answer is looked up.
     """
-    if not arrays or type(arrays[0]) is not np.ndarray or tuned.table != {}:
+    if tuned.table or tuned.table is None or not arrays or type(arrays[0]) is not np.ndarray:
         return _asked(op, arrays, options)
     if op not in LOOKED_UP:
         return _by_dtype.get((op, arrays[0].dtype)) or _asked(op, arrays, options)
-    call = (op, _exact, *[(x.shape, x.dtype) if type(x) is np.ndarray else x for x in arrays], *options, *options.values())
     try:
+        x, w, *others = arrays                                  # of each such operation; the rest are no arrays
+        call = (op, _exact, x.shape, x.dtype, type(w), w.shape, w.dtype, *others, *options, *options.values())
         answer = _answers.get(call)
-    except TypeError:                                           # something that cannot be looked up, such as a list
+    except (ValueError, AttributeError, TypeError):             # no such call, or one that cannot be looked up: with a list
         return _asked(op, arrays, options)
     if answer is None:
         if len(_answers) >= MOST_ANSWERS:

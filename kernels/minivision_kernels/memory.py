@@ -9,6 +9,9 @@ view, refers to the array that owns the memory; so does whatever else looks at i
 Python counts no reference to a buffer but ours, nobody can see it.
 
 Results start at a multiple of 64 bytes, the length of a cache line and of the longest vector.
+
+Every layer asks for memory, after a kernel has pushed all that Python needs for it out of the caches: each step then takes
+microseconds, so there are few. Who takes a buffer out of its queue has it alone until it is put back, without a lock.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import os
 import sys
 import threading
 from collections import deque
-from itertools import islice
 from sys import getrefcount
 from typing import NamedTuple
 
@@ -59,22 +61,37 @@ _ALONE = getrefcount(_EXAMPLE.owner)         # what is counted if a Buffer has t
 _on = POSSIBLE and os.environ.get("MINIVISION_REUSE", "1") != "0"
 _lock = threading.Lock()
 _kept: dict[int, deque[Buffer]] = {}    # length in bytes -> buffers of it, those handed out last at the right end
-_total = _asked = _reused = 0
+_total = _asked = _new = 0
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """Like ``numpy.empty``, from memory used before where that is possible."""
+    global _asked
     if isinstance(dtype, type):
         dtype = np.dtype(dtype)
     size = dtype.itemsize * math.prod(shape)
-    # Whoever finds the lock taken does not wait: the holder may be this very thread, interrupted by a destructor.
-    if size < LEAST or not _on or not _lock.acquire(False):
+    if size < LEAST or not _on:
         return np.empty(shape, dtype)
+    step = 1 << max(12, size.bit_length() - 4)              # lengths lie a sixteenth to an eighth apart, so that similar
+    length = -(-(size + LINE) // step) * step               # results share buffers
+    _asked += 1
+    buffer = None
     try:
-        buffer = _buffer(size + LINE)
-        return np.ndarray(shape, dtype, buffer.owner, buffer.start)     # refers to the buffer before the lock is given up
-    finally:
-        _lock.release()
+        buffers = _kept[length]
+        buffer = buffers.pop()
+        if getrefcount(buffer.owner) != _ALONE:             # who had it last still uses it
+            buffers.append(buffer)
+            buffer = _take(buffers)
+    except (KeyError, IndexError):                          # there is none
+        pass
+    if buffer is None:
+        buffer, buffers = _new_buffer(length)
+    if not buffer.owner.flags.writeable:                    # whoever had it may have forbidden writing
+        buffer.owner.flags.writeable = True
+    array = np.ndarray(shape, dtype, buffer.owner, buffer.start)
+    if buffers is not None:
+        buffers.append(buffer)                              # not before the array refers to it
+    return array
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -106,7 +123,7 @@ def set_reuse(on: bool) -> None:
 
 def reuse_info() -> ReuseInfo:
     """Whether memory is reused, how many bytes are kept, and how often that helped."""
-    return ReuseInfo(_on, _total, LIMIT, _asked, _reused)
+    return ReuseInfo(_on, _total, LIMIT, _asked, _asked - _new)
 
 
 def clear() -> None:
@@ -117,39 +134,53 @@ def clear() -> None:
         _total = 0
 
 
-def _buffer(size: int) -> Buffer:
-    """A buffer of at least ``size`` bytes that nobody uses: one used before, or a new one."""
-    global _asked, _reused, _total
-    _asked += 1
-    step = 1 << max(12, size.bit_length() - 4)              # lengths lie a sixteenth to an eighth apart, so that similar
-    size = -(-size // step) * step                          # results share buffers
-    buffers = _kept.pop(size, None) or deque()
-    _kept[size] = buffers                                   # last in the dict, since asked for last
-    for buffer in islice(reversed(buffers), RECENT):        # these may still lie in a cache
-        if getrefcount(buffer.owner) == _ALONE:
-            break
-    else:
-        for _ in range(min(OLD, len(buffers))):
-            buffer = buffers[0]
-            buffers.rotate(-1)
+def _take(buffers: deque[Buffer]) -> Buffer | None:
+    """A buffer that nobody uses, out of its queue: one of the last handed out, which may still lie in a cache, or of the first.
+
+    Those looked at in vain are put back: the last as they were, the first behind the others, so that all have their turn.
+    """
+    last: list[Buffer] = []
+    try:
+        for _ in range(RECENT):
+            buffer = buffers.pop()
             if getrefcount(buffer.owner) == _ALONE:
-                break
-        else:
-            owner = np.empty(size, np.uint8)
-            buffer = Buffer(owner, -owner.ctypes.data % LINE)
-            _make_room(size)
-            if _total + size <= LIMIT:
-                buffers.append(buffer)
-                _total += size
-            return buffer
-    _reused += 1
-    if not buffer.owner.flags.writeable:                    # whoever had it may have forbidden writing
-        buffer.owner.flags.writeable = True
-    return buffer
+                return buffer
+            last.append(buffer)
+        for _ in range(min(OLD, len(buffers))):
+            buffer = buffers.popleft()
+            if getrefcount(buffer.owner) == _ALONE:
+                return buffer
+            buffers.append(buffer)
+    except IndexError:                                      # there are no more
+        pass
+    finally:
+        if last:
+            buffers.extend(reversed(last))
+    return None
+
+
+def _new_buffer(length: int) -> tuple[Buffer, deque[Buffer] | None]:
+    """A new buffer, and the queue that it goes to, if so much may be kept."""
+    global _new, _total
+    owner, buffers = np.empty(length, np.uint8), None
+    _new += 1
+    # Whoever finds the lock taken does not wait: the holder may be this very thread, interrupted by a destructor.
+    if _lock.acquire(False):
+        try:
+            _make_room(length)
+            if _total + length <= LIMIT:
+                _total += length
+                buffers = _kept.pop(length, None)
+                if buffers is None:
+                    buffers = deque()
+                _kept[length] = buffers                     # last in the dict, since it grew last
+        finally:
+            _lock.release()
+    return Buffer(owner, -owner.ctypes.data % LINE), buffers
 
 
 def _make_room(size: int) -> None:
-    """Forget buffers that nobody uses, those asked for longest ago first, until ``size`` bytes may be kept."""
+    """Forget buffers that nobody uses, those of queues that grew longest ago first, until ``size`` bytes may be kept."""
     global _total
     tries = 64
     for length, buffers in list(_kept.items()):
@@ -157,13 +188,14 @@ def _make_room(size: int) -> None:
             if _total + size <= LIMIT or not tries:
                 return
             tries -= 1
-            if getrefcount(buffers[0].owner) == _ALONE:
-                buffers.popleft()
+            try:
+                buffer = buffers.popleft()
+            except IndexError:                              # another thread has it just now
+                break
+            if getrefcount(buffer.owner) == _ALONE:
                 _total -= length
             else:
-                buffers.rotate(-1)
-        if not buffers and length != size:
-            del _kept[length]
+                buffers.append(buffer)
 
 
 def _after_fork_in_child() -> None:

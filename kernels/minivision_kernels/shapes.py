@@ -14,11 +14,10 @@ def conv_output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair,
 
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, and OW likewise.
     """
-    height, width = (
-        max(0, (n + 2 * p - d * (k - 1) - 1) // s + 1)
-        for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation)
-    )
-    return height, width
+    (H, W), (KH, KW) = size, kernel_size            # written out for both axes: this is asked at every call
+    OH = (H + 2 * padding[0] - dilation[0] * (KH - 1) - 1) // stride[0] + 1
+    OW = (W + 2 * padding[1] - dilation[1] * (KW - 1) - 1) // stride[1] + 1
+    return max(0, OH), max(0, OW)
 
 
 def conv_output_fits(

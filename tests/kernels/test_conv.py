@@ -1,5 +1,7 @@
 """Convolution and its gradients: every rung against plain loops, and against each other as adjoints."""
 
+import inspect
+
 import kernel_oracle as oracle
 import numpy as np
 import pytest
@@ -207,6 +209,13 @@ def test_winograd_of_few_patches(rung, dtype, case):
     check(rung, dtype, *case, slack=16)
 
 
+def go_by_panels(monkeypatch, panels):
+    """Whatever the rule says, and whatever was planned before."""
+    monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_: panels)
+    for name in ("plan", "gradient_plan"):
+        monkeypatch.setattr(conv_winograd, name, inspect.unwrap(getattr(conv_winograd, name)))
+
+
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
 @pytest.mark.parametrize("rung", [rung for rung in WINOGRAD if rung.op != "conv2d_weight"], ids=str)
 def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
@@ -216,7 +225,7 @@ def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
     args = (x, w) if rung.op == "conv2d_forward" else (g, w, x.shape)
     ways = []
     for panels in (True, False):
-        monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_, panels=panels: panels)
+        go_by_panels(monkeypatch, panels)
         ways.append(rung(*args, (1, 1), (1, 1), (1, 1), 1))
     assert np.array_equal(*ways)
 
@@ -234,7 +243,7 @@ def test_winograd_sums_nothing_that_memory_happens_to_hold(op, panels, arrays, m
 
     monkeypatch.setattr(conv_winograd, "empty", empty)
     monkeypatch.setattr(conv_winograd, "SMALL", 0)              # so that what is not done by panels is done by stages
-    monkeypatch.setattr(conv_winograd, "_by_panels", lambda *_: panels)
+    go_by_panels(monkeypatch, panels)
     x, g, w = np.ones((1, 40, 13, 13)), np.ones((1, F, 11, 11)), np.ones((F, 40, 3, 3))
     rung = next(rung for rung in WINOGRAD if rung.op == op and rung.name == "winograd2")
     result = rung(*((x, w) if op == "conv2d_forward" else (x, g, w.shape)), (1, 1), (0, 0), (1, 1), 1)

@@ -9,6 +9,7 @@ from the beginning of its window: tap k of the window that begins at p is ``buff
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from minivision_kernels.cpu.compile import contiguous, helper
 from minivision_kernels.cpu.planes import Phase, Weights, phases
 from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair
+from minivision_kernels.shapes import Pair, conv_output_size
 
 BUFFER = 320 * 1024         # bytes of a band's buffer, so that it shares a second-level cache of 512 KiB with weights
 IN_PLACE = 16               # panels of filters at most for which pixels are taken from where they lie
@@ -42,6 +43,27 @@ def window(size: Pair, padding: Pair, dilation: Pair) -> Taps:
     """The taps of an ordinary window."""
     down, right = (tuple(i * d for i in range(k)) for k, d in zip(size, dilation))
     return Taps(down, right, *padding)
+
+
+class Forward(NamedTuple):
+    """A convolution as a sum over taps."""
+
+    shape: tuple[int, int, int, int]    # of its result
+    taps: Taps
+    weights: Weights                    # a row for each filter, its taps as they lie
+
+
+@functools.lru_cache(maxsize=4096)
+def forward(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Forward:
+    """What there is to know of a convolution before there are images and filters."""
+    N, F, size = x_shape[0], w_shape[0], math.prod(w_shape[1:])
+    shape = (N, F, *conv_output_size(x_shape[2:], w_shape[2:], stride, padding, dilation))
+    order = np.arange(size)
+    order.flags.writeable = False
+    rows = F // groups
+    return Forward(shape, window(w_shape[2:], padding, dilation), Weights(rows, groups, size, rows * size, order, 1))
 
 
 class Band(NamedTuple):
@@ -116,31 +138,22 @@ class Part(NamedTuple):
     number: np.ndarray      # of the weights, among all of a channel's
 
 
+@functools.lru_cache(maxsize=1024)
 def input_phases(
-    w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> list[Part]:
-    """The gradient to an image of ``shape`` as convolutions of g, one for every phase of the image.
+    """The gradient to images of ``size`` as convolutions of g, one for every phase of an image.
 
     Every stride-th pixel sees g through the same taps; at stride 1 there is one phase, and its taps are those of w turned
     round.
     """
-    flat = contiguous(w).reshape(-1)
-    return [part._replace(weights=part.weights._replace(flat=flat)) for part in
-            phases_of(w.shape, shape[2:], stride, padding, dilation, groups)]
-
-
-@functools.lru_cache(maxsize=1024)
-def phases_of(
-    w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> list[Part]:
-    """The same for filters that are not there yet."""
     F, channels, KH, KW = w_shape
-    nothing, filters = np.empty(0), np.arange(F // groups)[:, None]
+    filters = np.arange(F // groups)[:, None]
     parts = []
     for row in phases(size[0], KH, stride[0], padding[0], dilation[0]):
         for column in phases(size[1], KW, stride[1], padding[1], dilation[1]):
             used = (row.taps[:, None] * KW + column.taps).ravel()
-            weights = Weights(nothing, channels, groups, KH * KW, F // groups * channels * KH * KW,
+            weights = Weights(channels, groups, KH * KW, F // groups * channels * KH * KW,
                               (filters * (channels * KH * KW) + used).ravel(), channels * KH * KW if used.size == 1 else 0)
             taps = None
             if used.size:
@@ -155,20 +168,19 @@ def phase_by_phase(
     dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The gradient to an image of ``shape``, each phase of it by the ``sum_taps`` of a rung."""
-    parts = input_phases(w, shape, stride, padding, dilation, groups)
-    dx = empty(shape, g.dtype)
+    parts = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
+    dx, flat = empty(shape, g.dtype), contiguous(w).reshape(-1)
     if any(part.taps is None for part in parts):
         dx.fill(0)                                      # no window sees these pixels
     for phase in parts:
         row, column = phase.row, phase.column
         if phase.taps:
-            sum_taps(g, phase.taps, (1, 1), phase.weights, dx, (row.first, column.first), stride, row.length, column.length)
+            sum_taps(g, phase.taps, (1, 1), flat, phase.weights, dx, (row.first, column.first), stride, row.length,
+                     column.length)
     return dx
 
 
-def workers() -> int:
-    """The threads to divide work for. Results do not depend on it."""
-    return threads.get_num_threads()
+workers = threads.get_num_threads       # to divide work for; results do not depend on it
 
 
 @helper

@@ -26,12 +26,13 @@ before it is stored. That costs as much as 20 more taps: nothing for 64 channels
 from __future__ import annotations
 
 import functools
+import math
+from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, input_phases, window, workers
+from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, forward, input_phases, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.planes import in_order
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
@@ -114,12 +115,10 @@ def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Filters in the lanes, pixels from anywhere: full tiles for every size of image."""
-    F, _, KH, KW = w.shape
-    OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
-    y = empty((len(x), F, OH, OW), x.dtype)
-    size = w.size // F if F else 0
-    panels = turned_panels(w, groups, w.size // groups, F // groups, size, 1, 0, size)
-    sum_taps(x, window((KH, KW), padding, dilation), stride, panels, None, y, (0, 0), (1, 1), OH, OW, groups)
+    shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
+    y, size = empty(shape, x.dtype), weights.row_step
+    panels = turned_panels(w, groups, weights.group_step, weights.rows, size, 1, 0, size)
+    sum_taps(x, taps, stride, panels, weights.offset, y, (0, 0), (1, 1), *shape[2:], groups)
     return y
 
 
@@ -130,7 +129,7 @@ def conv2d_input(
     """The same with channels in the lanes, summing over the taps of all filters, once for every phase of x."""
     C, (F, _, KH, KW) = shape[1], w.shape
     panels = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
-    parts = input_phases(w, shape, stride, padding, dilation, groups)
+    parts = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
     dx = empty(shape, g.dtype)
     if any(part.taps is None for part in parts):
         dx.fill(0)                                      # no window sees these pixels
@@ -166,19 +165,48 @@ def conv2d_weight(
     let them. With one panel at a time, layers of ResNet-50 with 3 x 3 filters took 1.1 to 1.7 times as long at batch 32. Up to
     a vector of filters takes tiles of one column, 1.2 to 1.3 times as fast for 16.
     """
-    N, C, H, W = x.shape
-    F, channels, KH, KW = shape
+    F, _, KH, KW = shape
     OH, OW = g.shape[2:]
-    if not N * OH * OW * channels * KH * KW * F:
+    if not g.size * math.prod(shape):
         return np.zeros(shape, x.dtype)
+    how = division(x.shape, shape, (OH, OW), stride, padding, dilation, groups, x.itemsize, lanes_of(x))
+    dw = empty((how.parts, *shape), x.dtype)
+    _sum_pixels(
+        contiguous(x).reshape(-1), *x.shape, *padding, stride[0], contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0],
+        KW, dilation[1], *how, dw.reshape(-1), work=g.size // F * math.prod(shape) // lanes_of(x))
+    return dw[0] if how.parts == 1 else dw.sum(axis=0)
+
+
+class Division(NamedTuple):
+    """How the gradient to the filters is divided into pieces of work."""
+
+    images: int             # of a stretch of pixels, and
+    lines: int              # of each of them; all its lines, if there is more than one
+    height: int             # of the buffer for what is seen of an image, or of the image if nothing is copied
+    width: int
+    image_step: int
+    in_place: bool
+    place: np.ndarray       # of each pixel of a stretch, from the first
+    parts: int              # stretches are shared between so many sums, each by itself
+    chunk: int              # tiles of rows, and
+    strips: int             # of panels of filters
+
+
+@functools.lru_cache(maxsize=1024)
+def division(
+    x_shape: tuple[int, ...], shape: tuple[int, ...], output: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    itemsize: int, lanes: int,
+) -> Division:
+    """A block of the result, rows and panels, shares what is near: some pixels of g, turned over, and the piece of x that the
+    taps see there. If there are few blocks and many pixels, these are summed in parts, each by itself.
+    """
+    (N, C, H, W), (F, _, KH, KW), (OH, OW) = x_shape, shape, output
     K, filters = C // groups * KH * KW, F // groups
-    panel, rows = TALL_COLUMNS * lanes_of(x), TALL_ROWS
+    panel, rows = TALL_COLUMNS * lanes, TALL_ROWS
     tiles, panels = -(-K // rows), -(-filters // panel)
-    # A block of the result, rows and panels, shares what is near: some pixels of g, turned over, and the piece of x that the
-    # taps see there. If there are few blocks and many pixels, these are summed in parts, each by itself.
-    strips, chunks = -(-panels // max(1, UPSTREAM // (TERMS * panel * x.itemsize))), -(-K // TOGETHER)
+    strips, chunks = -(-panels // max(1, UPSTREAM // (TERMS * panel * itemsize))), -(-K // TOGETHER)
     width, reach = (OW - 1) * stride[1] + (KW - 1) * dilation[1] + 1, (KH - 1) * dilation[0] + 1
-    most = BUFFER // (2 * x.itemsize * width * min(C // groups, TOGETHER // (KH * KW) + 2))
+    most = BUFFER // (2 * itemsize * width * min(C // groups, TOGETHER // (KH * KW) + 2))
     lines = max(1, min(OH, TERMS // OW, (most - reach) // stride[0] + 1))
     bands = -(-OH // lines)
     lines = -(-OH // bands)
@@ -193,16 +221,10 @@ def conv2d_weight(
         height, width, image_step = H, W, C * H * W
     else:
         image_step = min(C // groups, chunk * rows // (KH * KW) + 2) * height * width
-    place = places(images, lines, OW, image_step, stride[0] * width, stride[1])
-    dw = empty((parts, *shape), x.dtype)
-    _sum_pixels(
-        contiguous(x).reshape(-1), N, C, H, W, *padding, images, lines, height, width, stride[0], place,
-        contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0], KW, dilation[1], image_step, in_place, dw.reshape(-1),
-        parts, chunk, strips, work=K * F * N * OH * OW // lanes_of(x))
-    return dw[0] if parts == 1 else dw.sum(axis=0)
+    return Division(images, lines, height, width, image_step, in_place,
+                    places(images, lines, OW, image_step, stride[0] * width, stride[1]), parts, chunk, strips)
 
 
-@functools.lru_cache(maxsize=1024)
 def places(images: int, height: int, width: int, image_step: int, line_step: int, column_step: int) -> np.ndarray:
     """Where the points of a grid lie."""
     lines = np.arange(images)[:, None, None] * image_step + np.arange(height)[:, None] * line_step
@@ -251,12 +273,12 @@ def _turn_over(
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, panels: np.ndarray, number: np.ndarray | None, y: np.ndarray, first: Pair,
+    x: np.ndarray, taps: Taps, stride: Pair, panels: np.ndarray, number: np.ndarray, y: np.ndarray, first: Pair,
     step: Pair, OH: int, OW: int, groups: int,
 ) -> None:
     """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see.
 
-    Weight k is number k of its panel, or number ``number[k]``.
+    Weight k is number ``number[k]`` of its panel.
     """
     N, C, H, W = x.shape
     F, out_h, out_w = y.shape[1:]
@@ -269,8 +291,6 @@ def sum_taps(
     each = -(-F // groups // width)
     how, place = band(N, C // groups, OH, OW, stride, taps, x.itemsize, TALL_ROWS,
                       each, panels.nbytes // groups, workers(), 1, (H, W))
-    if number is None:
-        number = in_order(place.size)
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
         panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups,
@@ -400,10 +420,10 @@ def sum_band(
 
 @compiled
 def _sum_pixels(
-    x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
-    images: int, lines: int, height: int, width: int, stride_h: int, place: IntIn1,
+    x: In1, N: int, C: int, H: int, W: int, top: int, left: int, stride_h: int,
     g: In1, F: int, OH: int, OW: int, groups: int, KH: int, down: int, KW: int, right: int,
-    image_step: int, in_place: bool, dw: Out1, parts: int, chunk: int, strips: int, team: Team,
+    images: int, lines: int, height: int, width: int, image_step: int, in_place: bool, place: IntIn1,
+    parts: int, chunk: int, strips: int, dw: Out1, team: Team,
 ):
     """dw[part, f, c, i, j] = the sum over a part's pixels of all images of g times what tap (i, j) of channel c sees there."""
     L = lanes(x)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu import conv_phases
-from minivision_kernels.cpu.bands import Taps, copy_band, phase_by_phase, window, workers
+from minivision_kernels.cpu.bands import Taps, copy_band, forward, phase_by_phase, workers
 from minivision_kernels.cpu.columns import LINES, READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
@@ -39,7 +39,7 @@ from minivision_kernels.cpu.panels import (
     pack_bands,
     stretches,
 )
-from minivision_kernels.cpu.planes import Weights, forward_weights
+from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
@@ -113,10 +113,9 @@ def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Filters times packed pixels: every load of the inner loop is of the next number in memory."""
-    F, _, KH, KW = w.shape
-    OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
-    y = empty((len(x), F, OH, OW), x.dtype)
-    sum_taps(x, window((KH, KW), padding, dilation), stride, forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
+    shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
+    y = empty(shape, x.dtype)
+    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, (0, 0), (1, 1), *shape[2:])
     return y
 
 
@@ -177,7 +176,8 @@ def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, weights: Weights, y: np.ndarray, first: Pair, step: Pair, OH: int, OW: int,
+    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, first: Pair, step: Pair,
+    OH: int, OW: int,
 ) -> None:
     """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
     N, C, H, W = x.shape
@@ -190,10 +190,10 @@ def sum_taps(
     groups = weights.groups
     how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers())
     K = weights.offset.size
-    left, as_it_lies = weights.flat, weights.step == 1 and weights.rows % ROWS == 0
+    left, as_it_lies = flat, weights.step == 1 and weights.rows % ROWS == 0
     if not as_it_lies:
         left = empty((groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
-        _pack(*weights, how.stretch, left, work=left.size)
+        _pack(flat, *weights, how.stretch, left, work=left.size)
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1),
         F, out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))

@@ -88,17 +88,15 @@ def conv2d_weight(
     if shape[2:] != (1, 1):
         raise ValueError(f"the filters are {shape[2]} x {shape[3]}, and this rung takes 1 x 1; call the rung 'direct'")
     x, g, stride = _meeting(x, g, stride, padding)
-    (N, C, H, W), (F, OH, OW), channels = x.shape, g.shape[1:], shape[1]
+    N, (F, OH, OW), channels = len(x), g.shape[1:], shape[1]
     if not x.size * g.size * channels:
         return np.zeros(shape, x.dtype)
-    sides = (x, Seen(C, H, W, *stride), channels), (g, Seen(F, OH, OW, 1, 1), F // groups)
-    turned = _price(channels, F // groups, lanes_of(x)) < _price(F // groups, channels, lanes_of(x))
-    (a, left, rows), (b, right, columns) = sides if turned else sides[::-1]
-    how = plan(N, OH, OW, rows, columns, groups, left, right, lanes_of(x), workers())
+    turned, left, right, how = plan(x.shape, g.shape, channels, stride, groups, lanes_of(x), workers())
+    a, b = (x, g) if turned else (g, x)
     dw = empty((how.parts, *shape), x.dtype)
     _sum_products(
-        contiguous(a).reshape(-1), *left, rows, contiguous(b).reshape(-1), *right, columns, N, OH, OW, groups, *how, workers(),
-        turned, dw.reshape(-1), work=F * channels * N * OH * OW // lanes_of(x))
+        contiguous(a).reshape(-1), *left, contiguous(b).reshape(-1), *right, N, OH, OW, groups, *how, workers(), turned,
+        dw.reshape(-1), work=F * channels * N * OH * OW // lanes_of(x))
     return dw[0] if how.parts == 1 else dw.sum(axis=0)
 
 
@@ -118,6 +116,7 @@ class Seen(NamedTuple):
     W: int
     stride_h: int
     stride_w: int
+    of_group: int           # planes of one group: rows or columns of a product
 
 
 class Plan(NamedTuple):
@@ -134,11 +133,18 @@ class Plan(NamedTuple):
     right_lines: int
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def plan(
-    N: int, OH: int, OW: int, rows: int, columns: int, groups: int, left: Seen, right: Seen, lanes: int, workers: int,
-) -> Plan:
-    """Sums depend on ``images``, ``lines`` and ``parts``, and these on shapes alone."""
+    x_shape: tuple[int, ...], g_shape: tuple[int, ...], channels: int, stride: Pair, groups: int, lanes: int, workers: int,
+) -> tuple[bool, Seen, Seen, Plan]:
+    """Whether x is on the left, what the left and the right side are made of, and how the work is divided. Sums depend on
+    ``images``, ``lines`` and ``parts``, and these on shapes alone."""
+    (N, *image), (F, OH, OW) = x_shape, g_shape[1:]
+    filters = F // groups
+    sides = Seen(*image, *stride, channels), Seen(F, OH, OW, 1, 1, filters)
+    turned = _price(channels, filters, lanes) < _price(filters, channels, lanes)
+    left, right = sides if turned else sides[::-1]
+    rows, columns = left.of_group, right.of_group
     lines = -(-OH // min(OH, -(-OH * OW // TERMS)))
     images = max(1, min(N, TERMS // (OH * OW)))
     stretches, width = -(-N // images) * -(-OH // lines), COLUMNS * lanes
@@ -148,8 +154,9 @@ def plan(
     parts = 1 << parts.bit_length() - 1                 # so that two or four threads have the same to do
     others = parts * strips * groups
     chunks = min(tiles, workers // math.gcd(workers, others)) if others < 4 * workers else 1
-    return Plan(images, lines, parts, strips, chunks, *_near(left, ROWS, images, lines, lanes),
-                *_near(right, WIDE, images, lines, lanes))
+    return turned, left, right, Plan(
+        images, lines, parts, strips, chunks, *_near(left, ROWS, images, lines, lanes),
+        *_near(right, WIDE, images, lines, lanes))
 
 
 def _near(seen: Seen, most: int, images: int, lines: int, lanes: int) -> tuple[np.ndarray, int]:

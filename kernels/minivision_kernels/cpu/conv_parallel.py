@@ -48,10 +48,10 @@ def conv2d_input(
     """
     C = shape[1]
     planes, width, parts = gradient_parts(g, w, shape, stride, padding, dilation, groups)
-    dx = np.empty(shape, g.dtype)
+    dx, flat = np.empty(shape, g.dtype), contiguous(w).reshape(-1)
     for weights, place, row, column in parts:
         _sum_planes(
-            planes, weights.matrix(), place, groups, width, row.length, column.length, dx, row.first, column.first, *stride,
+            planes, weights.matrix(flat), place, groups, width, row.length, column.length, dx, row.first, column.first, *stride,
             work=len(dx) * row.length * column.length * C * place.size)
     return dx
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import copy_band, phases_of, workers
+from minivision_kernels.cpu.bands import copy_band, input_phases, workers
 from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import (
@@ -70,7 +70,7 @@ def plan(
 ) -> tuple[Plan, np.ndarray, np.ndarray]:
     """How, and where the weights of each filter and tap go: that of row r to base + r // ROWS * step + r % ROWS."""
     filters, channels = w_shape[0] // groups, w_shape[1]
-    parts = phases_of(w_shape, size, (2, 2), padding, dilation, groups)
+    parts = input_phases(w_shape, size, (2, 2), padding, dilation, groups)
     taps = [part.taps for part in parts if part.taps]
     top, left = max(t.top for t in taps), max(t.left for t in taps)
     down, right = max(top - t.top + max(t.down) for t in taps), max(left - t.left + max(t.right) for t in taps)

@@ -67,6 +67,8 @@ def conv2d_forward(
     """
     (N, _, H, W), (F, *shape) = x.shape, w.shape
     taps = math.prod(shape)
+    if N * groups == 1 and _as_it_lies(w.shape[2:], stride, padding):
+        return run("linear_input", w.reshape(F, taps), x.reshape(taps, H * W)).reshape(1, F, H, W)
     size = conv_output_size((H, W), w.shape[2:], stride, padding, dilation)
     if taps == shape[0] and padding != (0, 0):          # what a 1 x 1 filter sees of the padding is 0
         y = zeros((N, F, *size), x.dtype)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import Taps, band, copy_band, phase_by_phase, window, workers
+from minivision_kernels.cpu.bands import Taps, band, copy_band, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt, forward_weights
+from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -40,7 +40,7 @@ from minivision_kernels.cpu.simd import (
 )
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair, conv_output_size
+from minivision_kernels.shapes import Pair
 
 STRETCH = 256       # weights of a row that are packed before the next row has its turn
 SUM = 1024          # numbers of one plane that go into an inner product before the lanes are added up: those of 4 stay near
@@ -58,10 +58,9 @@ def conv2d_forward(
 
     Three to five times the rung below. Narrow images leave lanes empty: a line of 14 pixels fills 14 lanes of 16.
     """
-    F, _, KH, KW = w.shape
-    OH, OW = conv_output_size(x.shape[2:], (KH, KW), stride, padding, dilation)
-    y = empty((len(x), F, OH, OW), x.dtype)
-    sum_taps(x, window((KH, KW), padding, dilation), stride, forward_weights(w, groups), y, (0, 0), (1, 1), OH, OW)
+    shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
+    y = empty(shape, x.dtype)
+    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, (0, 0), (1, 1), *shape[2:])
     return y
 
 
@@ -122,14 +121,14 @@ def _pad(x: In1, C: int, H: int, W: int, top: int, left: int, height: int, width
         copy_band(x, n * C * H * W, C, H, W, -top, height, left, width, 1, planes, n * step)
 
 
-def panels(weights: Weights) -> np.ndarray:
+def panels(flat: np.ndarray, weights: Weights) -> np.ndarray:
     """Weights in the order in which tiles read them: panels of 8 rows, and in each (K, 8).
 
     Each group begins a new panel; places for which it has no row hold zeros.
     """
     K = weights.offset.size
-    out = np.empty(weights.groups * -(-weights.rows // OUTER_ROWS) * K * OUTER_ROWS, weights.flat.dtype)
-    _pack(*weights[:-1], out, work=out.size)
+    out = np.empty(weights.groups * -(-weights.rows // OUTER_ROWS) * K * OUTER_ROWS, flat.dtype)
+    _pack(flat, *weights[:-1], out, work=out.size)
     return out
 
 
@@ -153,7 +152,8 @@ def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, off
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, weights: Weights, y: np.ndarray, first: Pair, step: Pair, OH: int, OW: int,
+    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, first: Pair, step: Pair,
+    OH: int, OW: int,
 ) -> None:
     """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
     N, C, H, W = x.shape
@@ -164,7 +164,7 @@ def sum_taps(
         y[...] = 0
         return
     L, each = lanes_of(x), -(-F // weights.groups // OUTER_ROWS)
-    packed = panels(weights)
+    packed = panels(flat, weights)
     how, place = band(N, C // weights.groups, OH, OW, stride, taps, x.itemsize, OUTER_COLUMNS * L, each,
                       packed.nbytes // weights.groups, workers(), stride[1])
     _sum_taps(

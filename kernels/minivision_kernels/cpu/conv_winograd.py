@@ -109,7 +109,7 @@ def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     L = lanes_of(array)
     f, c = _whole(F, TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = images * -(-OH // size) * -(-OW // size), (size + 2) ** 2
-    price, panels = PRICES[size], _by_panels(array, patches, F, C)
+    price, panels = PRICES[size], _by_panels(L, patches, F, C)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if places * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
@@ -237,96 +237,138 @@ def _input(g: np.ndarray, w: np.ndarray, padding: Pair, size: int) -> np.ndarray
 
 
 def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair, size: int) -> np.ndarray:
-    N, C, H, W = x.shape
-    F, (OH, OW) = shape[0], g.shape[2:]
+    (F, C), (OH, OW) = shape[:2], g.shape[2:]
     dw = empty(shape, x.dtype)
-    patches, places = N * -(-OH // size) * -(-OW // size), (size + 2) ** 2
-    if not patches * F * C:
+    if not g.size * C:
         dw[...] = 0
         return dw
-    L, size_of = lanes_of(x), x.itemsize
-    width = TALL_COLUMNS * L
-    each, row, rows = -(-F // width), _whole(C, L), _whole(C, CROSS_ROWS)
-    image, gradient = (contiguous(x).reshape(-1), N, C, H, W, *padding), (contiguous(g).reshape(-1), F)
-    if _by_panels(x, patches, F, C):
-        turned = empty((places * (patches * row + SKEW),), x.dtype)
-        upstream = empty((each * places * (patches * width + SKEW),), x.dtype)
-        work = patches * places * (row + each * width)
-        turn_places[size](*image, OH, OW, 0, patches, patches, turned, work=work)
-        spread_places[size](*gradient, OH, OW, 0, patches, patches, upstream, work=work)
+    how = gradient_plan(len(x), C, F, OH, OW, size, lanes_of(x))
+    patches, places, L = how.patches, (size + 2) ** 2, lanes_of(x)
+    image, gradient = (contiguous(x).reshape(-1), *x.shape, *padding), (contiguous(g).reshape(-1), F)
+    if how.way == "blocks":
+        sums = empty((how.parts * how.sums,), x.dtype)
+        correlate_blocks[size](*image, *gradient, OH, OW, how.parts, how.together, sums, work=g.size * 9 * C // L)
+        if how.parts > 1:
+            add_parts(sums, how.parts, how.sums, work=how.parts * how.sums // L)
+        fold_sums[size](sums, dw.reshape(-1), F, C, work=dw.size)
+        return dw
+    stage = how.together
+    turned = empty((places * (stage * how.row + SKEW),), x.dtype)
+    upstream = empty((how.each * places * (stage * how.width + SKEW),), x.dtype)
+    if how.way == "panels":                             # all patches are one stage
+        work = patches * places * (how.row + how.each * how.width)
+        turn_places[size](*image, OH, OW, 0, patches, stage, turned, work=work)
+        spread_places[size](*gradient, OH, OW, 0, patches, stage, upstream, work=work)
         correlate_panels[size](C, F, patches, turned, upstream, CHANNELS, dw.reshape(-1), work=g.size * 9 * C // L)
         return dw
-    sums_size = each * places * (rows * width + SKEW)
-    if sums_size * size_of <= MINE:
-        parts = min(MOST_PARTS, -(-patches // PIECE), max(2, ALL // (sums_size * size_of) // 2 * 2))
-        block = block_size(BESIDE, patches, row * size_of, each, places, 1)
-        sums = empty((parts * sums_size,), x.dtype)
-        correlate_blocks[size](*image, *gradient, OH, OW, parts, block, sums, work=g.size * 9 * C // L)
-        if parts > 1:
-            add_parts(sums, parts, sums_size, work=parts * sums_size // L)
-    else:
-        sums = empty((sums_size,), x.dtype)
-        stage = stage_size(patches, places * (C + F) * size_of, sums.nbytes)
-        turned = empty((places * (stage * row + SKEW),), x.dtype)
-        upstream = empty((each * places * (stage * width + SKEW),), x.dtype)
-        for first in range(0, patches, stage):
-            end = min(patches, first + stage)
-            work = (end - first) * places * (row + each * width)
-            turn_places[size](*image, OH, OW, first, end, stage, turned, work=work)
-            spread_places[size](*gradient, OH, OW, first, end, stage, upstream, work=work)
-            correlate_places[size](C, F, first, end, stage, turned, upstream, sums, work=work // L * min(row, each * width))
+    sums = empty((how.sums,), x.dtype)
+    for first in range(0, patches, stage):
+        end = min(patches, first + stage)
+        work = (end - first) * places * (how.row + how.each * how.width)
+        turn_places[size](*image, OH, OW, first, end, stage, turned, work=work)
+        spread_places[size](*gradient, OH, OW, first, end, stage, upstream, work=work)
+        correlate_places[size](C, F, first, end, stage, turned, upstream, sums,
+                               work=work // L * min(how.row, how.each * how.width))
     fold_sums[size](sums, dw.reshape(-1), F, C, work=dw.size)
     return dw
+
+
+class GradientPlan(NamedTuple):
+    """How a gradient to filters is carried out; lengths in numbers."""
+
+    way: str                # "panels", "blocks" or "stages", as told above
+    patches: int
+    together: int           # patches of a block or stage
+    row: int                # channels, whole vectors of them
+    width: int              # filters of a panel
+    each: int               # panels
+    sums: int               # of all places
+    parts: int              # of the patches, each summed by itself
+
+
+@functools.lru_cache(maxsize=1024)
+def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: int, lanes: int) -> GradientPlan:
+    width, itemsize = TALL_COLUMNS * lanes, BYTES // lanes
+    patches, places = N * -(-OH // size) * -(-OW // size), (size + 2) ** 2
+    each, row = -(-F // width), _whole(C, lanes)
+    sums, parts = each * places * (_whole(C, CROSS_ROWS) * width + SKEW), 1
+    if _by_panels(lanes, patches, F, C):
+        way, together, sums = "panels", patches, 0
+    elif sums * itemsize <= MINE:
+        way, together = "blocks", block_size(BESIDE, patches, row * itemsize, each, places, 1)
+        parts = min(MOST_PARTS, -(-patches // PIECE), max(2, ALL // (sums * itemsize) // 2 * 2))
+    else:
+        way, together = "stages", stage_size(patches, places * (C + F) * itemsize, sums * itemsize)
+    return GradientPlan(way, patches, together, row, width, each, sums, parts)
 
 
 def _convolve(x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np.ndarray, int, int, bool]) -> np.ndarray:
     """``filters`` are F of them: their weights, how far those of two filters and of two channels lie from each other, and
     whether they run backward."""
-    N, C, H, W = x.shape
-    OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
-    y = empty((N, F, OH, OW), x.dtype)
+    how = plan(x.shape, padding, size, F, lanes_of(x), workers())
+    y, C = empty(how.shape, x.dtype), x.shape[1]
     if not y.size or not C:
         y[...] = 0
         return y
-    L, size_of = lanes_of(x), x.itemsize
-    width, places, row = TALL_COLUMNS * L, (size + 2) ** 2, _whole(C, L)
-    each, patches = -(-F // width), N * -(-OH // size) * -(-OW // size)
-    image, work = (contiguous(x).reshape(-1), N, C, H, W, *padding), y.size * 9 * C // L
-    if _by_panels(x, patches, F, C):
-        stage = _whole(patches, max(L, LOW))
-        turned = empty((places * (row * stage + SKEW),), x.dtype)
-        turn_across[size](*image, OH, OW, patches, stage, turned, work=patches * places * row)
-        convolve_panels[size](turned, C, stage, *filters, CHANNELS, y.reshape(-1), F, OH, OW, patches, work=work)
+    (_, _, OH, OW), patches, places, L = how.shape, how.patches, (size + 2) ** 2, lanes_of(x)
+    image, work = (contiguous(x).reshape(-1), *x.shape, *padding), y.size * 9 * C // L
+    if how.way == "panels":
+        turned = empty((places * (how.row * how.together + SKEW),), x.dtype)
+        turn_across[size](*image, OH, OW, patches, how.together, turned, work=patches * places * how.row)
+        convolve_panels[size](turned, C, how.together, *filters, CHANNELS, y.reshape(-1), F, OH, OW, patches, work=work)
         return y
-    weights = empty((each * places * (C * width + SKEW),), x.dtype)
+    weights = empty((how.weights,), x.dtype)
     turn_weights[size](*filters, F, C, weights, work=weights.size)
-    if weights.nbytes <= SMALL:
-        block = block_size(NEAR, patches, row * size_of, 1, places, workers())
-        convolve_blocks[size](*image, weights, _steps(row), y.reshape(-1), F, OH, OW, block, work=work)
+    if how.way == "blocks":
+        convolve_blocks[size](*image, weights, how.steps, y.reshape(-1), F, OH, OW, how.together, work=work)
         return y
-    stage = stage_size(patches, places * (C + F) * size_of, weights.nbytes)
-    turned = empty((places * (stage * row + SKEW),), x.dtype)
-    products = empty((each * places * (stage * width + SKEW),), x.dtype)
+    stage, width = how.together, how.each * TALL_COLUMNS * L
+    turned = empty((places * (stage * how.row + SKEW),), x.dtype)
+    products = empty((places * (stage * width + how.each * SKEW),), x.dtype)
     for first in range(0, patches, stage):
         end = min(patches, first + stage)
-        work = (end - first) * places * row
+        work = (end - first) * places * how.row
         turn_places[size](*image, OH, OW, first, end, stage, turned, work=work)
-        multiply_places[size](turned, weights, _steps(row), C, each, end - first, stage, products, work=work // L * F)
+        multiply_places[size](turned, weights, how.steps, C, how.each, end - first, stage, products, work=work // L * F)
         fold_places[size](products, y.reshape(-1), F, OH, OW, first, end, stage, work=(end - first) * places * F)
     return y
 
 
-def _by_panels(array: np.ndarray, patches: int, F: int, C: int) -> bool:
+class Plan(NamedTuple):
+    """How a convolution is carried out; lengths in numbers."""
+
+    shape: tuple[int, int, int, int]    # of the result
+    way: str                # "panels", "blocks" or "stages", as told above
+    patches: int
+    together: int           # patches of a block or stage; by panels all of them, and as many more as tiles need
+    row: int                # channels, whole vectors of them
+    steps: np.ndarray       # where the rows of a tile begin, in a matrix with such rows
+    each: int               # panels of filters
+    weights: int            # once they are transformed
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(x_shape: tuple[int, ...], padding: Pair, size: int, F: int, lanes: int, workers: int) -> Plan:
+    N, C, H, W = x_shape
+    OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
+    width, places, row, itemsize = TALL_COLUMNS * lanes, (size + 2) ** 2, _whole(C, lanes), BYTES // lanes
+    each, patches = -(-F // width), N * -(-OH // size) * -(-OW // size)
+    weights = each * places * (C * width + SKEW)
+    if _by_panels(lanes, patches, F, C):
+        way, together = "panels", _whole(patches, max(lanes, LOW))
+    elif weights * itemsize <= SMALL:
+        way, together = "blocks", block_size(NEAR, patches, row * itemsize, 1, places, workers)
+    else:
+        way, together = "stages", stage_size(patches, places * (C + F) * itemsize, weights * itemsize)
+    steps = np.arange(TALL_ROWS) * row
+    steps.flags.writeable = False
+    return Plan((N, F, OH, OW), way, patches, together, row, steps, each, weights)
+
+
+def _by_panels(lanes: int, patches: int, F: int, C: int) -> bool:
     """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, all of
     which every panel reads, and the products of few patches with a panel stay near."""
-    panels = F / (TALL_COLUMNS * lanes_of(array))
-    return patches <= FEW and patches * (C + F) <= C * F and panels > 1
-
-
-@functools.lru_cache(maxsize=64)
-def _steps(row: int) -> np.ndarray:
-    """Where the rows of a tile begin, in a matrix with rows of this length."""
-    return np.arange(TALL_ROWS) * row
+    return patches <= FEW and patches * (C + F) <= C * F and TALL_COLUMNS * lanes < F
 
 
 def _whole(count: int, of: int) -> int:
@@ -334,7 +376,6 @@ def _whole(count: int, of: int) -> int:
     return -(-count // of) * of
 
 
-@functools.lru_cache(maxsize=1024)
 def block_size(near: int, patches: int, row: int, panels: int, places: int, workers: int) -> int:
     """Patches of a block, a whole number of tiles: as large as fits in ``near`` bytes, and all threads busy to the end.
 
@@ -357,5 +398,5 @@ def stage_size(patches: int, row: int, weights: int) -> int:
     """
     room = min(max(2 * weights, STAGE[0]), STAGE[1])
     most = max(1, room // (row * TALL_ROWS))
-    stages = -(-patches // (most * TALL_ROWS))
+    stages = max(1, -(-patches // (most * TALL_ROWS)))
     return -(-patches // (stages * TALL_ROWS)) * TALL_ROWS

@@ -6,6 +6,7 @@ them alike, so one kernel serves them. Threads share the columns of the result, 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from minivision_kernels.cpu.panels import (
     pack_rows,
     stretches,
 )
-from minivision_kernels.cpu.simd import lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.simd import lanes, lanes_of, room, turn, turn_whole, vectors
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -100,20 +101,45 @@ def _product(a: np.ndarray, b: np.ndarray, M: int, N: int, K: int, a_steps: Any,
     """
     as_it_lies = a_steps[1] == 1 and M % ROWS == 0
     if not as_it_lies and _narrow(a, M, N):
-        return contiguous(_product(b, a, N, M, K, b_steps[::-1], a_steps[::-1]).T)
+        turned, y = _product(b, a, N, M, K, b_steps[::-1], a_steps[::-1]), empty((M, N), a.dtype)
+        _turn_over(turned.reshape(-1), N, M, y.reshape(-1), work=M * N)
+        return y
     y = empty((M, N), a.dtype)
     if not M * N * K:
         y[...] = 0
         return y
-    stretch = stretches(K)
-    blocks, parts = division(-(-N // lanes_of(a)), stretch, M, 1, workers())
+    threads = workers()
+    how = plan(M, N, K, lanes_of(a), threads)
     left = contiguous(a).reshape(-1)
     if not as_it_lies:
-        left = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
-        _pack(contiguous(a).reshape(-1), *a_steps, M, K, stretch, left, work=left.size)
-    _multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, stretch, blocks, parts, workers(), y.reshape(-1),
+        panels = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
+        _pack(left, *a_steps, M, K, how[0], panels, work=panels.size)
+        left = panels
+    _multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1),
               work=M * N * K // lanes_of(a))
     return y
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(M: int, N: int, K: int, lanes: int, workers: int) -> tuple[int, int, int]:
+    """Terms of a stretch, blocks of panels and parts of rows."""
+    stretch = stretches(K)
+    return stretch, *division(-(-N // lanes), stretch, M, 1, workers)
+
+
+@compiled
+def _turn_over(a: In1, rows: int, columns: int, out: Out1, team: Team):
+    """The transpose of a (rows, columns), a strip of its columns after the other, in squares; the last may begin earlier."""
+    L = lanes(a)
+    for strip in prange((columns + L - 1) // L, team):
+        j = strip * L
+        here = min(L, columns - j)
+        for row in range(0, rows, L):
+            i = max(0, min(row, rows - L))
+            if here == L and rows >= L:
+                turn_whole(a, i * columns + j, columns, out, j * rows + i, rows)
+            else:
+                turn(a, i * columns + j, columns, 0, here, min(L, rows), out, j * rows + i, rows, here, min(L, rows))
 
 
 @compiled

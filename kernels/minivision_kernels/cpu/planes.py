@@ -18,7 +18,6 @@ every phase of the image.
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -117,12 +116,11 @@ def widened(g: np.ndarray, width: int) -> np.ndarray:
 
 
 class Weights(NamedTuple):
-    """Rows of weights, one for each plane of results, as they lie in the array of filters: nothing is moved.
+    """Rows of weights, one for each plane of results, as they lie in the flat array of filters: nothing is moved.
 
     Weight k of row q of group g is ``flat[g * group_step + q * row_step + offset[k]]``.
     """
 
-    flat: np.ndarray
     rows: int                   # in each group
     groups: int
     row_step: int
@@ -130,24 +128,10 @@ class Weights(NamedTuple):
     offset: np.ndarray          # (K,)
     step: int                   # between the offsets, if they are even; else 0
 
-    def matrix(self) -> np.ndarray:
+    def matrix(self, flat: np.ndarray) -> np.ndarray:
         """The rows of all groups, (groups * rows, K)."""
         first = np.arange(self.groups)[:, None] * self.group_step + np.arange(self.rows) * self.row_step
-        return self.flat[first.reshape(-1, 1) + self.offset]
-
-
-def forward_weights(w: np.ndarray, groups: int) -> Weights:
-    """A row for each filter of w (F, C // groups, KH, KW), its taps as they lie."""
-    F, size = w.shape[0], math.prod(w.shape[1:])
-    return Weights(contiguous(w).ravel(), F // groups, groups, size, F // groups * size, in_order(size), 1)
-
-
-@functools.lru_cache(maxsize=256)
-def in_order(count: int) -> np.ndarray:
-    """0, 1, 2, ...: kept, since every call needs it."""
-    order = np.arange(count)
-    order.flags.writeable = False
-    return order
+        return flat[first.reshape(-1, 1) + self.offset]
 
 
 class Phase(NamedTuple):
@@ -199,14 +183,14 @@ def gradient_parts(
     (top, height), (left, width) = margins(rows, OH), margins(columns, OW)
     whole = Deal(np.zeros(1, np.int64), np.zeros(1, np.int64), height, width, np.zeros(0, np.int64))
     planes = dealt(g, whole, (1, 1), (top, left))
-    flat, channels = contiguous(w).ravel(), C // groups
+    channels = C // groups
     filters = np.arange(F // groups)[:, None, None]
     parts = []
     for row in rows:
         for column in columns:
             # A row of weights for each channel of x: all filters of its group, with the taps that see this phase.
             offset = filters * (channels * KH * KW) + row.taps[:, None] * KW + column.taps
-            weights = Weights(flat, channels, groups, KH * KW, F // groups * channels * KH * KW, offset.ravel(), 0)
+            weights = Weights(channels, groups, KH * KW, F // groups * channels * KH * KW, offset.ravel(), 0)
             shift = (row.shifts[:, None] + top) * width + column.shifts + left
             parts.append(Part(weights, (filters * (height * width) + shift).ravel(), row, column))
     return planes, width, parts

@@ -8,7 +8,6 @@ one thread: the same kernels, the same bits.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
@@ -21,8 +20,8 @@ ALONE = 1                           # what a kernel is told that has no team
 
 _wanted: int | None = None          # None: Numba's default, all cores or NUMBA_NUM_THREADS
 _teams: dict[int, tuple[int, Any]] = {}     # size -> what a kernel is told, and the numbers that lie at that address
-guard: contextlib.AbstractContextManager[Any] = threading.Lock()    # to be held around a kernel that calls for threads: Numba's
-                                    # own layer, "workqueue", takes one call at a time. OpenMP and TBB need no guard
+guard: threading.Lock | None = threading.Lock()     # to be held around a kernel that calls for threads: Numba's own layer,
+                                    # "workqueue", takes one call at a time. OpenMP and TBB need no guard
 serial_only = False                 # True in a child forked from a process with OpenMP threads; then nobody has a team
 
 
@@ -45,7 +44,7 @@ def get_num_threads() -> int:
     """The number of threads that parallel kernels use."""
     if serial_only:
         return 1
-    return max_threads() if _wanted is None else _wanted
+    return _wanted or max_threads()
 
 
 @functools.cache
@@ -73,7 +72,7 @@ def _new_team(size: int) -> int:
     numbers = (ctypes.c_int64 * 2)(llvmlite.binding.address_of_symbol("numba_parallel_for"), size)
     _teams[size] = -ctypes.addressof(numbers), numbers
     if _layer() in ("omp", "tbb"):
-        guard = contextlib.nullcontext()
+        guard = None
     return _teams[size][0]
 
 
