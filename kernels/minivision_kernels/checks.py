@@ -127,7 +127,7 @@ def add(x: Any, y: Any) -> None:
         raise ValueError(f"x has shape {x.shape} and y {y.shape}; expected the same shape")
 
 
-def bias_add(y: Any, bias: Any) -> None:
+def bias_add(y: Any, bias: Any, relu: bool = False) -> None:
     _alike("f", y=y, bias=bias)
     _per_channel("y", y, bias=bias)
 

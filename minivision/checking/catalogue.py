@@ -96,6 +96,11 @@ def off_zero(random: Draw, *size: int) -> np.ndarray:
     return signs * random.uniform(0.2, 1.5, size)
 
 
+def whole(random: Draw, *size: int) -> np.ndarray:
+    """Whole numbers other than 0: sums of their products, and a half, are nowhere near the kink of ReLU."""
+    return random.choice([-2.0, -1.0, 1.0, 2.0], size)
+
+
 def distinct(random: Draw, *size: int) -> np.ndarray:
     """Far from ties: multiples of 0.1 in random order."""
     n = int(np.prod(size))
@@ -173,11 +178,13 @@ _case(shape.Pad, lambda r: ((normal(r, 3, 4),), {"widths": [(1, 1), (1, 1)], "va
 _case(linear.Matmul, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(linear.Linear, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(linear.Linear, lambda r: ((normal(r, 3, 3), normal(r, 3, 3), normal(r, 3)), {}), "bias")
+_case(linear.LinearRelu, lambda r: ((whole(r, 4, 3), whole(r, 3, 3), whole(r, 3) + 0.5), {}))
 _case(linear.LinearInput, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(linear.LinearWeight, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY)))
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE), normal(r, 2)), dict(GEOMETRY)), "bias")
+_case(conv.Conv2dRelu, lambda r: ((whole(r, *X_SHAPE), whole(r, *W_SHAPE), whole(r, 2) + 0.5), dict(GEOMETRY)))
 _case(conv.Conv2dInput, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY, shape=X_SHAPE)))
 _case(conv.Conv2dWeight, lambda r: ((normal(r, *X_SHAPE), normal(r, *X_SHAPE)), dict(GEOMETRY, shape=W_SHAPE)))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function
-from ..ops.conv import Conv2d, Conv2dInput, Conv2dWeight
+from ..ops.conv import Conv2d, Conv2dInput, Conv2dRelu, Conv2dWeight
 from ..ops.elementwise import (
     Abs,
     Add,
@@ -37,7 +37,7 @@ from ..ops.elementwise import (
     Tanh,
     Where,
 )
-from ..ops.linear import Linear, LinearInput, LinearWeight, Matmul
+from ..ops.linear import Linear, LinearInput, LinearRelu, LinearWeight, Matmul
 from ..ops.loss import CrossEntropy, CrossEntropyInput, LogSoftmax, Softmax
 from ..ops.norm import BatchNorm, ChannelAffine, Standardize, pulled_back
 from ..ops.pool import AvgPool2d, AvgPool2dInput, MaxPool2d, MaxPool2dInput
@@ -234,6 +234,21 @@ wrong(Conv2d, "db of the first image", ONE_SLICE, lambda self, g: (
     _dx(self, g), _dw(self, g), g[0].sum((1, 2))), "bias")
 wrong(Conv2d, "db divided by the batch", TWICE, lambda self, g: (
     _dx(self, g), _dw(self, g), g.mean(0).sum((1, 2))), "bias")
+
+
+def _passed(self: Any, g: Tensor) -> Tensor:
+    return g * mask(self._output > 0)
+
+
+wrong(Conv2dRelu, "the mask forgotten", None, lambda self, g: (_dx(self, g), _dw(self, g), g.sum((0, 2, 3))))
+wrong(Conv2dRelu, "the mask forgotten for the bias", None, lambda self, g: (
+    _dx(self, _passed(self, g)), _dw(self, _passed(self, g)), g.sum((0, 2, 3))))
+wrong(Conv2dRelu, "the mask taken from the gradient", None, lambda self, g: Conv2d.backward(self, g * mask(g._data > 0)))
+wrong(Conv2dRelu, "db divided by the batch", TWICE, lambda self, g: (
+    _dx(self, _passed(self, g)), _dw(self, _passed(self, g)), _passed(self, g).mean(0).sum((1, 2))))
+wrong(LinearRelu, "the mask forgotten", None, lambda self, g: Linear.backward(self, g))
+wrong(LinearRelu, "the mask the wrong way round", None, lambda self, g: Linear.backward(self, g * mask(self._output <= 0)))
+wrong(LinearRelu, "the mask taken from the gradient", None, lambda self, g: Linear.backward(self, g * mask(g._data > 0)))
 
 
 def _input_dw(self: Any, g: Tensor) -> Tensor:

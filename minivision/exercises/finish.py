@@ -65,6 +65,20 @@ PARTS = (
     Part("linear", "Linear", ops.linear, "Linear", _plain),
     Part("cross_entropy", "CrossEntropy", ops.loss, "CrossEntropy", _plain),
 )
+
+
+def _apart(where: ModuleType, name: str) -> Callable[[Any], Callable[..., Any]]:
+    """The operation ``name`` and then ReLU, each whosever it is by then."""
+    def apply(*inputs: Any, **options: Any) -> Any:
+        return ops.elementwise.Relu.apply(getattr(where, name).apply(*inputs, **options))
+
+    return lambda _: apply
+
+
+JOINED = (                           # operations of the engine that are made of two of these
+    Part("", "", ops.conv, "Conv2dRelu", _apart(ops.conv, "Conv2d")),
+    Part("", "", ops.linear, "LinearRelu", _apart(ops.linear, "Linear")),
+)
 STEP = "momentum"                    # the exercise whose SGD takes the steps
 
 
@@ -136,6 +150,8 @@ def _train(epochs: int, students: dict[str, Any]) -> tuple[float, float]:
         for part in PARTS:
             if part.exercise in students:
                 stack.enter_context(_instead(part, students[part.exercise]))
+        for part in JOINED if students else ():
+            stack.enter_context(_instead(part, None))
         images, _ = next(iter(loader))
         model(images).sum().backward()                 # compiles what is not compiled yet
         optimizer.zero_grad()

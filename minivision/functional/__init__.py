@@ -4,7 +4,7 @@ The names, arguments and meanings are those of ``torch.nn.functional`` and of Py
 can move between the two, and one can be held against the other. The mathematics is in ``ops/``.
 """
 
-from .conv import conv2d, conv_transpose2d
+from .conv import conv2d, conv2d_relu, conv_transpose2d
 from .elementwise import (
     abs,
     add,
@@ -31,7 +31,7 @@ from .elementwise import (
     to,
     where,
 )
-from .linear import linear
+from .linear import linear, linear_relu
 from .loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,

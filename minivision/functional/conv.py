@@ -8,6 +8,7 @@ import numpy as np
 
 from minivision_kernels.shapes import conv_output_size
 
+from ..autograd import Function
 from ..ops import conv as ops
 from ..tensor import Tensor
 from . import checks
@@ -37,6 +38,19 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
     Returns:
         (N, F, OH, OW) with OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1.
     """
+    return _conv2d(ops.Conv2d, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_relu(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
+                groups: int = 1) -> Tensor:
+    """``relu(conv2d(...))`` as one operation, which needs no memory for what lies between. There must be a bias."""
+    if bias is None:
+        raise TypeError("conv2d_relu: bias is None, expected (F,); without one, call relu(conv2d(...))")
+    return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv2d(op: type[Function], input: Any, weight: Any, bias: Any, stride: Pair, padding: Pair | str, dilation: Pair,
+            groups: int) -> Tensor:
     name = "conv2d"
     x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
     b = None if bias is None else checks.tensor(bias, name)
@@ -61,8 +75,7 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding:
         reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
         raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "
                          f"{padding}; use a smaller kernel or dilation, or more padding")
-    return ops.Conv2d.apply(x, w, *(() if b is None else (b,)), stride=stride, padding=padding, dilation=dilation,
-                            groups=groups)
+    return op.apply(x, w, *(() if b is None else (b,)), stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0,

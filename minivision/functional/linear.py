@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..autograd import Function
 from ..ops import linear as ops
 from ..tensor import Tensor
 from . import checks
@@ -20,6 +21,17 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     Returns:
         (..., O).
     """
+    return _linear(ops.Linear, input, weight, bias)
+
+
+def linear_relu(input: Any, weight: Any, bias: Any) -> Tensor:
+    """``relu(linear(...))`` as one operation, which needs no memory for what lies between. There must be a bias."""
+    if bias is None:
+        raise TypeError("linear_relu: bias is None, expected (O,); without one, call relu(linear(...))")
+    return _linear(ops.LinearRelu, input, weight, bias)
+
+
+def _linear(op: type[Function], input: Any, weight: Any, bias: Any) -> Tensor:
     x, w = checks.tensor(input, "linear"), checks.tensor(weight, "linear")
     b = None if bias is None else checks.tensor(bias, "linear")
     checks.floating(x, "linear")
@@ -32,7 +44,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if b is not None and b.shape != (w.shape[0],):
         raise ValueError(f"linear: bias has shape {b.shape}, expected ({w.shape[0]},) for weight {w.shape}")
     rows = x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1])
-    out = ops.Linear.apply(rows, w, *(() if b is None else (b,)))
+    out = op.apply(rows, w, *(() if b is None else (b,)))
     return out if x.ndim == 2 else out.reshape(x.shape[:-1] + (w.shape[0],))
 
 

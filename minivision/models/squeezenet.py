@@ -27,8 +27,8 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.squeeze(x))
-        return F.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], 1)
+        x = nn.rectified(self.squeeze, x)
+        return F.cat([nn.rectified(self.expand1x1, x), nn.rectified(self.expand3x3, x)], 1)
 
 
 class SqueezeNet(Model):

@@ -1,8 +1,9 @@
 """Modules, layers and losses, by PyTorch's names.
 
-    module.py       what a module is: parameters, state, modes, hooks; Sequential
+    module.py       what a module is: parameters, state, modes, hooks
     learned.py      layers with weights
     applied.py      layers without weights, and losses
+    sequential.py   one layer after the other, with ReLUs joined to the layers before them
 """
 
 from .applied import (
@@ -21,4 +22,5 @@ from .applied import (
     Upsample,
 )
 from .learned import BatchNorm2d, Conv2d, ConvTranspose2d, InstanceNorm2d, Linear
-from .module import Handle, LoadedNames, ModelMismatchError, Module, Parameter, Sequential
+from .module import Handle, LoadedNames, ModelMismatchError, Module, Parameter
+from .sequential import Sequential, rectified

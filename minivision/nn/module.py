@@ -58,6 +58,11 @@ class Module:
         handle.hooks[id(handle)] = hook
         return handle
 
+    def is_watched(self) -> bool:
+        """Whether it is more than its ``forward`` that happens in a call: there are hooks, or this module has a forward of its
+        own, put in the place of its class's."""
+        return bool(self.__dict__.get("_hooks")) or "forward" in self.__dict__
+
     def register_buffer(self, name: str, tensor: Tensor) -> None:
         """A Tensor that belongs to the state but is not learned, such as a running mean."""
         self.__dict__.setdefault("_buffers", {})[name] = tensor
@@ -234,33 +239,3 @@ class Handle:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
-
-
-class Sequential(Module):
-    """Modules one after the other; named ``"0"``, ``"1"``, ... or by the keys of a dict."""
-
-    def __init__(self, *modules: Module | Mapping[str, Module]):
-        super().__init__()
-        if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = dict(modules[0])
-        else:
-            named = {str(i): module for i, module in enumerate(modules)}   # type: ignore[misc]
-        for name, module in named.items():
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: {name!r} is a {type(module).__name__}, expected a Module")
-            setattr(self, name, module)
-
-    def forward(self, x: Any) -> Any:
-        for _, module in self.named_children():
-            x = module(x)
-        return x
-
-    def __iter__(self) -> Iterator[Module]:
-        return (child for _, child in self.named_children())
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        children = list(self)
-        return Sequential(*children[index]) if isinstance(index, slice) else children[index]

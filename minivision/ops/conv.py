@@ -19,6 +19,7 @@ from __future__ import annotations
 from minivision_kernels import run
 
 from ..autograd import Function
+from .elementwise import ReluInput
 from .reduce import Sum
 
 
@@ -37,6 +38,19 @@ class Conv2d(Function):
         return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
             Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None, \
             *(Sum.apply(grad, axes=(0, 2, 3), keepdim=False) if self.needs_grad[2] else None for _ in bias)
+
+
+class Conv2dRelu(Conv2d):
+    """A convolution, its bias and ReLU: what lies between is neither written down nor kept."""
+
+    keeps_output = True
+
+    def forward(self, x, w, bias, **geometry):
+        self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
+        return run("bias_add", run("conv2d_forward", x, w, **geometry), bias, relu=True)
+
+    def backward(self, grad):
+        return super().backward(ReluInput.apply(grad, y=self.output._data))
 
 
 class Conv2dInput(Function):

@@ -14,6 +14,7 @@ import numpy as np
 from minivision_kernels import array_module, run
 
 from ..autograd import Function
+from .elementwise import ReluInput
 from .reduce import Sum
 
 
@@ -58,6 +59,18 @@ class Linear(Function):
         return LinearInput.apply(grad, w) if self.needs_grad[0] else None, \
             LinearWeight.apply(grad, x) if self.needs_grad[1] else None, \
             *(Sum.apply(grad, axes=(0,), keepdim=False) if self.needs_grad[2] else None for _ in bias)
+
+
+class LinearRelu(Linear):
+    """With bias and ReLU: what lies between is neither written down nor kept."""
+
+    keeps_output = True
+
+    def forward(self, x, w, bias):
+        return run("bias_add", run("linear_forward", x, w), bias, relu=True)
+
+    def backward(self, grad):
+        return super().backward(ReluInput.apply(grad, y=self.output._data))
 
 
 class LinearInput(Function):

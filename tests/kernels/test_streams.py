@@ -48,14 +48,17 @@ def test_add(rung, dtype, shape):
 
 @dtypes
 @pytest.mark.parametrize("rung", oracle.rungs("bias_add"), ids=str)
-@given(shape=shapes, matrix=st.booleans())
-def test_bias_add(rung, dtype, shape, matrix):
+@given(shape=shapes, matrix=st.booleans(), relu=st.booleans())
+def test_bias_add(rung, dtype, shape, matrix, relu):
     shape = shape[:2] if matrix else shape
     y, bias = normal(shape, dtype), normal(shape[1], dtype, 1)
     walled = oracle.guarded(y)
     around, before = walled.base, walled.base.copy()
-    assert rung(walled, oracle.guarded(bias, readonly=True)) is walled
-    np.testing.assert_array_equal(walled, y + bias.reshape(-1, *(1,) * (y.ndim - 2)))
+    if y.size:
+        y.flat[-1] = walled.flat[-1] = np.nan                # which ReLU passes on
+    assert rung(walled, oracle.guarded(bias, readonly=True), relu=relu) is walled
+    expected = y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+    np.testing.assert_array_equal(walled, np.maximum(expected, 0) if relu else expected)
     np.testing.assert_array_equal(around[:64], before[:64])
     np.testing.assert_array_equal(around[-64:], before[-64:])
 

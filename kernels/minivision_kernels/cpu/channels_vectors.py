@@ -6,25 +6,25 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
-from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, run_sum, spread, whole
+from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, rectified, run_sum, spread, whole
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 LEAST_PLANE = 8             # pixels; smaller planes, such as those of linear layers, are left to NumPy
 
 
-def _planes(array: np.ndarray, *_: np.ndarray | None) -> bool:
+def _planes(array: np.ndarray, *_: np.ndarray | None, **__: bool) -> bool:
     """Whether the pixels of a channel lie side by side, so many of them that it pays to go plane by plane."""
     return array.size >= LEAST_PLANE * array.shape[0] * array.shape[1] and array.flags.c_contiguous
 
 
 @rung("bias_add", name="vectors", device="cpu", accepts=vectors, worth=_planes)
-def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """The planes are shared between the threads. NumPy does the same with one."""
+def bias_add(y: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
+    """The planes are shared between the threads. NumPy does the same with one, and ReLU in another pass over memory."""
     if not y.flags.carray:
         raise ValueError("y is changed in place and must be writable and contiguous; pass a plain copy of it")
     if y.size:
-        _bias_add(y.reshape(-1), contiguous(bias), y.size // (y.shape[0] * y.shape[1]), work=y.size)
+        _bias_add(y.reshape(-1), contiguous(bias), y.size // (y.shape[0] * y.shape[1]), relu, work=y.size)
     return y
 
 
@@ -50,16 +50,23 @@ def channel_sum(g: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _bias_add(y: Out1, bias: In1, pixels: int, team: Team):
+def _bias_add(y: Out1, bias: In1, pixels: int, relu: bool, team: Team):
     C = bias.shape[0]
     for plane in prange(y.shape[0] // pixels, team):
         start, end = plane * pixels, plane * pixels + pixels
         number, last = bias[plane % C], whole(y, start, end)
         vector = spread(y, number)
-        for at in range(start, last, lanes(y)):
-            put(y, at, add(load(y, at), vector))
-        for i in range(last, end):
-            y[i] += number
+        if relu:
+            for at in range(start, last, lanes(y)):
+                put(y, at, rectified(add(load(y, at), vector)))
+            for i in range(last, end):
+                sum_ = y[i] + number
+                y[i] = y.dtype.type(0) if sum_ <= 0 else sum_       # NaN passes through
+        else:
+            for at in range(start, last, lanes(y)):
+                put(y, at, add(load(y, at), vector))
+            for i in range(last, end):
+                y[i] += number
 
 
 @compiled

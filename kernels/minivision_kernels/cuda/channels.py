@@ -49,20 +49,21 @@ def planes(x: Any, *_: Any, **__: Any) -> bool:
 
 
 @rung("bias_add", name="threads", device="cuda", accepts=floats)
-def bias_add_threads(y: Any, bias: Any) -> Any:
+def bias_add_threads(y: Any, bias: Any, relu: bool = False) -> Any:
     """A number for each thread, which finds its channel by two divisions of 64 bits."""
     C, P = layout(y)[1:]
-    _BIAS_THREADS.launch(blocks(y.size, THREADS), THREADS, y, ready(bias), C, P, y.size)
+    _BIAS_THREADS.launch(blocks(y.size, THREADS), THREADS, y, ready(bias), C, P, y.size, relu)
     return y
 
 
-@rung("bias_add", name="vectors", device="cuda", accepts=lambda y, bias: floats(y) and y.size // max(len(y), 1) < 1 << 30)
-def bias_add_vectors(y: Any, bias: Any) -> Any:
+@rung("bias_add", name="vectors", device="cuda",
+      accepts=lambda y, bias, relu=False: floats(y) and y.size // max(len(y), 1) < 1 << 30)
+def bias_add_vectors(y: Any, bias: Any, relu: bool = False) -> Any:
     """Four numbers for each thread, and where planes allow it one channel for the four; divisions of 32 bits."""
     N, C, P = layout(y)
     together, groups = grouped(N, C * P)
     _BIAS.launch((blocks(together * C * P, 4 * THREADS), groups), THREADS, y, ready(bias), C, P, together, N,
-                 aligned(y) and C * P % 4 == 0)
+                 aligned(y) and C * P % 4 == 0, relu)
     return y
 
 

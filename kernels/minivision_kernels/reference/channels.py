@@ -8,13 +8,13 @@ from minivision_kernels.ladder import rung
 
 
 @rung("bias_add", name="numpy", device="cpu")
-def bias_add(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Add bias (C,) to every pixel of y (N, C, ...), in place; returns y.
+def bias_add(y: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
+    """Add bias (C,) to every pixel of y (N, C, ...), in place; returns y. With ``relu`` what is negative then becomes 0.
 
     In place, since y is always what a convolution or a matrix product has just made.
     """
     y += bias.reshape(-1, *(1,) * (y.ndim - 2))
-    return y
+    return np.maximum(y, y.dtype.type(0), out=y) if relu else y
 
 
 @rung("channel_affine", name="numpy", device="cpu")

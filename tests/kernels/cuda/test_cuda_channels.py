@@ -26,12 +26,15 @@ def kernels(op):
 @kernels("bias_add")
 def test_bias_add(rung, place, dtype, shape):
     y, bias = test_streams.normal(shape, dtype), test_streams.normal(shape[1], dtype, 1)
-    expected = y + bias.reshape(-1, *(1,) * (y.ndim - 2))
-    for start in (64, 63):                      # aligned as an array is, and a view that starts anywhere
+    if y.size:
+        y.flat[-1] = np.nan                     # which ReLU passes on
+    sums = y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+    for start, relu in ((64, False), (63, True), (64, True)):       # aligned as an array is, and a view that starts anywhere
+        expected = np.maximum(sums, 0) if relu else sums
         wall = np.full(y.size + 128, np.nan, dtype)
         walled = wall[start:start + y.size].reshape(shape)
         walled[...] = y
-        Placed(rung, place)(walled, bias)
+        Placed(rung, place)(walled, bias, relu=relu)
         np.testing.assert_array_equal(walled, expected)
         assert np.isnan(wall[:start]).all() and np.isnan(wall[start + y.size:]).all()
 
