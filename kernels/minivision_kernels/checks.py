@@ -132,7 +132,7 @@ def bias_add(y: Any, bias: Any, relu: bool = False) -> None:
     _per_channel("y", y, bias=bias)
 
 
-def channel_affine(x: Any, weight: Any, bias: Any = None) -> None:
+def channel_affine(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> None:
     numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     _alike("f", x=x, **numbers)
     _per_channel("x", x, **numbers)

@@ -107,6 +107,10 @@ def distinct(random: Draw, *size: int) -> np.ndarray:
     return (random.permutation(n) - n / 2).reshape(size) * 0.1
 
 
+def _averages(random: Draw) -> dict[str, Any]:
+    return {"mean": normal(random, 3), "var": positive(random, 3), "eps": 1e-5}
+
+
 GEOMETRY: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 2}
 X_SHAPE, W_SHAPE = (3, 2, 4, 4), (2, 1, 3, 3)
 TILES: dict[str, Any] = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1)}
@@ -200,6 +204,9 @@ _case(norm.Standardize, lambda r: ((normal(r, 5, 3),), {"axes": (0,), "eps": 1e-
 
 _case(norm.BatchNorm, lambda r: ((normal(r, 5, 3), off_zero(r, 3), normal(r, 3)), {"eps": 1e-5}))
 _case(norm.BatchNorm, lambda r: ((normal(r, 2, 2, 3, 4), off_zero(r, 2), normal(r, 2)), {"eps": 1e-5}), "images")
+_case(norm.BatchNormEval, lambda r: ((normal(r, 4, 3, 2), off_zero(r, 3), normal(r, 3)), _averages(r)))
+_case(norm.BatchNormEvalRelu, lambda r: ((off_zero(r, 4, 3, 2), off_zero(r, 3), np.zeros(3)), {
+    "mean": np.zeros(3), "var": positive(r, 3), "eps": 1e-5}))
 _case(norm.ChannelAffine, lambda r: ((normal(r, 4, 3, 2), off_zero(r, 3), normal(r, 3)), {}))
 _case(norm.ChannelAffine, lambda r: ((normal(r, 4, 3, 2), off_zero(r, 3)), {}), "no bias")
 

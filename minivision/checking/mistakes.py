@@ -39,7 +39,7 @@ from ..ops.elementwise import (
 )
 from ..ops.linear import Linear, LinearInput, LinearRelu, LinearWeight, Matmul
 from ..ops.loss import CrossEntropy, CrossEntropyInput, LogSoftmax, Softmax
-from ..ops.norm import BatchNorm, ChannelAffine, Standardize, pulled_back
+from ..ops.norm import BatchNorm, BatchNormEval, BatchNormEvalRelu, ChannelAffine, Standardize, pulled_back
 from ..ops.pool import AvgPool2d, AvgPool2dInput, MaxPool2d, MaxPool2dInput
 from ..ops.reduce import LogSumExp, Mean, PutAlong, Sum, TakeAlong
 from ..ops.shape import BroadcastTo, Cat, GetItem, Pad, Permute, PutItem, Reshape
@@ -348,6 +348,24 @@ wrong(BatchNorm, "the weight forgotten", None, _batch_norm(dx=lambda g, x, w, z,
 wrong(BatchNorm, "dweight from x instead of z", None, _batch_norm(dweight=lambda g, x, z: (g * x).sum(0)))
 wrong(BatchNorm, "dweight of the first sample", ONE_SLICE, _batch_norm(dweight=lambda g, x, z: (g * z)[0]))
 wrong(BatchNorm, "dbias divided by the batch", TWICE, _batch_norm(dbias=lambda g: g.mean(0)))
+
+
+def _eval_backward(self: Any, dx: Tensor, g: Tensor) -> Any:
+    """The right gradients to weight and bias beside the gradient ``dx``."""
+    return dx, *BatchNormEval.backward(self, g)[1:]
+
+
+wrong(BatchNormEval, "the weight forgotten", None, lambda self, g: _eval_backward(
+    self, ChannelAffine.apply(g, Tensor(self.scale)), g))
+wrong(BatchNormEval, "the variance forgotten", None, lambda self, g: _eval_backward(
+    self, ChannelAffine.apply(g, self.inputs[1]), g))
+wrong(BatchNormEval, "dweight from x instead of z", None, lambda self, g: (
+    ChannelAffine.apply(g, self.inputs[1] * Tensor(self.scale)), (g * self.inputs[0]).sum((0, 2)), g.sum((0, 2))))
+wrong(BatchNormEvalRelu, "the mask forgotten", None, lambda self, g: BatchNormEval.backward(self, g))
+wrong(BatchNormEvalRelu, "the mask the wrong way round", None, lambda self, g: BatchNormEval.backward(
+    self, g * mask(self._output <= 0)))
+wrong(BatchNormEvalRelu, "the mask taken from the gradient", None, lambda self, g: BatchNormEval.backward(
+    self, g * mask(g._data > 0)))
 wrong(ChannelAffine, "the weight forgotten", None, lambda self, g: (
     g, (g * self.inputs[0]).sum((0, 2)), g.sum((0, 2))))
 wrong(ChannelAffine, "dweight and dbias changed places", None, lambda self, g: (

@@ -42,7 +42,7 @@ from .loss import (
     one_hot,
     softmax,
 )
-from .norm import batch_norm, dropout, instance_norm
+from .norm import batch_norm, batch_norm_relu, dropout, instance_norm
 from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from .reduce import argmax, argmin, logsumexp, max, mean, min, sum, var
 from .resample import interpolate

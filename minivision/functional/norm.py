@@ -7,6 +7,7 @@ from typing import Any
 from minivision_kernels import array_module
 
 from .. import random
+from ..autograd import Function
 from ..ops import norm as ops
 from ..saved import check_free
 from ..tensor import Tensor
@@ -24,6 +25,17 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
         weight, bias: (C,) or None.
         training: normalise by this batch's own mean and biased variance, over all axes but the channels.
     """
+    return _batch_norm(ops.BatchNormEval, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+                    eps: float = 1e-5) -> Tensor:
+    """``relu(batch_norm(...))`` by running averages as one operation, which needs no memory for what lies between."""
+    return _batch_norm(ops.BatchNormEvalRelu, input, running_mean, running_var, weight, bias, False, 0.1, eps)
+
+
+def _batch_norm(op: type[Function], input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool,
+                momentum: float, eps: float) -> Tensor:
     name = "batch_norm"
     x = checks.floating(checks.tensor(input, name), name)
     if x.ndim < 2:
@@ -32,16 +44,16 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
     running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    xp = array_module(x._data)
+    scale = Tensor(xp.ones(x.shape[1], x.dtype)) if weight is None else weight
+    shift = Tensor(xp.zeros(x.shape[1], x.dtype)) if bias is None else bias
     if training:
         n = x.size // max(x.shape[1], 1)
         if n < 2:
             raise ValueError(f"batch_norm: input of shape {x.shape} has {n} value(s) per channel; training needs at least 2 to "
                              "have a variance. Use a larger batch, or eval mode")
-        xp = array_module(x._data)
-        weight = Tensor(xp.ones(x.shape[1], x.dtype)) if weight is None else weight
-        bias = Tensor(xp.zeros(x.shape[1], x.dtype)) if bias is None else bias
         statistics: list[Any] = []
-        y = ops.BatchNorm.apply(x, weight, bias, eps=eps, statistics=statistics)
+        y = ops.BatchNorm.apply(x, scale, shift, eps=eps, statistics=statistics)
         mean, var = statistics
         if running_mean is not None and running_var is not None:
             _move(running_mean, mean, momentum)
@@ -49,10 +61,7 @@ def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = No
         return y
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
-    factor = 1.0 / (running_var + eps).sqrt()
-    factor = factor if weight is None else factor * weight
-    number = -running_mean * factor
-    return ops.ChannelAffine.apply(x, factor, number if bias is None else number + bias)
+    return op.apply(x, scale, shift, mean=running_mean._data, var=running_var._data, eps=eps)
 
 
 def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None,

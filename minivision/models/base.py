@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import nn
 from ..checkpoint import load
+from ..ops.norm import ChannelAffine
 from ..tensor import Tensor
 
 
@@ -51,9 +52,9 @@ class Normalize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != len(self.mean):
             raise ValueError(f"got images of shape {x.shape}, expected (N, {len(self.mean)}, H, W) with values in [0, 1]")
-        column = (1, len(self.mean), 1, 1)
-        mean, std = (Tensor(np.array(numbers, x.dtype).reshape(column)).to(x.device) for numbers in (self.mean, self.std))
-        return (x - mean) / std
+        mean, std = np.array(self.mean), np.array(self.std)
+        factor, number = (Tensor(numbers.astype(x.dtype)).to(x.device) for numbers in (1 / std, -mean / std))
+        return ChannelAffine.apply(x, factor, number)
 
     def extra_repr(self) -> str:
         return f"mean={self.mean}, std={self.std}"

@@ -24,7 +24,7 @@ class BasicBlock(nn.Module):
         self.stride, self.missing = stride, (filters - channels) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        y = self.bn2(self.conv2(nn.rectified(self.bn1, self.conv1(x))))
         if self.stride > 1:
             x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.missing, self.missing))
         return F.relu(x + y)
@@ -47,6 +47,6 @@ class ResNet20(Model):
         self.linear = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(self.normalize(x))))
+        x = nn.rectified(self.bn1, self.conv1(self.normalize(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean(dim=(2, 3)))

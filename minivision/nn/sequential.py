@@ -13,17 +13,21 @@ from typing import Any
 from .. import functional as F
 from ..tensor import Tensor
 from .applied import ReLU
-from .learned import Conv2d, Linear
+from .learned import BatchNorm2d, Conv2d, Linear
 from .module import Module
 
 
 def rectified(layer: Module, x: Tensor) -> Tensor:
-    """``relu(layer(x))``, as one operation where ``layer`` is a plain `Conv2d` or `Linear` with a bias.
+    """``relu(layer(x))``, as one operation where ``layer`` is a plain `Conv2d` or `Linear` with a bias, or a `BatchNorm2d`
+    that is not training.
 
     Not if somebody watches the layer by a hook, and so has to be shown its result.
     """
     if type(layer) is Conv2d and layer.bias is not None and not layer.is_watched():
         return F.conv2d_relu(x, layer.weight, layer.bias, **layer.geometry)
+    if type(layer) is BatchNorm2d and not layer.training and layer.tracks and not layer.is_watched():
+        return F.batch_norm_relu(F.checks.images(x, "BatchNorm2d"), layer.running_mean, layer.running_var, layer.weight,
+                                 layer.bias, layer.eps)
     if type(layer) is Linear and layer.bias is not None and not layer.is_watched():
         return F.linear_relu(x, layer.weight, layer.bias)
     return F.relu(layer(x))

@@ -6,6 +6,7 @@ from minivision_kernels import array_module, run
 
 from ..autograd import Function, is_recording
 from ..tensor import Tensor
+from .elementwise import ReluInput
 
 
 class Standardize(Function):
@@ -65,11 +66,41 @@ class BatchNorm(Function):
         return dx, (grad * z).sum(axes), grad.sum(axes)
 
 
-class ChannelAffine(Function):
-    """weight x + bias, with one weight and one bias, each (C,), for all pixels of a channel; without a bias, weight x.
+class BatchNormEval(Function):
+    """Batch norm when it is not training: mean and variance are numbers, and y = (x - mean) / sqrt(var + eps) * weight + bias.
 
-    When batch norm is not training, its mean and variance are numbers like its weight and bias, and this is all it does.
+    That is one factor and one number to add for each channel. Worked out by operations of their own, seven for each layer, they
+    took a tenth of the time of a small network.
     """
+
+    keeps_inputs = 2
+    relu = False
+
+    def forward(self, x, weight, bias, mean, var, eps):
+        self.scale = 1 / array_module(x).sqrt(var + x.dtype.type(eps))
+        self.shift = -mean * self.scale
+        factor = self.scale * weight
+        return run("channel_affine", x, factor, bias - mean * factor, relu=self.relu)
+
+    def backward(self, grad):
+        x, weight, _ = self.inputs
+        axes, scale = (0, *range(2, x.ndim)), Tensor(self.scale)
+        return ChannelAffine.apply(grad, weight * scale) if self.needs_grad[0] else None, \
+            (grad * ChannelAffine.apply(x, scale, Tensor(self.shift))).sum(axes) if self.needs_grad[1] else None, \
+            grad.sum(axes) if self.needs_grad[2] else None
+
+
+class BatchNormEvalRelu(BatchNormEval):
+    """With ReLU: what lies between is neither written down nor kept."""
+
+    keeps_output, relu = True, True
+
+    def backward(self, grad):
+        return super().backward(ReluInput.apply(grad, y=self.output._data))
+
+
+class ChannelAffine(Function):
+    """weight x + bias, with one weight and one bias, each (C,), for all pixels of a channel; without a bias, weight x."""
 
     def forward(self, x, weight, *bias):
         return run("channel_affine", x, weight, *bias)

@@ -65,14 +65,15 @@ def test_bias_add(rung, dtype, shape, matrix, relu):
 
 @dtypes
 @pytest.mark.parametrize("rung", oracle.rungs("channel_affine"), ids=str)
-@given(shape=shapes | st.just((1, 65, 256, 256)), matrix=st.booleans(), with_bias=st.booleans())
-def test_channel_affine(rung, dtype, shape, matrix, with_bias):
+@given(shape=shapes | st.just((1, 65, 256, 256)), matrix=st.booleans(), with_bias=st.booleans(), relu=st.booleans())
+def test_channel_affine(rung, dtype, shape, matrix, with_bias, relu):
     shape = shape[:2] if matrix else shape
     x, weight, bias = normal(shape, dtype), normal(shape[1], dtype, 1), normal(shape[1], dtype, 2) * with_bias
-    y = rung(*(oracle.guarded(a, readonly=True) for a in ((x, weight, bias) if with_bias else (x, weight))))
+    y = rung(*(oracle.guarded(a, readonly=True) for a in ((x, weight, bias) if with_bias else (x, weight))), relu=relu)
     assert y.dtype == dtype and y.shape == shape
     weight, bias = (a.astype(np.float64).reshape(-1, *(1,) * (x.ndim - 2)) for a in (weight, bias))
-    oracle.assert_close(y, x * weight + bias, abs(x * weight) + abs(bias), dtype)
+    exact = x * weight + bias
+    oracle.assert_close(y, np.maximum(exact, 0) if relu else exact, abs(x * weight) + abs(bias), dtype)
 
 
 @dtypes

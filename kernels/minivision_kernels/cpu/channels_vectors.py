@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
 from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, rectified, run_sum, spread, whole
 from minivision_kernels.ladder import rung
@@ -29,14 +29,14 @@ def bias_add(y: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
 
 
 @rung("channel_affine", name="vectors", device="cpu", accepts=vectors, worth=_planes)
-def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
     """x is read once and the result written once; NumPy goes through memory for the product and again for the sum."""
     x = contiguous(x)
     y = empty(x.shape, x.dtype)
     if x.size:
         pixels = x.size // (x.shape[0] * x.shape[1])
         _channel_affine(x.reshape(-1), contiguous(weight), np.zeros_like(weight) if bias is None else contiguous(bias), pixels,
-                        past_caches(y) and pixels % lanes_of(y) == 0, y.reshape(-1), work=x.size)
+                        past_caches(y) and pixels % lanes_of(y) == 0, relu, y.reshape(-1), work=x.size)
     return y
 
 
@@ -49,6 +49,12 @@ def channel_sum(g: np.ndarray) -> np.ndarray:
     return sums
 
 
+@helper
+def or_zero(y, number, relu):
+    """The number, one of y's, or if it goes through ReLU and is negative, 0; NaN passes through."""
+    return y.dtype.type(0) if relu and number <= 0 else number
+
+
 @compiled
 def _bias_add(y: Out1, bias: In1, pixels: int, relu: bool, team: Team):
     C = bias.shape[0]
@@ -59,27 +65,28 @@ def _bias_add(y: Out1, bias: In1, pixels: int, relu: bool, team: Team):
         if relu:
             for at in range(start, last, lanes(y)):
                 put(y, at, rectified(add(load(y, at), vector)))
-            for i in range(last, end):
-                sum_ = y[i] + number
-                y[i] = y.dtype.type(0) if sum_ <= 0 else sum_       # NaN passes through
         else:
             for at in range(start, last, lanes(y)):
                 put(y, at, add(load(y, at), vector))
-            for i in range(last, end):
-                y[i] += number
+        for i in range(last, end):
+            y[i] = or_zero(y, y[i] + number, relu)
 
 
 @compiled
-def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, y: Out1, team: Team):
+def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, relu: bool, y: Out1, team: Team):
     C = weight.shape[0]
     for plane in prange(x.shape[0] // pixels, team):
         start, end = plane * pixels, plane * pixels + pixels
         factor, number, last = weight[plane % C], bias[plane % C], whole(x, start, end)
         factors, numbers = spread(x, factor), spread(x, number)
-        for at in range(start, last, lanes(x)):
-            put_past(y, at, multiply_add(load(x, at), factors, numbers), past)
+        if relu:
+            for at in range(start, last, lanes(x)):
+                put_past(y, at, rectified(multiply_add(load(x, at), factors, numbers)), past)
+        else:
+            for at in range(start, last, lanes(x)):
+                put_past(y, at, multiply_add(load(x, at), factors, numbers), past)
         for i in range(last, end):
-            y[i] = x[i] * factor + number
+            y[i] = or_zero(y, x[i] * factor + number, relu)
         arrived(past)
 
 

@@ -1,7 +1,7 @@
 // One number for each channel of an array (N, C, P), N images with P pixels in each of C channels.
 //
 //   bias_add_threads, bias_add     add it to all pixels, and ReLU if asked: one number for each thread, then four
-//   channel_affine_threads, channel_affine     multiply them by one and add another, likewise
+//   channel_affine_threads, channel_affine     multiply them by one, add another, and ReLU if asked, likewise
 //   channel_sum_threads            sum over all pixels: one thread for each channel
 //   channel_sum, join_sums         blocks for each channel; then their sums together
 //
@@ -10,15 +10,11 @@
 // each of these the order is fixed, and so are the bits.
 #include "words.cuh"
 
-// NaN is not below 0, and stays.
-__device__ __forceinline__ real sum_or_zero(real a, real b, bool relu) {
-  const real sum = a + b;
-  return relu && sum <= 0 ? real(0) : sum;
-}
+__device__ __forceinline__ real or_zero(real x, bool relu) { return relu && x <= 0 ? real(0) : x; }     // NaN <= 0 is false
 
 extern "C" __global__ void bias_add_threads(real* y, const real* bias, int C, int P, long long size, int relu) {
   const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-  if (i < size) y[i] = sum_or_zero(y[i], bias[i / P % C], relu);
+  if (i < size) y[i] = or_zero(y[i] + bias[i / P % C], relu);
 }
 
 // The images are taken `together`, so many that 32 bits count their numbers. Where P is a multiple of 4, the four numbers of
@@ -34,23 +30,23 @@ extern "C" __global__ void bias_add(real* y, const real* bias, int C, int P, int
   if (p.side_by_side && P % 4 == 0) {
     const real here = bias[(unsigned)p.at[0] / P % C];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) values[j] = sum_or_zero(values[j], here, relu);
+    for (int j = 0; j < 4; ++j) values[j] = or_zero(values[j] + here, relu);
   } else {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      if (j < p.count) values[j] = sum_or_zero(values[j], bias[(unsigned)p.at[j] / P % C], relu);
+      if (j < p.count) values[j] = or_zero(values[j] + bias[(unsigned)p.at[j] / P % C], relu);
   }
   store(y, p, values);
 }
 
 extern "C" __global__ void channel_affine_threads(const real* x, const real* weight, const real* bias, real* y, int C, int P,
-                                                  long long size) {
+                                                  long long size, int relu) {
   const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-  if (i < size) y[i] = x[i] * weight[i / P % C] + (bias ? bias[i / P % C] : 0);
+  if (i < size) y[i] = or_zero(x[i] * weight[i / P % C] + (bias ? bias[i / P % C] : 0), relu);
 }
 
 extern "C" __global__ void channel_affine(const real* x, const real* weight, const real* bias, real* y, int C, int P,
-                                          int together, int N, int aligned) {
+                                          int together, int N, int aligned, int relu) {
   const long long first = blockIdx.y * (long long)together, image = C * (long long)P;
   const Places p = my_four(min((long long)together, N - first) * image, aligned);
   if (p.count == 0) return;
@@ -60,13 +56,13 @@ extern "C" __global__ void channel_affine(const real* x, const real* weight, con
     const int c = (unsigned)p.at[0] / P % C;
     const real factor = weight[c], number = bias ? bias[c] : 0;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) values[j] = values[j] * factor + number;
+    for (int j = 0; j < 4; ++j) values[j] = or_zero(values[j] * factor + number, relu);
   } else {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       if (j < p.count) {
         const int c = (unsigned)p.at[j] / P % C;
-        values[j] = values[j] * weight[c] + (bias ? bias[c] : 0);
+        values[j] = or_zero(values[j] * weight[c] + (bias ? bias[c] : 0), relu);
       }
   }
   store(y + first * image, p, values);

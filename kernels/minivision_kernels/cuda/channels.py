@@ -48,6 +48,11 @@ def planes(x: Any, *_: Any, **__: Any) -> bool:
     return layout(x)[2] >= LEAST_PLANE
 
 
+def _in_32_bits(x: Any, *_: Any, **__: Any) -> bool:
+    """Whether 32 bits count the numbers of an image."""
+    return floats(x) and x.size // max(len(x), 1) < 1 << 30
+
+
 @rung("bias_add", name="threads", device="cuda", accepts=floats)
 def bias_add_threads(y: Any, bias: Any, relu: bool = False) -> Any:
     """A number for each thread, which finds its channel by two divisions of 64 bits."""
@@ -56,8 +61,7 @@ def bias_add_threads(y: Any, bias: Any, relu: bool = False) -> Any:
     return y
 
 
-@rung("bias_add", name="vectors", device="cuda",
-      accepts=lambda y, bias, relu=False: floats(y) and y.size // max(len(y), 1) < 1 << 30)
+@rung("bias_add", name="vectors", device="cuda", accepts=_in_32_bits)
 def bias_add_vectors(y: Any, bias: Any, relu: bool = False) -> Any:
     """Four numbers for each thread, and where planes allow it one channel for the four; divisions of 32 bits."""
     N, C, P = layout(y)
@@ -68,22 +72,23 @@ def bias_add_vectors(y: Any, bias: Any, relu: bool = False) -> Any:
 
 
 @rung("channel_affine", name="threads", device="cuda", accepts=floats)
-def channel_affine_threads(x: Any, weight: Any, bias: Any = None) -> Any:
+def channel_affine_threads(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> Any:
     """As `bias_add_threads`, into another array."""
     x, (C, P) = ready(x), layout(x)[1:]
     y = empty(x, x.shape)
     _AFFINE_THREADS.launch(blocks(y.size, THREADS), THREADS, x, ready(weight), bias if bias is None else ready(bias), y, C, P,
-                           y.size)
+                           y.size, relu)
     return y
 
 
-@rung("channel_affine", name="vectors", device="cuda", accepts=lambda x, *_: floats(x) and x.size // max(len(x), 1) < 1 << 30)
-def channel_affine_vectors(x: Any, weight: Any, bias: Any = None) -> Any:
+@rung("channel_affine", name="vectors", device="cuda", accepts=_in_32_bits)
+def channel_affine_vectors(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> Any:
     """As `bias_add_vectors`, into another array."""
     x, (N, C, P) = ready(x), layout(x)
     y, (together, groups) = empty(x, x.shape), grouped(N, C * P)
     _AFFINE.launch((blocks(together * C * P, 4 * THREADS), groups), THREADS, x, ready(weight),
-                   bias if bias is None else ready(bias), y, C, P, together, N, aligned(x) and aligned(y) and C * P % 4 == 0)
+                   bias if bias is None else ready(bias), y, C, P, together, N, aligned(x) and aligned(y) and C * P % 4 == 0,
+                   relu)
     return y
 
 

@@ -18,11 +18,15 @@ def bias_add(y: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
 
 
 @rung("channel_affine", name="numpy", device="cpu")
-def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """x * weight + bias for x (N, C, ...), weight (C,) and bias (C,): what batch norm is once its statistics stand."""
+def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
+    """x * weight + bias for x (N, C, ...), weight (C,) and bias (C,): what batch norm is once its statistics stand.
+
+    With ``relu`` what is negative then becomes 0.
+    """
     column = (-1, *(1,) * (x.ndim - 2))
     y = x * weight.reshape(column)
-    return y if bias is None else np.add(y, bias.reshape(column), out=y)
+    y = y if bias is None else np.add(y, bias.reshape(column), out=y)
+    return np.maximum(y, y.dtype.type(0), out=y) if relu else y
 
 
 @rung("channel_sum", name="numpy", device="cpu")

@@ -56,10 +56,11 @@ def test_bias_add_to_groups_of_images(monkeypatch, place, together):
 def test_channel_affine(rung, place, dtype, shape):
     x, weight, bias = (test_streams.normal(size, dtype, seed) for size, seed in ((shape, 0), (shape[1], 1), (shape[1], 2)))
     column = (-1, *(1,) * (x.ndim - 2))
-    for numbers in ((weight,), (weight, bias)):
-        y = Placed(rung, place)(*(oracle.guarded(a, readonly=True) for a in (x, *numbers)))
-        exact = [a.astype(np.float64).reshape(column) for a in (*numbers, bias * 0)]
-        oracle.assert_close(y, x * exact[0] + exact[1], abs(x * exact[0]) + abs(exact[1]), dtype)
+    for numbers, relu in (((weight,), False), ((weight, bias), False), ((weight, bias), True)):
+        y = Placed(rung, place)(*(oracle.guarded(a, readonly=True) for a in (x, *numbers)), relu=relu)
+        factor, number = [a.astype(np.float64).reshape(column) for a in (*numbers, bias * 0)][:2]
+        exact = x * factor + number
+        oracle.assert_close(y, np.maximum(exact, 0) if relu else exact, abs(x * factor) + abs(number), dtype)
 
 
 @places
