@@ -75,15 +75,15 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     step = 1 << max(12, size.bit_length() - 4)              # lengths lie a sixteenth to an eighth apart, so that similar
     length = -(-(size + LINE) // step) * step               # results share buffers
     _asked += 1
-    buffer = None
-    try:
-        buffers = _kept[length]
-        buffer = buffers.pop()
-        if getrefcount(buffer.owner) != _ALONE:             # who had it last still uses it
-            buffers.append(buffer)
-            buffer = _take(buffers)
-    except (KeyError, IndexError):                          # there is none
-        pass
+    buffers, buffer = _kept.get(length), None
+    if buffers:
+        try:
+            buffer = buffers.pop()
+            if getrefcount(buffer.owner) != _ALONE:         # who had it last still uses it
+                buffers.append(buffer)
+                buffer = _take(buffers)
+        except IndexError:                                  # another thread was faster
+            pass
     if buffer is None:
         buffer, buffers = _new_buffer(length)
     if not buffer.owner.flags.writeable:                    # whoever had it may have forbidden writing

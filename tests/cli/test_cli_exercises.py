@@ -3,11 +3,16 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minivision import no_grad, ops, randn
+from minivision.exercises import finish
 from minivision.exercises.track import find, items
+from minivision.models import SmallCNN
 
 RELU = find("relu")
 
@@ -129,6 +134,25 @@ def test_the_finish_line_trains_on_the_students_operations(command, folder, refu
     said = command("exercises", "finish", "--epochs", "2", "--dir", "mine")
     assert said.code == 0, said
     assert "every operation of this network is yours" in said.out
+
+
+def test_at_the_finish_line_layers_joined_with_relu_are_made_of_the_students_parts():
+    calls = []
+
+    class Student:
+        @staticmethod
+        def apply(x):
+            calls.append(x.shape)
+            return ops.elementwise.ReluInput.apply(x, y=x.data)
+
+    original, net = ops.elementwise.Relu, SmallCNN(image_size=8).eval()
+    with no_grad(), ExitStack() as stack:
+        images = randn(2, 1, 8, 8)
+        expected = net(images).numpy()
+        for part in (*(part for part in finish.PARTS if part.exercise == "relu"), *finish.JOINED):
+            stack.enter_context(finish._instead(part, Student))
+        np.testing.assert_array_equal(net(images).numpy(), expected)
+    assert len(calls) == 3 and ops.elementwise.Relu is original
 
 
 def test_watching_checks_again_after_every_change(folder):

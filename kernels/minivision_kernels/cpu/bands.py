@@ -58,12 +58,12 @@ def forward(
     x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> Forward:
     """What there is to know of a convolution before there are images and filters."""
-    N, F, size = x_shape[0], w_shape[0], math.prod(w_shape[1:])
-    shape = (N, F, *conv_output_size(x_shape[2:], w_shape[2:], stride, padding, dilation))
+    (N, _, H, W), (F, _, KH, KW) = x_shape, w_shape
+    shape = (N, F, *conv_output_size((H, W), (KH, KW), stride, padding, dilation))
+    rows, size = F // groups, math.prod(w_shape[1:])
     order = np.arange(size)
     order.flags.writeable = False
-    rows = F // groups
-    return Forward(shape, window(w_shape[2:], padding, dilation), Weights(rows, groups, size, rows * size, order, 1))
+    return Forward(shape, window((KH, KW), padding, dilation), Weights(rows, groups, size, rows * size, order, 1))
 
 
 class Band(NamedTuple):

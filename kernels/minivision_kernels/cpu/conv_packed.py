@@ -139,9 +139,9 @@ def plan(
 ) -> tuple[bool, Seen, Seen, Plan]:
     """Whether x is on the left, what the left and the right side are made of, and how the work is divided. Sums depend on
     ``images``, ``lines`` and ``parts``, and these on shapes alone."""
-    (N, *image), (F, OH, OW) = x_shape, g_shape[1:]
+    (N, C, H, W), (F, OH, OW) = x_shape, g_shape[1:]
     filters = F // groups
-    sides = Seen(*image, *stride, channels), Seen(F, OH, OW, 1, 1, filters)
+    sides = Seen(C, H, W, *stride, channels), Seen(F, OH, OW, 1, 1, filters)
     turned = _price(channels, filters, lanes) < _price(filters, channels, lanes)
     left, right = sides if turned else sides[::-1]
     rows, columns = left.of_group, right.of_group
