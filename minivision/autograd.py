@@ -23,7 +23,7 @@ from typing import Any
 from minivision_kernels.memory import only_view
 
 from .saved import hold, holder, let_go, memory_owner
-from .tensor import Tensor, as_operands
+from .tensor import Tensor, as_operands, go_together
 
 # ---------------------------------------------------------------------------------------------- whether to record
 
@@ -114,8 +114,9 @@ class Function:
     def apply(cls, *inputs: Any, **options: Any) -> Tensor:
         """Run ``forward`` on the inputs' arrays; remember the operation if a gradient may be asked for later."""
         function = cls()
-        tensors = as_operands(inputs, cls.__name__, cls.floats_only)
-        function._record = _mode.recording and True in [x._requires_grad for x in tensors]
+        tensors = inputs if go_together(inputs, cls.floats_only) else as_operands(inputs, cls.__name__, cls.floats_only)
+        if _mode.recording and True in [x._requires_grad for x in tensors]:
+            function._record = True
         try:
             result = function.forward(*[x._data for x in tensors], **options)
         except ValueError as problem:

@@ -42,7 +42,8 @@ class Tensor:
     __hash__ = object.__hash__               # == compares elements, so identity has to be said explicitly
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self._data = as_array(data)
+        usual = type(data) is np.ndarray and (dtype := data.dtype).char in _CHARS and dtype.isnative
+        self._data = data if usual else as_array(data)          # usually it is what an operation has just computed
         self._requires_grad = False
         self.grad: Tensor | None = None
         self.maker: Function | None = None
@@ -373,7 +374,7 @@ _CHARS = frozenset("fd?bBhHiIlLqQ")              # NumPy's letters for float32, 
 def as_array(data: Any, dtype: Any = None) -> Any:
     """An array that a Tensor can hold, sharing memory where it can; Python floats become float32."""
     if isinstance(data, _COMPUTED) and dtype is None and data.dtype.char in _CHARS and data.dtype.isnative:
-        return np.asarray(data)                  # the usual case: what an operation has just computed
+        return np.asarray(data)
     if isinstance(data, Tensor):
         data = data._data
     module = array_module(data)
@@ -393,8 +394,6 @@ def as_array(data: Any, dtype: Any = None) -> Any:
 
 def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Tensor, ...]:
     """The inputs of operation ``name`` as Tensors whose dtypes go together and whose arrays are on one device."""
-    if _go_together(inputs, floats_only):
-        return tuple(inputs)
     if len(inputs) == 2 and type(number := inputs[1]) is float and isinstance(x := inputs[0], Tensor) and x.dtype.kind == "f":
         return x, Tensor(constant(number, x.dtype, array_module(x._data)))           # x * 0.5: the next most frequent
     dtype = _common_dtype(inputs, floats_only)
@@ -419,7 +418,7 @@ def as_operands(inputs: Sequence[Any], name: str, floats_only: bool) -> tuple[Te
     return tuple(tensors)
 
 
-def _go_together(inputs: Sequence[Any], floats_only: bool) -> bool:
+def go_together(inputs: Sequence[Any], floats_only: bool) -> bool:
     """Whether all are Tensors, of one dtype and on one kind of device: by far the most frequent case."""
     if not inputs or not isinstance(inputs[0], Tensor):
         return False
@@ -461,4 +460,4 @@ _UFUNCS = {name: getattr(functional, ours) for name, ours in {
 _UFUNCS.update({name: (lambda a, b, name=name: functional.compare(name, a, b))
                 for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")})
 
-__all__ = ["InPlaceError", "Tensor", "as_array", "as_operands"]
+__all__ = ["InPlaceError", "Tensor", "as_array", "as_operands", "go_together"]
