@@ -97,7 +97,7 @@ Outs1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, True, TOGETHER)]
 Team: TypeAlias = Annotated[int, "team"]        # which member of how large a team runs the kernel (team.py)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-SERIAL_BELOW = 30_000           # waking other threads costs two or three microseconds: about this much work
+SERIAL_BELOW = 30_000           # calling another thread takes two or three microseconds: half of what this much work does
 OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
 
 watchers: list[Callable[[Kernel], None]] = []           # told of each form that was made
@@ -185,10 +185,10 @@ class Kernel:
                 form(*args)
             elif work < SERIAL_BELOW:
                 form(*args, threads.ALONE)
-            elif threads.guard is None:
+            elif (guard := threads.guard) is None:
                 form(*args, threads.team())
             else:
-                with threads.guard:
+                with guard:
                     form(*args, threads.team())
         except TypeError as error:
             raise TypeError(self._explain(args, dtype)) from error
