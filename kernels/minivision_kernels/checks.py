@@ -132,6 +132,11 @@ def bias_add(y: Any, bias: Any, relu: bool = False) -> None:
     _per_channel("y", y, bias=bias)
 
 
+def relu_bias_backward(g: Any, y: Any) -> None:
+    relu_backward(g, y)
+    _per_channel("g", g)
+
+
 def channel_affine(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> None:
     numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     _alike("f", x=x, **numbers)

@@ -69,7 +69,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("reference.add", "cpu.add_vectors", "cuda.elementwise"),
     ),
     "channels": (
-        ("bias_add", "channel_affine", "channel_sum"),
+        ("bias_add", "channel_affine", "channel_sum", "relu_bias_backward"),
         ("reference.channels", "cpu.channels_vectors", "cuda.channels"),
     ),
     "batch_norm": (

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from minivision_kernels import run
 
-from ..autograd import Function
+from ..autograd import Function, is_recording
+from ..tensor import Tensor
 from .elementwise import ReluInput
 from .reduce import Sum
 
@@ -34,10 +35,15 @@ class Conv2d(Function):
         return run("bias_add", y, *bias) if bias else y
 
     def backward(self, grad):
-        x, w, *bias = self.inputs
-        return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
-            Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None, \
+        _, _, *bias = self.inputs
+        return *self.products(grad), \
             *(Sum.apply(grad, axes=(0, 2, 3), keepdim=False) if self.needs_grad[2] else None for _ in bias)
+
+    def products(self, grad):
+        """The gradients to image and filters."""
+        x, w, *_ = self.inputs
+        return Conv2dInput.apply(grad, w, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
+            Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
 
 
 class Conv2dRelu(Conv2d):
@@ -50,7 +56,10 @@ class Conv2dRelu(Conv2d):
         return run("bias_add", run("conv2d_forward", x, w, **geometry), bias, relu=True)
 
     def backward(self, grad):
-        return super().backward(ReluInput.apply(grad, y=self.output._data))
+        if is_recording() or not self.needs_grad[2]:
+            return super().backward(ReluInput.apply(grad, y=self.output._data))
+        passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
+        return *self.products(passed), db
 
 
 class Conv2dInput(Function):

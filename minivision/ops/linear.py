@@ -13,7 +13,8 @@ import numpy as np
 
 from minivision_kernels import array_module, run
 
-from ..autograd import Function
+from ..autograd import Function, is_recording
+from ..tensor import Tensor
 from .elementwise import ReluInput
 from .reduce import Sum
 
@@ -55,10 +56,14 @@ class Linear(Function):
         return run("bias_add", y, *bias) if bias else y
 
     def backward(self, grad):
-        x, w, *bias = self.inputs
+        _, _, *bias = self.inputs
+        return *self.products(grad), *(Sum.apply(grad, axes=(0,), keepdim=False) if self.needs_grad[2] else None for _ in bias)
+
+    def products(self, grad):
+        """The gradients to x and w."""
+        x, w, *_ = self.inputs
         return LinearInput.apply(grad, w) if self.needs_grad[0] else None, \
-            LinearWeight.apply(grad, x) if self.needs_grad[1] else None, \
-            *(Sum.apply(grad, axes=(0,), keepdim=False) if self.needs_grad[2] else None for _ in bias)
+            LinearWeight.apply(grad, x) if self.needs_grad[1] else None
 
 
 class LinearRelu(Linear):
@@ -70,7 +75,10 @@ class LinearRelu(Linear):
         return run("bias_add", run("linear_forward", x, w), bias, relu=True)
 
     def backward(self, grad):
-        return super().backward(ReluInput.apply(grad, y=self.output._data))
+        if is_recording() or not self.needs_grad[2]:
+            return super().backward(ReluInput.apply(grad, y=self.output._data))
+        passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
+        return *self.products(passed), db
 
 
 class LinearInput(Function):

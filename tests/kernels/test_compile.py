@@ -234,7 +234,7 @@ CALLS = """
         "avg_pool2d_forward": (g, (3, 3), (2, 2), (1, 1), False, True, None),
         "avg_pool2d_backward": (g, (4, 16, 40, 40), (2, 2), (2, 2), (0, 0), False, True, None),
         "relu_forward": (g,), "relu_backward": (g, g),
-        "add": (g, g), "bias_add": (g.copy(), g[0, :, 0, 0].copy()), "channel_sum": (g,),
+        "add": (g, g), "bias_add": (g.copy(), g[0, :, 0, 0].copy()), "channel_sum": (g,), "relu_bias_backward": (g, g),
         "channel_affine": (g, c[0, :16], c[1, :16]),
         "batch_norm_forward": (g, c[0, :16], c[1, :16], 1e-5),
         "batch_norm_backward": (g, g + 1, c[0, :16], c[1, :16], c[2, :16] ** 2, 1e-5),

@@ -77,6 +77,22 @@ def test_channel_affine(rung, dtype, shape, matrix, with_bias, relu):
 
 
 @dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("relu_bias_backward"), ids=str)
+@given(shape=shapes, matrix=st.booleans())
+def test_relu_bias_backward(rung, dtype, shape, matrix):
+    shape = shape[:2] if matrix else shape
+    g, y = normal(shape, dtype), normal(shape, dtype, 1)
+    passed, sums = rung(oracle.guarded(g, readonly=True), oracle.guarded(y, readonly=True))
+    expected = np.where(y > 0, g, 0)
+    assert passed.dtype == sums.dtype == dtype
+    np.testing.assert_array_equal(passed, expected)
+    axes = (0, *range(2, len(shape)))
+    oracle.assert_close(sums, expected.astype(np.float64).sum(axes), abs(expected).astype(np.float64).sum(axes), dtype)
+    same = next(other for other in mk.ladder("channel_sum") if (other.name, other.device) == (rung.name, rung.device))
+    np.testing.assert_array_equal(sums, same(expected))
+
+
+@dtypes
 @pytest.mark.parametrize("rung", oracle.rungs("channel_sum"), ids=str)
 @given(shape=shapes, matrix=st.booleans(), shift=st.sampled_from([0.0, 100.0]))
 def test_channel_sum(rung, dtype, shape, matrix, shift):

@@ -6,7 +6,17 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
-from minivision_kernels.cpu.stream import arrived, multiply_add, past_caches, put_past, rectified, run_sum, spread, whole
+from minivision_kernels.cpu.stream import (
+    arrived,
+    multiply_add,
+    past_caches,
+    put_past,
+    rectified,
+    run_sum,
+    spread,
+    where_positive,
+    whole,
+)
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
@@ -49,6 +59,17 @@ def channel_sum(g: np.ndarray) -> np.ndarray:
     return sums
 
 
+@rung("relu_bias_backward", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each plane is summed while it is near: the bits of `relu_backward` and of `channel_sum`, in one pass over memory."""
+    g, y = contiguous(g), contiguous(y)
+    passed, sums = empty(g.shape, g.dtype), np.zeros(g.shape[1], g.dtype)
+    if g.size:
+        _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0],
+                            g.size // (g.shape[0] * g.shape[1]), work=g.size)
+    return passed, sums
+
+
 @helper
 def or_zero(y, number, relu):
     """The number, one of y's, or if it goes through ReLU and is negative, 0; NaN passes through."""
@@ -88,6 +109,22 @@ def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, rel
         for i in range(last, end):
             y[i] = or_zero(y, x[i] * factor + number, relu)
         arrived(past)
+
+
+@compiled
+def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Out1, images: int, pixels: int, team: Team):
+    C = sums.shape[0]
+    for c in prange(C, team):
+        sum_ = 0.0
+        for n in range(images):
+            start = (n * C + c) * pixels
+            end, last = start + pixels, whole(g, start, start + pixels)
+            for at in range(start, last, lanes(g)):
+                put(passed, at, where_positive(load(y, at), load(g, at)))
+            for i in range(last, end):
+                passed[i] = g[i] if y[i] > 0 else g.dtype.type(0)
+            sum_ += run_sum(passed, start, end)
+        sums[c] = sum_
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minivision_kernels.cuda.launch import Kernel, aligned, blocks, empty, facts, floats, grouped, ready
-from minivision_kernels.ladder import rung
+from minivision_kernels.ladder import run, rung
 
 THREADS = 256
 LEAST_PLANE = 8             # pixels; where a channel has fewer side by side, threads of neighbouring channels read better
@@ -113,3 +113,10 @@ def channel_sum_blocks(g: Any) -> Any:
     if splits > 1:
         _JOIN.launch(blocks(C, 64), 64, partial, sums, C, splits)
     return sums
+
+
+@rung("relu_bias_backward", name="kernels", device="cuda", accepts=floats)
+def relu_bias_backward(g: Any, y: Any) -> tuple[Any, Any]:
+    """The kernels of `relu_backward` and `channel_sum`, one after the other."""
+    passed = run("relu_backward", g, y)
+    return passed, run("channel_sum", passed)

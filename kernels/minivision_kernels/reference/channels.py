@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.ladder import rung
+from minivision_kernels.reference.relu import relu_backward
 
 
 @rung("bias_add", name="numpy", device="cpu")
@@ -33,3 +34,10 @@ def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = 
 def channel_sum(g: np.ndarray) -> np.ndarray:
     """The sum (C,) of g (N, C, ...) over all axes but the channels: the gradient to a bias."""
     return g.sum(axis=(0, *range(2, g.ndim)))
+
+
+@rung("relu_bias_backward", name="numpy", device="cpu")
+def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From g, the gradient to y = max(z + bias, 0), those to z (N, C, ...) and to the bias (C,)."""
+    passed = relu_backward(g, y)
+    return passed, channel_sum(passed)

@@ -76,6 +76,18 @@ def test_channel_sum(rung, place, dtype, shape):
 
 @places
 @dtypes
+@pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 4, 4), (2, 3, 0)])
+@kernels("relu_bias_backward")
+def test_relu_bias_backward(rung, place, dtype, shape):
+    g, y = test_streams.normal(shape, dtype), test_streams.normal(shape, dtype, 1)
+    passed, sums = Placed(rung, place)(oracle.guarded(g, readonly=True), oracle.guarded(y, readonly=True))
+    expected, axes = np.where(y > 0, g, 0), (0, *range(2, len(shape)))
+    np.testing.assert_array_equal(passed, expected)
+    oracle.assert_close(sums, expected.astype(np.float64).sum(axes), abs(expected).astype(np.float64).sum(axes), dtype)
+
+
+@places
+@dtypes
 @pytest.mark.parametrize("shift", [0.0, 100.0])
 @pytest.mark.parametrize("shape", SHAPES)
 @kernels("batch_norm_forward")
