@@ -155,6 +155,14 @@ def _torch_cross_entropy_backward(torch, logits, labels, g, **_):
     return lambda: torch.autograd.grad(losses, logits, g, retain_graph=True)[0]
 
 
+def _torch_relu_bias_backward(torch, g, y, **_):
+    def call():
+        passed = torch.ops.aten.threshold_backward(g, y, 0)
+        return passed, passed.sum((0, 2, 3))
+
+    return call
+
+
 def _torch_batch_norm_backward(torch, g, x, weight, mean, var, eps, **_):
     spread = (var + eps).rsqrt()
     return lambda: torch.ops.aten.native_batch_norm_backward(
@@ -189,6 +197,7 @@ TORCH_CALLS: dict[str, Callable[..., Callable[[], Any]]] = {
     "channel_affine": lambda torch, x, weight, bias, **_: lambda: torch.native_batch_norm(
         x, weight, bias, torch.zeros_like(bias), torch.ones_like(bias), False, 0.0, 0.0)[0],
     "channel_sum": lambda torch, g, **_: lambda: g.sum((0, 2, 3)),
+    "relu_bias_backward": _torch_relu_bias_backward,
     "batch_norm_forward": lambda torch, x, weight, bias, eps, **_: lambda: torch.native_batch_norm(
         x, weight, bias, None, None, True, 0.0, eps),
     "batch_norm_backward": _torch_batch_norm_backward,

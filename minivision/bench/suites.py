@@ -177,6 +177,7 @@ def memory_problems(batch: int) -> Iterator[Problem]:
     yield problem(pixels, "bias_add", {"y": x, "bias": one}, {}, x, x)
     yield problem(pixels, "channel_affine", {"x": x, "weight": one, "bias": one}, {}, x, x)
     yield problem(pixels, "channel_sum", {"g": x}, {}, x)
+    yield problem(pixels, "relu_bias_backward", {"g": x, "y": x}, {}, x, x, x)
     # The sums over a channel must be known before its first result, so that arrays are read twice.
     yield problem(pixels, "batch_norm_forward", {"x": x, "weight": one, "bias": one}, {"eps": 1e-5}, x, x, x)
     yield problem(pixels, "batch_norm_backward", {"g": x, "x": x, "weight": one, "mean": one, "var": one}, {"eps": 1e-5},

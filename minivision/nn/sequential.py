@@ -1,8 +1,8 @@
 """One layer after the other, and two at once.
 
 A convolution or a linear layer adds its bias in a pass over its result, and ReLU makes another one over memory for an array
-of its own. Joined, they need one pass and one array, forward and for what backward keeps: a training step of a small network
-takes 0.8 to 0.9 of the time.
+of its own. Joined, they need one pass and one array, forward and for what backward keeps: a training step of LeNet-5 takes 0.9
+of the time, one image through SqueezeNet 0.84.
 """
 
 from __future__ import annotations

@@ -69,8 +69,7 @@ class BatchNorm(Function):
 class BatchNormEval(Function):
     """Batch norm when it is not training: mean and variance are numbers, and y = (x - mean) / sqrt(var + eps) * weight + bias.
 
-    That is one factor and one number to add for each channel. Worked out by operations of their own, seven for each layer, they
-    took a tenth of the time of a small network.
+    That is one factor and one number to add for each channel. As operations of their own, those would be seven for each layer.
     """
 
     keeps_inputs = 2

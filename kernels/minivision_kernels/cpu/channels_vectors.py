@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, put, vectors
+from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, put, vectors
 from minivision_kernels.cpu.stream import (
     arrived,
     multiply_add,
@@ -14,6 +14,7 @@ from minivision_kernels.cpu.stream import (
     rectified,
     run_sum,
     spread,
+    total,
     where_positive,
     whole,
 )
@@ -61,12 +62,13 @@ def channel_sum(g: np.ndarray) -> np.ndarray:
 
 @rung("relu_bias_backward", name="vectors", device="cpu", accepts=vectors, worth=_planes)
 def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each plane is summed while it is near: the bits of `relu_backward` and of `channel_sum`, in one pass over memory."""
+    """What is passed on is summed in registers: the bits of `relu_backward` and of `channel_sum`, in one pass over memory."""
     g, y = contiguous(g), contiguous(y)
     passed, sums = empty(g.shape, g.dtype), np.zeros(g.shape[1], g.dtype)
     if g.size:
-        _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0],
-                            g.size // (g.shape[0] * g.shape[1]), work=g.size)
+        pixels = g.size // (g.shape[0] * g.shape[1])
+        _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0], pixels,
+                            past_caches(passed) and pixels % lanes_of(passed) == 0, work=g.size)
     return passed, sums
 
 
@@ -112,19 +114,43 @@ def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, rel
 
 
 @compiled
-def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Out1, images: int, pixels: int, team: Team):
+def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Out1, images: int, pixels: int, past: bool, team: Team):
     C = sums.shape[0]
     for c in prange(C, team):
         sum_ = 0.0
         for n in range(images):
             start = (n * C + c) * pixels
-            end, last = start + pixels, whole(g, start, start + pixels)
-            for at in range(start, last, lanes(g)):
-                put(passed, at, where_positive(load(y, at), load(g, at)))
-            for i in range(last, end):
-                passed[i] = g[i] if y[i] > 0 else g.dtype.type(0)
-            sum_ += run_sum(passed, start, end)
+            sum_ += pass_on(g, y, passed, start, start + pixels, past)
         sums[c] = sum_
+        arrived(past)
+
+
+@helper
+def pass_on(g, y, passed, start, end, past):
+    """passed = g where y is positive, else 0, from ``start`` to ``end``; and the sum of that, in the order of `run_sum`."""
+    step, last = lanes(g), whole(g, start, end)
+    a, b, c, d = none(g), none(g), none(g), none(g)
+    at = start
+    while at + 4 * step <= last:
+        p, q = where_positive(load(y, at), load(g, at)), where_positive(load(y, at + step), load(g, at + step))
+        r, s = (where_positive(load(y, at + 2 * step), load(g, at + 2 * step)),
+                where_positive(load(y, at + 3 * step), load(g, at + 3 * step)))
+        put_past(passed, at, p, past)
+        put_past(passed, at + step, q, past)
+        put_past(passed, at + 2 * step, r, past)
+        put_past(passed, at + 3 * step, s, past)
+        a, b, c, d = add(a, p), add(b, q), add(c, r), add(d, s)
+        at += 4 * step
+    while at < last:
+        p = where_positive(load(y, at), load(g, at))
+        put_past(passed, at, p, past)
+        a = add(a, p)
+        at += step
+    sum_ = total(g, add(add(a, b), add(c, d)))
+    for i in range(last, end):
+        passed[i] = g[i] if y[i] > 0 else g.dtype.type(0)
+        sum_ += passed[i]
+    return sum_
 
 
 @compiled
