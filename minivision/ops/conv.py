@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from minivision_kernels import run
 
-from ..autograd import Function, is_recording
-from ..tensor import Tensor
-from .elementwise import ReluInput
+from ..autograd import Function
+from .elementwise import Rectified
 from .reduce import Sum
 
 
@@ -28,11 +27,12 @@ class Conv2d(Function):
     """With a third input, a bias (F,), that is added to all pixels of its channel."""
 
     keeps_inputs = 2
+    relu = False
 
     def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
         y = run("conv2d_forward", x, w, **geometry)
-        return run("bias_add", y, *bias) if bias else y
+        return run("bias_add", y, *bias, relu=self.relu) if bias else y
 
     def backward(self, grad):
         _, _, *bias = self.inputs
@@ -46,20 +46,8 @@ class Conv2d(Function):
             Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if self.needs_grad[1] else None
 
 
-class Conv2dRelu(Conv2d):
-    """A convolution, its bias and ReLU: what lies between is neither written down nor kept."""
-
-    keeps_output = True
-
-    def forward(self, x, w, bias, **geometry):
-        self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
-        return run("bias_add", run("conv2d_forward", x, w, **geometry), bias, relu=True)
-
-    def backward(self, grad):
-        if is_recording() or not self.needs_grad[2]:
-            return super().backward(ReluInput.apply(grad, y=self.output._data))
-        passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
-        return *self.products(passed), db
+class Conv2dRelu(Rectified, Conv2d):
+    """A convolution, its bias and ReLU."""
 
 
 class Conv2dInput(Function):

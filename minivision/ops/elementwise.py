@@ -6,11 +6,13 @@ goes to the first argument; ``clip`` passes the gradient at the bounds themselve
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minivision_kernels import array_module, run
 
-from ..autograd import Function
+from ..autograd import Function, is_recording
 from ..tensor import Tensor
 
 LARGE = 1 << 16          # bytes; from here on it pays to look for the fastest way to add
@@ -231,6 +233,21 @@ class ReluInput(Function):
 
     def backward(self, grad):
         return ReluInput.apply(grad, y=self.y)
+
+
+class Rectified:
+    """Mixed into an operation with a bias as its third input: ReLU with it. What lies between is neither written nor kept.
+
+    The operation adds its bias with ``relu=self.relu``, and gives the gradients to its first two inputs in ``products``.
+    """
+
+    keeps_output, relu = True, True
+
+    def backward(self: Any, grad: Tensor) -> Any:
+        if is_recording() or not self.needs_grad[2]:
+            return super().backward(ReluInput.apply(grad, y=self.output._data))     # type: ignore[misc]  # the operation's
+        passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
+        return *self.products(passed), db
 
 
 class LeakyRelu(Function):

@@ -13,9 +13,8 @@ import numpy as np
 
 from minivision_kernels import array_module, run
 
-from ..autograd import Function, is_recording
-from ..tensor import Tensor
-from .elementwise import ReluInput
+from ..autograd import Function
+from .elementwise import Rectified
 from .reduce import Sum
 
 
@@ -50,10 +49,11 @@ class Linear(Function):
     """With a third input, a bias (O,), that is added to every row."""
 
     keeps_inputs = 2
+    relu = False
 
     def forward(self, x, w, *bias):
         y = run("linear_forward", x, w)
-        return run("bias_add", y, *bias) if bias else y
+        return run("bias_add", y, *bias, relu=self.relu) if bias else y
 
     def backward(self, grad):
         _, _, *bias = self.inputs
@@ -66,19 +66,8 @@ class Linear(Function):
             LinearWeight.apply(grad, x) if self.needs_grad[1] else None
 
 
-class LinearRelu(Linear):
-    """With bias and ReLU: what lies between is neither written down nor kept."""
-
-    keeps_output = True
-
-    def forward(self, x, w, bias):
-        return run("bias_add", run("linear_forward", x, w), bias, relu=True)
-
-    def backward(self, grad):
-        if is_recording() or not self.needs_grad[2]:
-            return super().backward(ReluInput.apply(grad, y=self.output._data))
-        passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
-        return *self.products(passed), db
+class LinearRelu(Rectified, Linear):
+    """With bias and ReLU."""
 
 
 class LinearInput(Function):

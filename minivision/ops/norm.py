@@ -6,7 +6,7 @@ from minivision_kernels import array_module, run
 
 from ..autograd import Function, is_recording
 from ..tensor import Tensor
-from .elementwise import ReluInput
+from .elementwise import Rectified
 
 
 class Standardize(Function):
@@ -78,24 +78,21 @@ class BatchNormEval(Function):
     def forward(self, x, weight, bias, mean, var, eps):
         self.scale = 1 / array_module(x).sqrt(var + x.dtype.type(eps))
         self.shift = -mean * self.scale
-        factor = self.scale * weight
-        return run("channel_affine", x, factor, bias - mean * factor, relu=self.relu)
+        return run("channel_affine", x, self.scale * weight, self.shift * weight + bias, relu=self.relu)
 
     def backward(self, grad):
-        x, weight, _ = self.inputs
-        axes, scale = (0, *range(2, x.ndim)), Tensor(self.scale)
+        return *self.products(grad), grad.sum((0, *range(2, grad.ndim))) if self.needs_grad[2] else None
+
+    def products(self, grad):
+        """The gradients to x and weight."""
+        (x, weight, _), scale = self.inputs, Tensor(self.scale)
+        z = ChannelAffine.apply(x, scale, Tensor(self.shift)) if self.needs_grad[1] else None
         return ChannelAffine.apply(grad, weight * scale) if self.needs_grad[0] else None, \
-            (grad * ChannelAffine.apply(x, scale, Tensor(self.shift))).sum(axes) if self.needs_grad[1] else None, \
-            grad.sum(axes) if self.needs_grad[2] else None
+            (grad * z).sum((0, *range(2, x.ndim))) if self.needs_grad[1] else None
 
 
-class BatchNormEvalRelu(BatchNormEval):
-    """With ReLU: what lies between is neither written down nor kept."""
-
-    keeps_output, relu = True, True
-
-    def backward(self, grad):
-        return super().backward(ReluInput.apply(grad, y=self.output._data))
+class BatchNormEvalRelu(Rectified, BatchNormEval):
+    """With ReLU."""
 
 
 class ChannelAffine(Function):

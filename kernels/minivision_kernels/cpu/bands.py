@@ -38,7 +38,6 @@ class Taps(NamedTuple):
     left: int               # and this far to its left
 
 
-@functools.lru_cache(maxsize=1024)
 def window(size: Pair, padding: Pair, dilation: Pair) -> Taps:
     """The taps of an ordinary window."""
     down, right = (tuple(i * d for i in range(k)) for k, d in zip(size, dilation))
