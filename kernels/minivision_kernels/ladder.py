@@ -26,6 +26,7 @@ the case may be. So the same program gives the same bits on every run, on one ma
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import os
@@ -144,6 +145,11 @@ class Rung:
     def __call__(self, *args: Any, **options: Any) -> Any:
         check(self.op, *args, **options)
         return self.function(*args, **options)
+
+    @functools.cached_property
+    def finishes(self) -> bool:
+        """Whether the function takes a ``finish``: it can do more to its sums before it writes them (``finish.py``)."""
+        return "finish" in inspect.signature(self.function).parameters
 
     def __repr__(self) -> str:
         return f"<rung {self.op} / {self.name} on {self.device}>"

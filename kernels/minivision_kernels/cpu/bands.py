@@ -17,9 +17,9 @@ import numpy as np
 
 from minivision_kernels.cpu import threads
 from minivision_kernels.cpu.compile import contiguous, helper
+from minivision_kernels.cpu.goal import aim
 from minivision_kernels.cpu.planes import Phase, Weights, phases
 from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
-from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
 BUFFER = 320 * 1024         # bytes of a band's buffer, so that it shares a second-level cache of 512 KiB with weights
@@ -168,13 +168,13 @@ def phase_by_phase(
 ) -> np.ndarray:
     """The gradient to an image of ``shape``, each phase of it by the ``sum_taps`` of a rung."""
     parts = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
-    dx, flat = empty(shape, g.dtype), contiguous(w).reshape(-1)
+    (dx, goal), flat = aim(shape, g.dtype), contiguous(w).reshape(-1)
     if any(part.taps is None for part in parts):
         dx.fill(0)                                      # no window sees these pixels
     for phase in parts:
         row, column = phase.row, phase.column
         if phase.taps:
-            sum_taps(g, phase.taps, (1, 1), flat, phase.weights, dx, (row.first, column.first), stride, row.length,
+            sum_taps(g, phase.taps, (1, 1), flat, phase.weights, dx, goal, (row.first, column.first), stride, row.length,
                      column.length)
     return dx
 

@@ -33,12 +33,14 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import BUFFER, Taps, band, copy_band, forward, input_phases, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.simd import (
     OUTER_ROWS,
     TALL_COLUMNS,
     TALL_ROWS,
     entries,
     entry,
+    finish_columns,
     lanes,
     lanes_of,
     load,
@@ -56,6 +58,7 @@ from minivision_kernels.cpu.simd import (
     zeros,
 )
 from minivision_kernels.cpu.writer import BYTES
+from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -112,13 +115,13 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
 
 @rung("conv2d_forward", name="direct", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """Filters in the lanes, pixels from anywhere: full tiles for every size of image."""
     shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
-    y, size = empty(shape, x.dtype), weights.row_step
+    (y, goal), size = aim(shape, x.dtype, finish, groups), weights.row_step
     panels = turned_panels(w, groups, weights.group_step, weights.rows, size, 1, 0, size)
-    sum_taps(x, taps, stride, panels, weights.offset, y, (0, 0), (1, 1), *shape[2:], groups)
+    sum_taps(x, taps, stride, panels, weights.offset, y, goal, (0, 0), (1, 1), *shape[2:], groups)
     return y
 
 
@@ -130,13 +133,13 @@ def conv2d_input(
     C, (F, _, KH, KW) = shape[1], w.shape
     panels = turned_panels(w, groups, w.size // groups, C // groups, KH * KW, F // groups, C // groups * KH * KW, KH * KW)
     parts = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
-    dx = empty(shape, g.dtype)
+    dx, goal = aim(shape, g.dtype)
     if any(part.taps is None for part in parts):
         dx.fill(0)                                      # no window sees these pixels
     for phase in parts:
         row, column = phase.row, phase.column
         if phase.taps:
-            sum_taps(g, phase.taps, (1, 1), panels, phase.number, dx, (row.first, column.first), stride, row.length,
+            sum_taps(g, phase.taps, (1, 1), panels, phase.number, dx, goal, (row.first, column.first), stride, row.length,
                      column.length, groups)
     return dx
 
@@ -273,10 +276,11 @@ def _turn_over(
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, panels: np.ndarray, number: np.ndarray, y: np.ndarray, first: Pair,
-    step: Pair, OH: int, OW: int, groups: int,
+    x: np.ndarray, taps: Taps, stride: Pair, panels: np.ndarray, number: np.ndarray, y: np.ndarray, goal: Goal,
+    first: Pair, step: Pair, OH: int, OW: int, groups: int,
 ) -> None:
-    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see.
+    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see; ``goal`` leads to
+    y.
 
     Weight k is number ``number[k]`` of its panel.
     """
@@ -285,7 +289,7 @@ def sum_taps(
     if not N * F * OH * OW:
         return
     if not C:
-        y[...] = 0
+        fill(y, goal)
         return
     width = TALL_COLUMNS * lanes_of(x)
     each = -(-F // groups // width)
@@ -293,7 +297,7 @@ def sum_taps(
                       each, panels.nbytes // groups, workers(), 1, (H, W))
     _sum_taps(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, panels, number,
-        panels.size // (groups * each), OH, OW, y.reshape(-1), F, out_h, out_w, *first, *step, groups,
+        panels.size // (groups * each), OH, OW, *goal, F, out_h, out_w, *first, *step, groups,
         work=N * OH * OW * each * groups * TALL_COLUMNS * (place.size + 20))
 
 
@@ -316,7 +320,8 @@ def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool,
     stride_h: int, stride_w: int, place: IntIn1, panels: In1, number: IntIn1, panel_size: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, team: Team,
+    y: Out1, y_step: int, bias: In1, relu: bool, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int,
+    step_w: int, groups: int, team: Team,
 ):
     L = lanes(x)
     bands = (OH + lines - 1) // lines
@@ -340,15 +345,15 @@ def _sum_taps(
                 copy_band(x, ((n + m) * C + group * channels) * H * W, channels, H, W, top_line * stride_h - top, height,
                           left, width, 1, buffer, m * size)
         source = x if in_place else buffer
-        target = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
+        target = n * y_step + group * filters * plane + (first_h + top_line * step_h) * out_w + first_w
         sum_band(source, at, count, high, OW, size, stride_h * width, stride_w, place, panels, number, panel_size, group, split,
-                 splits, filters, y, target, F * plane, step_h * out_w, step_w, plane)
+                 splits, filters, y, target, y_step, step_h * out_w, step_w, plane, bias, relu)
 
 
 @helper
 def sum_band(
     source, at, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
-    filters, y, target, n_target, h_target, w_target, plane,
+    filters, y, target, n_target, h_target, w_target, plane, bias, relu,
 ):
     """All outputs of a band for the panels of one split."""
     rows, width = TALL_ROWS, TALL_COLUMNS * lanes(source)
@@ -391,6 +396,8 @@ def sum_band(
                 if end < K:
                     store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
                     continue
+                if bias.shape[0] > 0:
+                    tile = finish_columns(tile, TALL_ROWS, TALL_COLUMNS, bias, group * filters + panel * width, relu)
                 high = min(rows, total - t * rows)
                 passed = 0 if run == 1 else w if run == OW else h * OW + w      # of its run; a division is ten terms long
                 if passed + high <= run:

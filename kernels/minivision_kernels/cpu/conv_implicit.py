@@ -28,6 +28,7 @@ from minivision_kernels.cpu.bands import Taps, copy_band, forward, phase_by_phas
 from minivision_kernels.cpu.columns import LINES, READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import direct_cost
+from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import (
     COLUMNS,
     ROWS,
@@ -42,6 +43,7 @@ from minivision_kernels.cpu.panels import (
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.writer import BYTES
+from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -110,12 +112,12 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """Filters times packed pixels: every load of the inner loop is of the next number in memory."""
     shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
-    y = empty(shape, x.dtype)
-    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, (0, 0), (1, 1), *shape[2:])
+    y, goal = aim(shape, x.dtype, finish, groups)
+    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, goal, (0, 0), (1, 1), *shape[2:])
     return y
 
 
@@ -176,16 +178,17 @@ def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, first: Pair, step: Pair,
-    OH: int, OW: int,
+    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, goal: Goal, first: Pair,
+    step: Pair, OH: int, OW: int,
 ) -> None:
-    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
+    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see; ``goal`` leads to
+    y."""
     N, C, H, W = x.shape
     F, out_h, out_w = y.shape[1:]
     if not N * F * OH * OW:
         return
     if not C:
-        y[...] = 0
+        fill(y, goal)
         return
     groups = weights.groups
     how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers())
@@ -195,8 +198,8 @@ def sum_taps(
         left = empty((groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
         _pack(flat, *weights, how.stretch, left, work=left.size)
     _multiply(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, y.reshape(-1),
-        F, out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, *goal, F,
+        out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
 
 
 @compiled
@@ -238,8 +241,8 @@ def _multiply(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
     stride_h: int, stride_w: int, left: In1, as_it_lies: bool, K: int, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, workers_: int,
-    team: Team,
+    y: Out1, y_step: int, bias: In1, relu: bool, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int,
+    step_w: int, groups: int, workers_: int, team: Team,
 ):
     L = lanes(x)
     wide = COLUMNS * L
@@ -270,7 +273,7 @@ def _multiply(
             begin_line = begin % (OH * OW) // OW
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
             find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
-                         n_first * F * plane, F * plane, step_h * out_w, step_w, panels * wide, seen, target)
+                         n_first * y_step, y_step, step_h * out_w, step_w, panels * wide, seen, target)
             loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
                                  x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
@@ -285,4 +288,4 @@ def _multiply(
                           right)
                 where = find_left(as_it_lies, group, filters, K, top_band, term, terms)
                 multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K,
-                                y, to, plane, start, count, target, loose)
+                                y, to, plane, start, count, target, loose, bias, group * filters + top_band * ROWS, relu)

@@ -173,7 +173,7 @@ def _multiply(
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         read = np.empty(most * COLUMNS * READ, np.int64)
-        source = g if in_place else buffer
+        source, nothing = g if in_place else buffer, room(g, 0)[:0]
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks
             first = all_panels * block // blocks
@@ -204,7 +204,8 @@ def _multiply(
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
                     where = find_left(False, group, channels, K, top_band, term, terms)
                     multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > first_term,
-                                    term + terms == last_term, halves, to, line, start, count, start, False)
+                                    term + terms == last_term, halves, to, line, start, count, start, False, nothing, 0,
+                                    False)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):

@@ -15,9 +15,11 @@ import math
 
 import numpy as np
 
+from minivision_kernels.cpu.goal import aim
 from minivision_kernels.cpu.simd import vectors
 from minivision_kernels.cpu.writer import BYTES
-from minivision_kernels.ladder import run, rung
+from minivision_kernels.finish import Finish, finished
+from minivision_kernels.ladder import best, run, rung
 from minivision_kernels.memory import empty, zeros
 from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
 
@@ -56,7 +58,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
 
 @rung("conv2d_forward", name="product", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """The matrix product of the linear layer that suits the shapes; with 1 x 1 filters at stride 1 there is nothing else to do.
 
@@ -68,21 +70,31 @@ def conv2d_forward(
     (N, _, H, W), (F, *shape) = x.shape, w.shape
     taps = math.prod(shape)
     if N * groups == 1 and _as_it_lies(w.shape[2:], stride, padding):
-        return run("linear_input", w.reshape(F, taps), x.reshape(taps, H * W)).reshape(1, F, H, W)
+        return _of_one(w.reshape(F, taps), x.reshape(taps, H * W), (1, F, H, W), finish)
     size = conv_output_size((H, W), w.shape[2:], stride, padding, dilation)
-    if taps == shape[0] and padding != (0, 0):          # what a 1 x 1 filter sees of the padding is 0
+    if w.shape[2:] == (1, 1) and padding != (0, 0):        # what a 1 x 1 filter sees of the padding is 0
         y = zeros((N, F, *size), x.dtype)
         (down, rows), (right, lines) = (seen_by_one(*along) for along in zip((H, W), stride, padding, size))
         y[:, :, down, right] = conv2d_forward(x[:, :, rows, lines], w, (1, 1), (0, 0), (1, 1), groups)
-        return y
+        return y if finish is None else finished(y, finish)
     if N * groups == 1:
-        return run("linear_input", w.reshape(F, taps), _windows(x[0], w.shape[2:], stride, padding, dilation, size)).reshape(
-            1, F, *size)
+        return _of_one(w.reshape(F, taps), _windows(x[0], w.shape[2:], stride, padding, dilation, size), (1, F, *size), finish)
     y = empty((N, F, *size), x.dtype)
     for image, out in zip(_grouped(x, groups), _grouped(y, groups)):
         for pixels, weights, result in zip(image, w.reshape(groups, F // groups, taps), out):
             columns = _windows(pixels, w.shape[2:], stride, padding, dilation, size)
             result[...] = run("linear_input", weights, columns).reshape(result.shape)
+    return y if finish is None else finished(y, finish)
+
+
+def _of_one(weights: np.ndarray, columns: np.ndarray, shape: tuple[int, ...], finish: Finish | None) -> np.ndarray:
+    """The product of one image, which the rung of the product finishes if it can."""
+    rung = best("linear_input", weights, columns)
+    if finish is None or not rung.finishes:
+        y = rung.function(weights, columns).reshape(shape)
+        return y if finish is None else finished(y, finish)
+    y, goal = aim(shape, weights.dtype, finish)
+    rung.function(weights, columns, finish=goal)
     return y
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, band, copy_band, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
@@ -24,6 +25,7 @@ from minivision_kernels.cpu.simd import (
     add_totals,
     entries,
     entry,
+    finish_rows,
     inner,
     inner_part,
     lanes,
@@ -38,6 +40,7 @@ from minivision_kernels.cpu.simd import (
     vectors,
     zeros,
 )
+from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -52,15 +55,15 @@ PARTS = 8           # and so many such pieces of work there are, if there are as
 
 @rung("conv2d_forward", name="tile", device="cpu", accepts=vectors)
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """The sums of 8 filters and 3 vectors of pixels stay in registers while all taps are added.
 
     Three to five times the rung below. Narrow images leave lanes empty: a line of 14 pixels fills 14 lanes of 16.
     """
     shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
-    y = empty(shape, x.dtype)
-    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, (0, 0), (1, 1), *shape[2:])
+    y, goal = aim(shape, x.dtype, finish, groups)
+    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, goal, (0, 0), (1, 1), *shape[2:])
     return y
 
 
@@ -152,23 +155,24 @@ def _pack(flat: In1, rows: int, groups: int, row_step: int, group_step: int, off
 
 
 def sum_taps(
-    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, first: Pair, step: Pair,
-    OH: int, OW: int,
+    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, goal: Goal, first: Pair,
+    step: Pair, OH: int, OW: int,
 ) -> None:
-    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see."""
+    """y[:, f, first + step * (oh, ow)] = the sum over channels and taps of the weights times what they see; ``goal`` leads to
+    y."""
     N, C, H, W = x.shape
     F, out_h, out_w = y.shape[1:]
     if not N * F * OH * OW:
         return
     if not C:
-        y[...] = 0
+        fill(y, goal)
         return
     L, each = lanes_of(x), -(-F // weights.groups // OUTER_ROWS)
     packed = panels(flat, weights)
     how, place = band(N, C // weights.groups, OH, OW, stride, taps, x.itemsize, OUTER_COLUMNS * L, each,
                       packed.nbytes // weights.groups, workers(), stride[1])
     _sum_taps(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, y.reshape(-1), F,
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, *goal, F,
         out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size // L)
 
 
@@ -177,14 +181,15 @@ def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, phases: int,
     place: IntIn1, weights: In1, OH: int, OW: int,
-    y: Out1, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int, step_w: int, groups: int, team: Team,
+    y: Out1, y_step: int, bias: In1, relu: bool, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int,
+    step_w: int, groups: int, team: Team,
 ):
     L = lanes(x)
     bands = (OH + lines - 1) // lines
     all_bands = (N + images - 1) // images * bands
     channels, filters, K = C // groups, F // groups, place.shape[0]
     each = (filters + OUTER_ROWS - 1) // OUTER_ROWS
-    plane, across = out_h * out_w, (OW + L - 1) // L
+    plane, across, finish = out_h * out_w, (OW + L - 1) // L, bias.shape[0] > 0
     for item in prange(all_bands * groups * splits, team):
         if by_filters:
             b, part = item % all_bands, item // all_bands
@@ -208,7 +213,7 @@ def _sum_taps(
                 for begin in range(0, OW, L):
                     j = begin if step_w > 1 else max(0, min(begin, OW - L))     # the last vector overlaps the one before it
                     seen[v] = m * size + h * stride_h * width + j
-                    target[v] = (m * F * out_h + h * step_h) * out_w + j * step_w
+                    target[v] = m * y_step + h * step_h * out_w + j * step_w
                     number[v] = min(L, OW - j)
                     v += 1
         for v in range(count * high * across, tiles * OUTER_COLUMNS):
@@ -218,7 +223,7 @@ def _sum_taps(
             full[t] = True
             for j in range(OUTER_COLUMNS):
                 full[t] = full[t] and number[t * OUTER_COLUMNS + j] == L
-        base = (n * F + group * filters) * plane + (first_h + top_line * step_h) * out_w + first_w
+        base = n * y_step + group * filters * plane + (first_h + top_line * step_h) * out_w + first_w
         sums = room(x, tiles * OUTER_ROWS * OUTER_COLUMNS * L)
         for panel in range(each * split // splits, each * (split + 1) // splits):
             to, f_count = base + panel * OUTER_ROWS * plane, min(OUTER_ROWS, filters - panel * OUTER_ROWS)
@@ -233,6 +238,8 @@ def _sum_taps(
                         at += OUTER_ROWS
                     if begin > 0:
                         tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep)
+                    if finish and end == K:
+                        tile = finish_rows(tile, OUTER_ROWS, OUTER_COLUMNS, bias, group * filters + panel * OUTER_ROWS, relu)
                     if end == K and step_w == 1 and f_count == OUTER_ROWS and full[t]:
                         places = entries(target, t * OUTER_COLUMNS, OUTER_COLUMNS)
                         store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, places)

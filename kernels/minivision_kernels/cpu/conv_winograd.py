@@ -40,6 +40,7 @@ import numpy as np
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import contiguous
 from minivision_kernels.cpu.conv_direct import direct_cost
+from minivision_kernels.cpu.goal import aim, fill
 from minivision_kernels.cpu.patches import CROSS_ROWS, LOW
 from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, lanes_of, vectors
 from minivision_kernels.cpu.winograd import (
@@ -60,6 +61,7 @@ from minivision_kernels.cpu.winograd import (
     turn_weights,
 )
 from minivision_kernels.cpu.writer import BYTES
+from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -152,7 +154,7 @@ def _input_worth(size: int) -> Any:
 
 @rung("conv2d_forward", name="winograd2", device="cpu", accepts=_forward_accepts, worth=_forward_worth(2))
 def conv2d_forward_2(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """F(2x2, 3x3): 2.25 times fewer multiplications, with transforms that cost little accuracy and few weights to transform.
 
@@ -161,12 +163,12 @@ def conv2d_forward_2(
     where the larger patches would lie mostly beyond the edge, or transforming their weights would cost more than it saves.
     """
     _insist(_possible(w.shape, stride, padding, dilation, groups))
-    return _forward(x, w, padding, 2)
+    return _forward(x, w, padding, 2, finish)
 
 
 @rung("conv2d_forward", name="winograd", device="cpu", exact=False, accepts=_forward_accepts, worth=_forward_worth(4))
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """Four times fewer multiplications, for transforms before and after: 2 to 3 times the rung below with 32 channels or more.
 
@@ -175,7 +177,7 @@ def conv2d_forward(
     float32, is why ``set_exact(True)`` leaves it out.
     """
     _insist(_possible(w.shape, stride, padding, dilation, groups))
-    return _forward(x, w, padding, 4)
+    return _forward(x, w, padding, 4, finish)
 
 
 @rung("conv2d_input", name="winograd2", device="cpu", accepts=_input_accepts, worth=_input_worth(2))
@@ -226,9 +228,9 @@ def conv2d_weight(
     return _weight(x, g, shape, padding, 4)
 
 
-def _forward(x: np.ndarray, w: np.ndarray, padding: Pair, size: int) -> np.ndarray:
+def _forward(x: np.ndarray, w: np.ndarray, padding: Pair, size: int, finish: Finish | None) -> np.ndarray:
     F, C = w.shape[:2]
-    return _convolve(x, padding, size, F, (contiguous(w).reshape(-1), 9 * C, 9, False))
+    return _convolve(x, padding, size, F, (contiguous(w).reshape(-1), 9 * C, 9, False), finish)
 
 
 def _input(g: np.ndarray, w: np.ndarray, padding: Pair, size: int) -> np.ndarray:
@@ -302,25 +304,27 @@ def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: int, lanes: in
     return GradientPlan(way, patches, together, row, width, each, sums, parts)
 
 
-def _convolve(x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np.ndarray, int, int, bool]) -> np.ndarray:
+def _convolve(
+    x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np.ndarray, int, int, bool], finish: Finish | None = None,
+) -> np.ndarray:
     """``filters`` are F of them: their weights, how far those of two filters and of two channels lie from each other, and
     whether they run backward."""
     how = plan(x.shape, padding, size, F, lanes_of(x), workers())
-    y, C = empty(how.shape, x.dtype), x.shape[1]
+    (y, goal), C = aim(how.shape, x.dtype, finish), x.shape[1]
     if not y.size or not C:
-        y[...] = 0
+        fill(y, goal)
         return y
     (_, _, OH, OW), patches, places, L = how.shape, how.patches, (size + 2) ** 2, lanes_of(x)
     image, work = (contiguous(x).reshape(-1), *x.shape, *padding), y.size * 9 * C // L
     if how.way == "panels":
         turned = empty((places * (how.row * how.together + SKEW),), x.dtype)
         turn_across[size](*image, OH, OW, patches, how.together, turned, work=patches * places * how.row)
-        convolve_panels[size](turned, C, how.together, *filters, CHANNELS, y.reshape(-1), F, OH, OW, patches, work=work)
+        convolve_panels[size](turned, C, how.together, *filters, CHANNELS, *goal, F, OH, OW, patches, work=work)
         return y
     weights = empty((how.weights,), x.dtype)
     turn_weights[size](*filters, F, C, weights, work=weights.size)
     if how.way == "blocks":
-        convolve_blocks[size](*image, weights, how.steps, y.reshape(-1), F, OH, OW, how.together, work=work)
+        convolve_blocks[size](*image, weights, how.steps, *goal, F, OH, OW, how.together, work=work)
         return y
     stage, width = how.together, how.each * TALL_COLUMNS * L
     turned = empty((places * (stage * how.row + SKEW),), x.dtype)
@@ -330,7 +334,7 @@ def _convolve(x: np.ndarray, padding: Pair, size: int, F: int, filters: tuple[np
         work = (end - first) * places * how.row
         turn_places[size](*image, OH, OW, first, end, stage, turned, work=work)
         multiply_places[size](turned, weights, how.steps, C, how.each, end - first, stage, products, work=work // L * F)
-        fold_places[size](products, y.reshape(-1), F, OH, OW, first, end, stage, work=(end - first) * places * F)
+        fold_places[size](products, *goal, F, OH, OW, first, end, stage, work=(end - first) * places * F)
     return y
 
 

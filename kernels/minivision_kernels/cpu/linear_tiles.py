@@ -12,12 +12,14 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.goal import NOTHING, Goal, matrix
 from minivision_kernels.cpu.simd import (
     INNER_COLUMNS,
     INNER_ROWS,
     OUTER_COLUMNS,
     OUTER_ROWS,
     add_totals,
+    finish_rows,
     inner,
     inner_part,
     lanes,
@@ -54,13 +56,15 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 @rung("linear_input", name="tile", device="cpu", accepts=vectors, worth=_has_rows)
-def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
+def linear_input(g: np.ndarray, w: np.ndarray, finish: Goal | None = None) -> np.ndarray:
     """8 rows x 3 vectors of results in registers while the sum over the outputs is formed; about three times the rung below.
 
-    It needs rows: for a batch of one to three images, w is read once and the rung below reads it in longer stretches.
+    It needs rows: for a batch of one to three images, w is read once and the rung below reads it in longer stretches. If there
+    is a ``finish``, the product goes there, with number n of its bias added to row n.
     """
-    dx = empty((g.shape[0], w.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, work=_work(g, g.size * w.shape[1], w.size))
+    dx, goal = matrix(g.shape[0], w.shape[1], g.dtype, finish)
+    _outer_products(contiguous(g).ravel(), g.shape[1], 1, contiguous(w), dx, goal.bias, goal.relu,
+                    work=_work(g, g.size * w.shape[1], w.size))
     return dx
 
 
@@ -68,7 +72,8 @@ def linear_input(g: np.ndarray, w: np.ndarray) -> np.ndarray:
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """As `linear_input`, with the sum over the batch; g is read down its columns, where it lies."""
     dw = empty((g.shape[1], x.shape[1]), g.dtype)
-    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, work=_work(g, g.size * x.shape[1], dw.size))
+    _outer_products(contiguous(g).ravel(), 1, g.shape[1], contiguous(x), dw, NOTHING[g.dtype], False,
+                    work=_work(g, g.size * x.shape[1], dw.size))
     return dw
 
 
@@ -121,13 +126,14 @@ def _inner_products(x: In2, w: In2, place: IntIn1, y: Out2, team: Team):
 
 
 @compiled
-def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, team: Team):
-    """y (M, J): y[m] = sum over k of a[m * a_row + k * a_k] * b[k]"""
+def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, bias: In1, relu: bool, team: Team):
+    """y (M, J): y[m] = sum over k of a[m * a_row + k * a_k] * b[k], and if there is a bias, bias[m], and ReLU if ``relu``"""
     M, J = y.shape
     K = b.shape[0]
     source, out = b.reshape(K * J), y.reshape(M * J)
     wide, narrow = OUTER_COLUMNS * lanes(source), lanes(source)
     bands, strips = (M + OUTER_ROWS - 1) // OUTER_ROWS, (J + BLOCK * wide - 1) // (BLOCK * wide)
+    finish = bias.shape[0] > 0
     for item in prange(bands * strips, team):
         first, j = item % bands * OUTER_ROWS, item // bands * BLOCK * wide
         end = min(J, j + BLOCK * wide)
@@ -137,18 +143,24 @@ def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, team: Team):
                 tile = zeros(source, OUTER_ROWS, OUTER_COLUMNS)
                 for k in range(K):
                     tile = outer(tile, OUTER_ROWS, OUTER_COLUMNS, a, at + k * a_k, a_row, source, k * J + j)
+                if finish:
+                    tile = finish_rows(tile, OUTER_ROWS, OUTER_COLUMNS, bias, first, relu)
                 store(tile, OUTER_ROWS, OUTER_COLUMNS, out, first * J + j, J)
                 j += wide
             while j + narrow <= end:
                 column = zeros(source, OUTER_ROWS, 1)
                 for k in range(K):
                     column = outer(column, OUTER_ROWS, 1, a, at + k * a_k, a_row, source, k * J + j)
+                if finish:
+                    column = finish_rows(column, OUTER_ROWS, 1, bias, first, relu)
                 store(column, OUTER_ROWS, 1, out, first * J + j, J)
                 j += narrow
             if j < end:
                 column = zeros(source, OUTER_ROWS, 1)
                 for k in range(K):
                     column = outer_part(column, OUTER_ROWS, 1, a, at + k * a_k, a_row, source, k * J + j, end - j)
+                if finish:
+                    column = finish_rows(column, OUTER_ROWS, 1, bias, first, relu)
                 edge = np.empty(OUTER_ROWS * narrow, source.dtype)
                 store(column, OUTER_ROWS, 1, edge, 0, narrow)
                 for i in range(OUTER_ROWS):
@@ -161,12 +173,16 @@ def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, team: Team):
                     line = zeros(source, 1, OUTER_COLUMNS)
                     for k in range(K):
                         line = outer(line, 1, OUTER_COLUMNS, a, at + k * a_k, a_row, source, k * J + j)
+                    if finish:
+                        line = finish_rows(line, 1, OUTER_COLUMNS, bias, m, relu)
                     store(line, 1, OUTER_COLUMNS, out, m * J + j, J)
                     j += wide
                 while j < end:
                     number = zeros(source, 1, 1)
                     for k in range(K):
                         number = outer_part(number, 1, 1, a, at + k * a_k, a_row, source, k * J + j, min(narrow, end - j))
+                    if finish:
+                        number = finish_rows(number, 1, 1, bias, m, relu)
                     tail = np.empty(narrow, source.dtype)
                     store(number, 1, 1, tail, 0, narrow)
                     y[m, j:min(end, j + narrow)] = tail[:min(narrow, end - j)]

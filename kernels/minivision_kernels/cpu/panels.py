@@ -52,6 +52,7 @@ from minivision_kernels.cpu.simd import (
     ask,
     entries,
     entry,
+    finish_rows,
     interleave,
     lanes,
     load,
@@ -201,12 +202,16 @@ def find_left(as_it_lies, group, rows, terms, band, begin, stretch):
 
 
 @helper
-def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose):
+def multiply_panels(
+    left, where, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose, bias, row, relu,
+):
     """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y.
 
     Left panels are found as `find_left` says. Vector v of the columns of row r goes to y[to + r * y_step + start[v]],
     its first ``count[v]`` numbers. If ``loose``, number i of those with a count of 0 goes to target[i] instead of start[v], or
     nowhere if that is negative. The last panel may have fewer vectors than others, and then so have its tiles.
+
+    If there is a bias, number row + r of it is added to row r before that, and ReLU follows if ``relu``.
     """
     at, band_step, row_step, term_step = where
     L = lanes(right)
@@ -214,6 +219,7 @@ def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended
     size, panels = ROWS * width, (vectors + COLUMNS - 1) // COLUMNS
     last = sums.shape[0] - size
     edge = sums[last:]                                  # room for the results of a tile
+    finish = ended and bias.shape[0] > 0
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
         for p in range(panels):
@@ -222,9 +228,11 @@ def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended
             if some < COLUMNS:
                 result = last if ended else keep
                 if some == 1:
-                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 1)
+                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 1, finish, bias,
+                               row + r, relu)
                 else:
-                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 2)
+                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 2, finish, bias,
+                               row + r, relu)
             else:
                 tile = zeros(right, ROWS, COLUMNS)
                 if begun:
@@ -240,6 +248,8 @@ def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended
                 if not ended:
                     store(tile, ROWS, COLUMNS, sums, keep, width)
                     continue
+                if finish:
+                    tile = finish_rows(tile, ROWS, COLUMNS, bias, row + r, relu)
                 whole = high == ROWS
                 for j in range(COLUMNS):
                     whole = whole and entry(count, p * COLUMNS + j) == L
@@ -265,7 +275,9 @@ def multiply_panels(left, where, rows, terms, right, vectors, sums, begun, ended
 
 
 @inlined
-def add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, columns):
+def add_narrow(
+    left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, columns, finish, bias, row, relu,
+):
     """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
     tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
     if begun:
@@ -273,4 +285,6 @@ def add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begu
     for k in range(terms):
         tile = outer(tile, ROWS, columns, left, at + k * term_step, row_step, right, bt + k * width)
         ask(right, bt + (k + AHEAD) * width, columns)
+    if finish:
+        tile = finish_rows(tile, ROWS, columns, bias, row, relu)
     store(tile, ROWS, columns, sums, result, columns * lanes(right))

@@ -16,6 +16,7 @@ from minivision_kernels.cpu.simd import (
     TALL_ROWS,
     entries,
     fetch,
+    finish_columns,
     lanes,
     none,
     outer_along,
@@ -172,10 +173,11 @@ def multiply_panel(turned_, at, stage, next_, count, C, weights, begin, out, to,
 
 
 @helper
-def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, outputs):
+def fold_patches(products, at, step, first, end, y, y_step, bias, relu, F, f, OH, OW, points, outputs):
     """y of the patches ``first`` ... ``end`` - 1, for a vector of filters from f on: Aᵀ m A of their products, of which
-    place k of patch t is at + k * step + (t - first) * width."""
+    place k of patch t is at + k * step + (t - first) * width; if there is a bias, it is added, and ReLU follows if ``relu``."""
     L, P, M = lanes(products), len(points), len(outputs)
+    finish = bias.shape[0] > 0
     width = TALL_COLUMNS * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     span = (M * SEGMENT + L) * L
@@ -190,10 +192,13 @@ def fold_patches(products, at, step, first, end, y, F, f, OH, OW, points, output
             for j in range(P):
                 put_column(half, j * L, P * L, folded(column(products, m + j * step, P * step, points)))
             for i in range(M):
-                put_column(out, i * span + M * p * L, L, folded(column(half, P * i * L, L, points)))
+                line = folded(column(half, P * i * L, L, points))
+                if finish:
+                    line = finish_columns(line, M, 1, bias, f, relu)
+                put_column(out, i * span + M * p * L, L, line)
         right = min(M * count, OW - left)
         for i in range(min(M, OH - top)):
-            to = ((n * F + f) * OH + top + i) * OW + left
+            to = n * y_step + (f * OH + top + i) * OW + left
             for j in range(0, right, L):
                 if filters == L and j + L <= right:
                     turn_whole(out, i * span + j * L, L, y, to + j, OH * OW)

@@ -265,6 +265,42 @@ def plus(typing, tile, rows, columns, c, ct):
     return tile(tile, rows, columns, c, int_), write
 
 
+def _finished(by_rows: bool) -> Any:
+    """A tile plus numbers of bias from ``at`` on, one for each row or a vector for each column; then ReLU, if ``relu``."""
+    def finish(typing, tile, rows, columns, bias, at, relu):
+        def write(context, builder, signature, args):
+            tile, _, _, bias, at, relu = args
+            w, across = Writer(context, builder, signature.args[3]), signature.args[2].literal_value
+            start = w.pointer(signature.args[3], bias, at)
+            least = (ir.Constant(w.kind.element, number) for number in (0.0, float("-inf")))
+            floor = w.spread(builder.select(relu, *least))
+            if by_rows:
+                numbers = [w.spread(builder.load(w.beyond(start, i))) for i in range(signature.args[1].literal_value)]
+            else:
+                numbers = [w.load(w.beyond(start, j * w.lanes)) for j in range(across)]
+            for k in range(signature.args[0].count):
+                sum_ = builder.fadd(builder.extract_value(tile, k), numbers[k // across if by_rows else k % across])
+                sum_ = builder.select(builder.fcmp_ordered("<=", sum_, floor), floor, sum_)     # NaN stays
+                tile = builder.insert_value(tile, sum_, k)
+            return tile
+
+        return tile(tile, rows, columns, bias, int_, types.boolean), write
+
+    return finish
+
+
+@word
+def finish_rows(typing, tile, rows, columns, bias, at, relu):
+    """The tile with number bias[at + i] added to row i, and then, if ``relu``, 0 for what is negative."""
+    return _finished(True)(typing, tile, rows, columns, bias, at, relu)
+
+
+@word
+def finish_columns(typing, tile, rows, columns, bias, at, relu):
+    """The same, with vector j of those from bias[at] on added to column j."""
+    return _finished(False)(typing, tile, rows, columns, bias, at, relu)
+
+
 @word
 def add_rows(typing, tile, rows, columns, c, ct, place):
     """Add row i of the tile to the numbers of c from ct + place[i] on, one row after the other."""

@@ -63,8 +63,8 @@ def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, 
 
 @_sized
 def convolve_blocks(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, F: int, OH: int,
-    OW: int, block: int, team: Team,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, y_step: int,
+    bias: In1, relu: bool, F: int, OH: int, OW: int, block: int, team: Team,
 ):
     """A thread takes a block of patches through all three steps."""
     L, P, M = lanes(x), len(POINTS), len(OUTPUTS)
@@ -84,7 +84,8 @@ def convolve_blocks(
                 multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
                          k * out_step)
             for f in range(panel * width, min(F, panel * width + width), L):
-                fold_patches(products, f - panel * width, out_step, first, end, y, F, f, OH, OW, POINTS, OUTPUTS)
+                fold_patches(products, f - panel * width, out_step, first, end, y, y_step, bias, relu, F, f, OH, OW, POINTS,
+                             OUTPUTS)
 
 
 @_sized
@@ -107,7 +108,7 @@ def turn_across(
 @_sized
 def convolve_panels(
     turned: In1, C: int, stage: int, w: In1, row_step: int, term_step: int, backward: bool, block: int, y: Out1,
-    F: int, OH: int, OW: int, patches: int, team: Team,
+    y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, patches: int, team: Team,
 ):
     """A thread takes a panel of filters through the last two steps, transforming their weights a few channels at a time."""
     L, P = lanes(turned), len(POINTS)
@@ -124,7 +125,8 @@ def convolve_panels(
                 multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, k * step, products,
                              k * out_step, c > 0)
         for f in range(panel * width, min(F, panel * width + width), L):
-            fold_patches(products, f - panel * width, out_step, 0, patches, y, F, f, OH, OW, POINTS, OUTPUTS)
+            fold_patches(products, f - panel * width, out_step, 0, patches, y, y_step, bias, relu, F, f, OH, OW, POINTS,
+                         OUTPUTS)
 
 
 @_sized
@@ -179,7 +181,10 @@ def multiply_places(
 
 
 @_sized
-def fold_places(products: In1, y: Out1, F: int, OH: int, OW: int, first: int, end: int, stage: int, team: Team):
+def fold_places(
+    products: In1, y: Out1, y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, first: int, end: int, stage: int,
+    team: Team,
+):
     """Patches of y: Aᵀ products A"""
     L, P = lanes(products), len(POINTS)
     width, places = TALL_COLUMNS * L, P * P
@@ -188,7 +193,7 @@ def fold_places(products: In1, y: Out1, F: int, OH: int, OW: int, first: int, en
     for item in prange((F + L - 1) // L * pieces, team):
         f, begin = item // pieces * L, item % pieces * PIECE
         fold_patches(products, f // width * places * step + begin * width + f % width, step, first + begin,
-                     min(end, first + begin + PIECE), y, F, f, OH, OW, POINTS, OUTPUTS)
+                     min(end, first + begin + PIECE), y, y_step, bias, relu, F, f, OH, OW, POINTS, OUTPUTS)
 
 
 @_sized
