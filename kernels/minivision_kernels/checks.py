@@ -121,7 +121,7 @@ def relu_backward(g: Any, y: Any) -> None:
         raise ValueError(f"g has shape {g.shape} and y {y.shape}; expected the same shape")
 
 
-def add(x: Any, y: Any) -> None:
+def add(x: Any, y: Any, relu: bool = False) -> None:
     _alike(x=x, y=y)
     if x.shape != y.shape:
         raise ValueError(f"x has shape {x.shape} and y {y.shape}; expected the same shape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..autograd import Function
 from ..ops import conv as ops
 from ..tensor import Tensor
 from . import checks
+from .shape import cat
 from .shape import pad as pad_border
 
 Pair = int | tuple[int, int]
@@ -49,8 +51,35 @@ def conv2d_relu(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: P
     return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _conv2d(op: type[Function], input: Any, weight: Any, bias: Any, stride: Pair, padding: Pair | str, dilation: Pair,
-            groups: int) -> Tensor:
+def conv2d_relu_cat(input: Any, convolutions: Sequence[Mapping[str, Any]]) -> Tensor:
+    """``cat([conv2d_relu(input, **each) for each in convolutions], 1)`` as one operation: each writes its channels of the result.
+
+    Args:
+        convolutions: the arguments of each but the input, a dictionary with ``weight`` and ``bias``; all have one output size.
+    """
+    x = checks.tensor(input, "conv2d_relu_cat")
+    if not convolutions or any(each.get("bias") is None for each in convolutions):
+        raise ValueError(f"conv2d_relu_cat: got {len(convolutions)} convolutions, not all with a bias; expected one or more, and "
+                         "a bias for each")
+    xs, ws, biases, geometries = zip(*(_checked(x, **each) for each in convolutions))
+    sizes = {conv_output_size(x.shape[2:], w.shape[2:], how["stride"], how["padding"], how["dilation"])
+             for x, w, how in zip(xs, ws, geometries)}
+    if len(sizes) > 1:
+        raise ValueError(f"conv2d_relu_cat: results of {' and '.join(map(str, sorted(sizes)))} pixels cannot lie in one array; "
+                         "choose padding and stride so that they are equal")
+    if any(padded is not x for padded in xs):           # "same" may pad one side more than the other
+        return cat([ops.Conv2dRelu.apply(x, w, b, **how) for x, w, b, how in zip(xs, ws, biases, geometries)], 1)
+    return ops.Conv2dReluCat.apply(x, *ws, *biases, size=sizes.pop(), geometries=geometries)
+
+
+def _conv2d(op: type[Function], *arguments: Any) -> Tensor:
+    x, w, b, geometry = _checked(*arguments)
+    return op.apply(x, w, *(() if b is None else (b,)), **geometry)
+
+
+def _checked(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
+             groups: int = 1) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
+    """The Tensors, and the geometry in the form that operations take."""
     name = "conv2d"
     x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
     b = None if bias is None else checks.tensor(bias, name)
@@ -75,7 +104,7 @@ def _conv2d(op: type[Function], input: Any, weight: Any, bias: Any, stride: Pair
         reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
         raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "
                          f"{padding}; use a smaller kernel or dilation, or more padding")
-    return op.apply(x, w, *(() if b is None else (b,)), stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return x, w, b, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0,

@@ -22,6 +22,13 @@ def add(input: Any, other: Any) -> Tensor:
     return ops.Add.apply(input, other)
 
 
+def add_relu(input: Any, other: Any) -> Tensor:
+    """``relu(input + other)`` as one operation, which needs no memory for what lies between."""
+    x, y = (checks.floating(checks.tensor(each, "add_relu"), "add_relu") for each in (input, other))
+    checks.together("add_relu", input=x, other=y)
+    return ops.AddRelu.apply(x, y)
+
+
 def sub(input: Any, other: Any) -> Tensor:
     """input - other."""
     return ops.Sub.apply(input, other)

@@ -24,10 +24,10 @@ class BasicBlock(nn.Module):
         self.stride, self.missing = stride, (filters - channels) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(nn.rectified(self.bn1, self.conv1(x))))
+        y = nn.normalized(self.conv2, self.bn2, nn.normalized(self.conv1, self.bn1, x, relu=True))
         if self.stride > 1:
             x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.missing, self.missing))
-        return F.relu(x + y)
+        return F.add_relu(x, y)
 
 
 class ResNet20(Model):
@@ -47,6 +47,6 @@ class ResNet20(Model):
         self.linear = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = nn.rectified(self.bn1, self.conv1(self.normalize(x)))
+        x = nn.normalized(self.conv1, self.bn1, self.normalize(x), relu=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean(dim=(2, 3)))

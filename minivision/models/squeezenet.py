@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
 from .. import nn
 from ..tensor import Tensor
 from .base import IMAGENET_MEAN, IMAGENET_STD, Model, Normalize
@@ -28,7 +27,7 @@ class Fire(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.rectified(self.squeeze, x)
-        return F.cat([nn.rectified(self.expand1x1, x), nn.rectified(self.expand3x3, x)], 1)
+        return nn.side_by_side([self.expand1x1, self.expand3x3], x)
 
 
 class SqueezeNet(Model):

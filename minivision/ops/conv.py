@@ -16,10 +16,15 @@ Every form takes the same ``geometry``: stride, padding and dilation as (height,
 
 from __future__ import annotations
 
-from minivision_kernels import run
+import numpy as np
 
-from ..autograd import Function
-from .elementwise import Rectified
+from minivision_kernels import array_module, run
+from minivision_kernels.finish import Finish, convolve
+from minivision_kernels.memory import empty
+
+from ..autograd import Function, is_recording
+from ..tensor import Tensor
+from .elementwise import Rectified, ReluInput
 from .reduce import Sum
 
 
@@ -31,8 +36,7 @@ class Conv2d(Function):
 
     def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
-        y = run("conv2d_forward", x, w, **geometry)
-        return run("bias_add", y, *bias, relu=self.relu) if bias else y
+        return convolve(x, w, Finish(*bias, self.relu), **geometry) if bias else run("conv2d_forward", x, w, **geometry)
 
     def backward(self, grad):
         _, _, *bias = self.inputs
@@ -48,6 +52,50 @@ class Conv2d(Function):
 
 class Conv2dRelu(Rectified, Conv2d):
     """A convolution, its bias and ReLU."""
+
+
+class Conv2dReluCat(Function):
+    """Several convolutions of one image, each with its bias and ReLU, whose results are channels of one array.
+
+    The inputs are x, all filters, and then all biases; each convolution has its ``geometry``.
+    """
+
+    keeps_output = True
+
+    def forward(self, x, *parameters, size, geometries):
+        self.geometries, (filters, biases) = geometries, _halves(parameters)
+        shape = (len(x), sum(map(len, filters)), *size)
+        y = empty(shape, x.dtype) if type(x) is np.ndarray else array_module(x).empty(shape, x.dtype)
+        first = 0
+        for w, bias, geometry in zip(filters, biases, geometries):
+            convolve(x, w, Finish(bias, True, y, first), **geometry)
+            first += len(w)
+        return y
+
+    def backward(self, grad):
+        x, *parameters = self.inputs
+        filters, _ = _halves(parameters)
+        asked, dx, dws, dbs, first = self.needs_grad, None, [], [], 0
+        to_filters, to_biases = _halves(asked[1:])
+        if is_recording() or not any(to_biases):
+            passed, sums = ReluInput.apply(grad, y=self.output._data), None
+        else:
+            passed, sums = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
+        for w, geometry, to_w, to_bias in zip(filters, self.geometries, to_filters, to_biases):
+            mine = slice(first, first + len(w))
+            part, first = passed[:, mine], mine.stop
+            if asked[0]:
+                through = Conv2dInput.apply(part, w, shape=x.shape, **geometry)
+                dx = through if dx is None else dx + through
+            dws.append(Conv2dWeight.apply(x, part, shape=w.shape, **geometry) if to_w else None)
+            dbs.append((part.sum((0, 2, 3)) if sums is None else sums[mine]) if to_bias else None)
+        return dx, *dws, *dbs
+
+
+def _halves(parameters):
+    """Those of the filters, and those of the biases."""
+    middle = len(parameters) // 2
+    return parameters[:middle], parameters[middle:]
 
 
 class Conv2dInput(Function):

@@ -19,12 +19,12 @@ LARGE = 1 << 16          # bytes; from here on it pays to look for the fastest w
 
 
 class Add(Function):
-    keeps_inputs = False
+    keeps_inputs, relu = False, False
 
     def forward(self, x, y):
         if type(x) is np.ndarray and x.nbytes >= LARGE and x.shape == y.shape and x.dtype == y.dtype:
-            return run("add", x, y)
-        return x + y
+            return run("add", x, y, relu=self.relu)
+        return run("relu_forward", x + y) if self.relu else x + y
 
     def backward(self, grad):
         return grad, grad
@@ -248,6 +248,15 @@ class Rectified:
             return super().backward(ReluInput.apply(grad, y=self.output._data))     # type: ignore[misc]  # the operation's
         passed, db = (Tensor(array) for array in run("relu_bias_backward", grad._data, self._output))
         return *self.products(passed), db
+
+
+class AddRelu(Add):
+    """max(x + y, 0): where the branches of a residual network meet."""
+
+    keeps_output, relu = True, True
+
+    def backward(self, grad):
+        return super().backward(ReluInput.apply(grad, y=self.output._data))
 
 
 class LeakyRelu(Function):

@@ -2,7 +2,7 @@
 //
 //   relu_forward    max(x, 0)
 //   relu_backward   the upstream gradient where the output is positive
-//   add             x + y
+//   add             x + y, and through the rectifier too, if asked
 //
 // Nothing is computed that would keep a multiprocessor busy: the time is that of the memory, so the one thing to do well is
 // to ask for much of it at a time. A thread handles four neighbouring numbers, one load of 16 bytes (two for double), and
@@ -36,12 +36,14 @@ extern "C" __global__ void relu_backward(const real* g, const real* y, real* dx,
   }
 }
 
-extern "C" __global__ void add(const real* x, const real* y, real* sum, long long size) {
+__device__ __forceinline__ real added(real x, real y, int rectify) { return rectify ? relu(x + y) : x + y; }
+
+extern "C" __global__ void add(const real* x, const real* y, real* sum, long long size, int rectify) {
   const long long at = first_of_four();
   if (at + 4 <= size) {
     const real4 u = load4(x + at), v = load4(y + at);
-    store4(sum + at, {u.x + v.x, u.y + v.y, u.z + v.z, u.w + v.w});
+    store4(sum + at, {added(u.x, v.x, rectify), added(u.y, v.y, rectify), added(u.z, v.z, rectify), added(u.w, v.w, rectify)});
   } else {
-    for (long long i = at; i < size; ++i) sum[i] = x[i] + y[i];
+    for (long long i = at; i < size; ++i) sum[i] = added(x[i], y[i], rectify);
   }
 }

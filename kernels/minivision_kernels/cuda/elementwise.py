@@ -30,9 +30,9 @@ def relu_backward(g: Any, y: Any) -> Any:
 
 
 @rung("add", name="vectors", device="cuda", accepts=floats)
-def add(x: Any, y: Any) -> Any:
+def add(x: Any, y: Any, relu: bool = False) -> Any:
     """As the rectifier: two arrays are read and one is written."""
     x, y = ready(x), ready(y)
     total = empty(x, x.shape)
-    _ADD.launch(blocks(x.size, 4 * THREADS), THREADS, x, y, total, x.size)
+    _ADD.launch(blocks(x.size, 4 * THREADS), THREADS, x, y, total, x.size, relu)
     return total
