@@ -52,15 +52,15 @@ def conv2d_relu(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: P
 
 
 def conv2d_relu_cat(input: Any, convolutions: Sequence[Mapping[str, Any]]) -> Tensor:
-    """``cat([conv2d_relu(input, **each) for each in convolutions], 1)`` as one operation: each writes its channels of the result.
+    """``cat([conv2d_relu(input, **each) for each in convolutions], 1)`` as one operation; each writes channels of the result.
 
     Args:
         convolutions: the arguments of each but the input, a dictionary with ``weight`` and ``bias``; all have one output size.
     """
     x = checks.tensor(input, "conv2d_relu_cat")
     if not convolutions or any(each.get("bias") is None for each in convolutions):
-        raise ValueError(f"conv2d_relu_cat: got {len(convolutions)} convolutions, not all with a bias; expected one or more, and "
-                         "a bias for each")
+        raise ValueError(f"conv2d_relu_cat: got {len(convolutions)} convolutions, not all with a bias; expected one or more, "
+                         "and a bias for each")
     xs, ws, biases, geometries = zip(*(_checked(x, **each) for each in convolutions))
     sizes = {conv_output_size(x.shape[2:], w.shape[2:], how["stride"], how["padding"], how["dilation"])
              for x, w, how in zip(xs, ws, geometries)}
@@ -70,6 +70,29 @@ def conv2d_relu_cat(input: Any, convolutions: Sequence[Mapping[str, Any]]) -> Te
     if any(padded is not x for padded in xs):           # "same" may pad one side more than the other
         return cat([ops.Conv2dRelu.apply(x, w, b, **how) for x, w, b, how in zip(xs, ws, biases, geometries)], 1)
     return ops.Conv2dReluCat.apply(x, *ws, *biases, size=sizes.pop(), geometries=geometries)
+
+
+def conv2d_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, norm_weight: Any, norm_bias: Any,
+                eps: float = 1e-5, relu: bool = False, **geometry: Any) -> Tensor:
+    """``batch_norm(conv2d(input, weight, bias, ...), running_mean, running_var, norm_weight, norm_bias, eps=eps)``, and ReLU if
+    ``relu``, as one convolution whose filters contain the norm. The sums are the same but for their rounding.
+
+    Args:
+        bias, running_mean, running_var, norm_weight, norm_bias: (F,); ``bias`` may be None.
+        geometry: stride, padding, dilation and groups, as `conv2d` has them.
+    """
+    x, w, b, how = _checked(input, weight, bias, **geometry)
+    numbers = {name: checks.tensor(value, "conv2d_norm") for name, value in dict(
+        running_mean=running_mean, running_var=running_var, norm_weight=norm_weight, norm_bias=norm_bias).items()}
+    checks.together("conv2d_norm", input=x, **numbers)
+    for name, value in numbers.items():
+        if value.shape != (w.shape[0],):
+            raise ValueError(f"conv2d_norm: {name} has shape {value.shape}, expected ({w.shape[0]},), one for each filter")
+    mean, var, factor, shift = numbers.values()
+    if b is not None:
+        shift = shift + b * (factor / (var + eps).sqrt())
+    return (ops.Conv2dNormRelu if relu else ops.Conv2dNorm).apply(x, w, factor, shift, mean=mean._data, var=var._data, eps=eps,
+                                                                  **how)
 
 
 def _conv2d(op: type[Function], *arguments: Any) -> Tensor:

@@ -48,9 +48,8 @@ def normalized(conv: Module, norm: Module, x: Tensor, relu: bool = False) -> Ten
     if not (type(conv) is Conv2d and type(norm) is BatchNorm2d and norm.tracks and not norm.training
             and norm.weight is not None and norm.bias is not None and not conv.is_watched() and not norm.is_watched()):
         return rectified(norm, conv(x)) if relu else norm(conv(x))
-    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
-    shift = norm.bias + factor * (-norm.running_mean if conv.bias is None else conv.bias - norm.running_mean)
-    return (F.conv2d_relu if relu else F.conv2d)(x, conv.weight * factor.reshape(-1, 1, 1, 1), shift, **conv.geometry)
+    return F.conv2d_norm(x, conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps, relu,
+                         **conv.geometry)
 
 
 class Sequential(Module):
@@ -68,7 +67,7 @@ class Sequential(Module):
             setattr(self, name, module)
 
     def forward(self, x: Any) -> Any:
-        """All modules in turn; a `BatchNorm2d` and a `ReLU` are joined with the layer before them (`normalized`, `rectified`)."""
+        """All modules in turn; `BatchNorm2d` and `ReLU` are joined with the layer before them (`normalized`, `rectified`)."""
         modules = list(self)
         while modules:
             module = modules.pop(0)

@@ -36,7 +36,7 @@ class Conv2d(Function):
 
     def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
-        return convolve(x, w, Finish(*bias, self.relu), **geometry) if bias else run("conv2d_forward", x, w, **geometry)
+        return convolve(x, w, Finish(bias[0], self.relu), **geometry) if bias else run("conv2d_forward", x, w, **geometry)
 
     def backward(self, grad):
         _, _, *bias = self.inputs
@@ -52,6 +52,42 @@ class Conv2d(Function):
 
 class Conv2dRelu(Rectified, Conv2d):
     """A convolution, its bias and ReLU."""
+
+
+class Conv2dNorm(Conv2d):
+    """A convolution without a bias, and batch norm that is not training, as one convolution.
+
+    Mean and variance are numbers then, so batch norm multiplies each channel by a factor and adds a number. The factor can as
+    well multiply the filters:  y = Conv2d(x, factor w) + bias - factor mean,  factor = weight / sqrt(var + eps).
+    """
+
+    keeps_inputs = 3
+
+    def forward(self, x, w, weight, bias, mean, var, eps, **geometry):
+        self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
+        self.scale = 1 / array_module(x).sqrt(var + x.dtype.type(eps))
+        self.middle = mean * self.scale
+        self.scaled = w * (weight * self.scale)[:, None, None, None]
+        return convolve(x, self.scaled, Finish(bias - weight * self.middle, self.relu), **geometry)
+
+    def backward(self, grad):
+        x, w, weight, _ = self.inputs
+        if self.relu:
+            grad = ReluInput.apply(grad, y=self.output._data)
+        factor = (weight * Tensor(self.scale)).reshape(-1, 1, 1, 1)
+        scaled = w * factor if is_recording() else Tensor(self.scaled)
+        db = grad.sum((0, 2, 3)) if self.needs_grad[2] or self.needs_grad[3] else None
+        dw = Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if any(self.needs_grad[1:3]) else None
+        return Conv2dInput.apply(grad, scaled, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
+            dw * factor if self.needs_grad[1] else None, \
+            (dw * w).sum((1, 2, 3)) * Tensor(self.scale) - db * Tensor(self.middle) if self.needs_grad[2] else None, \
+            db if self.needs_grad[3] else None
+
+
+class Conv2dNormRelu(Conv2dNorm):
+    """With ReLU."""
+
+    keeps_output, relu = True, True
 
 
 class Conv2dReluCat(Function):
