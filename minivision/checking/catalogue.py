@@ -139,6 +139,7 @@ def _winners(random: Draw) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- the cases
 
 _case(elementwise.Add, lambda r: ((normal(r, 3, 4), normal(r, 4)), {}))
+_case(elementwise.AddRelu, lambda r: ((whole(r, 3, 4), whole(r, 4) + 0.5), {}))
 _case(elementwise.Sub, lambda r: ((normal(r, 3, 4), normal(r, 3, 4)), {}))
 _case(elementwise.Neg, lambda r: ((normal(r, 3, 4),), {}))
 _case(elementwise.Mul, lambda r: ((off_zero(r, 3, 4), normal(r, 3, 4)), {}))
@@ -189,6 +190,13 @@ _case(linear.LinearWeight, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY)))
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE), normal(r, 2)), dict(GEOMETRY)), "bias")
 _case(conv.Conv2dRelu, lambda r: ((whole(r, *X_SHAPE), whole(r, *W_SHAPE), whole(r, 2) + 0.5), dict(GEOMETRY)))
+_case(conv.Conv2dReluCat, lambda r: (
+    (whole(r, *X_SHAPE), whole(r, 2, 2, 1, 1), whole(r, *W_SHAPE), whole(r, 2) + 0.5, whole(r, 2) + 0.5),
+    {"size": X_SHAPE[2:], "geometries": (dict(GEOMETRY, padding=(0, 0), groups=1), dict(GEOMETRY))}))
+_case(conv.Conv2dNorm, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE), off_zero(r, 2), normal(r, 2)), {
+    **GEOMETRY, "mean": normal(r, 2), "var": positive(r, 2), "eps": 1e-5}))
+_case(conv.Conv2dNormRelu, lambda r: ((whole(r, *X_SHAPE), whole(r, *W_SHAPE), whole(r, 2), whole(r, 2) + 0.5), {
+    **GEOMETRY, "mean": whole(r, 2), "var": np.array([1.0, 0.25]), "eps": 0.0}))
 _case(conv.Conv2dInput, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY, shape=X_SHAPE)))
 _case(conv.Conv2dWeight, lambda r: ((normal(r, *X_SHAPE), normal(r, *X_SHAPE)), dict(GEOMETRY, shape=W_SHAPE)))
 

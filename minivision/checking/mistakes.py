@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function
-from ..ops.conv import Conv2d, Conv2dInput, Conv2dRelu, Conv2dWeight
+from ..ops.conv import Conv2d, Conv2dInput, Conv2dNorm, Conv2dNormRelu, Conv2dRelu, Conv2dReluCat, Conv2dWeight
 from ..ops.elementwise import (
     Abs,
     Add,
+    AddRelu,
     Clip,
     Cos,
     Div,
@@ -78,6 +79,9 @@ def mask(condition: Any) -> Tensor:
 
 wrong(Add, "one row of a broadcast bias", ONE_SLICE, lambda self, g: (g, g[0]))
 wrong(Add, "the mean over a broadcast bias", TWICE, lambda self, g: (g, g.mean(0)))
+wrong(AddRelu, "the mask forgotten", None, lambda self, g: (g, g))
+wrong(AddRelu, "the mask forgotten for one of them", None, lambda self, g: (g * mask(self._output > 0), g))
+wrong(AddRelu, "the mask taken from the gradient", None, lambda self, g: (g * mask(g._data > 0),) * 2)
 wrong(Sub, "the minus forgotten", "sign flipped", lambda self, g: (g, g))
 wrong(Mul, "factors exchanged", OTHER, lambda self, g: (g * self.inputs[0], g * self.inputs[1]))
 wrong(Mul, "factors forgotten", LOCAL, lambda self, g: (g, g))
@@ -246,6 +250,45 @@ wrong(Conv2dRelu, "the mask forgotten for the bias", None, lambda self, g: (
 wrong(Conv2dRelu, "the mask taken from the gradient", None, lambda self, g: Conv2d.backward(self, g * mask(g._data > 0)))
 wrong(Conv2dRelu, "db divided by the batch", TWICE, lambda self, g: (
     _dx(self, _passed(self, g)), _dw(self, _passed(self, g)), _passed(self, g).mean(0).sum((1, 2))))
+
+
+def _cat_backward(self: Any, g: Tensor) -> list[Tensor]:
+    """The right gradients for g that has passed the mask, if there is one."""
+    x, one, other, *_ = self.inputs
+    parts, hows = (g[:, :len(one)], g[:, len(one):]), self.geometries
+    dx = [Conv2dInput.apply(part, w, shape=x.shape, **how) for part, w, how in zip(parts, (one, other), hows)]
+    dws = [Conv2dWeight.apply(x, part, shape=w.shape, **how) for part, w, how in zip(parts, (one, other), hows)]
+    return [dx[0] + dx[1], *dws, *(part.sum((0, 2, 3)) for part in parts)]
+
+
+wrong(Conv2dReluCat, "the mask forgotten", None, _cat_backward)
+wrong(Conv2dReluCat, "the mask forgotten for the biases", None, lambda self, g: (
+    *_cat_backward(self, _passed(self, g))[:3], *_cat_backward(self, g)[3:]))
+wrong(Conv2dReluCat, "biases changed places", None, lambda self, g: (
+    *_cat_backward(self, _passed(self, g))[:3], *_cat_backward(self, _passed(self, g))[:2:-1]))
+wrong(Conv2dReluCat, "the gradient of one convolution only", None, lambda self, g: _cat_backward(
+    self, _passed(self, g) * mask(np.arange(4) < 2).reshape(-1, 1, 1)))
+
+
+def _norm_backward(self: Any, g: Tensor, dx: Any = None, dw: Any = None, dweight: Any = None) -> Any:
+    """The right backward, with one of its gradients replaced."""
+    _, w, weight, _ = self.inputs
+    scale, to_filters, db = Tensor(self.scale), _dw(self, g), g.sum((0, 2, 3))
+    column = (weight * scale).reshape(-1, 1, 1, 1)
+    to_weight = (to_filters * w).sum((1, 2, 3)) * scale - db * Tensor(self.middle)
+    return Conv2dInput.apply(g, w * (column if dx is None else dx(weight, scale)), shape=self.x_shape, **self.geometry), \
+        to_filters * (column if dw is None else dw(weight, scale)), \
+        to_weight if dweight is None else dweight(to_filters, w, scale), db
+
+
+wrong(Conv2dNorm, "the variance forgotten in dx", None, lambda self, g: _norm_backward(
+    self, g, dx=lambda weight, scale: weight.reshape(-1, 1, 1, 1)))
+wrong(Conv2dNorm, "the factor forgotten in dw", None, lambda self, g: _norm_backward(self, g, dw=lambda weight, scale: 1.0))
+wrong(Conv2dNorm, "the mean forgotten in dweight", None, lambda self, g: _norm_backward(
+    self, g, dweight=lambda dw, w, scale: (dw * w).sum((1, 2, 3)) * scale))
+wrong(Conv2dNormRelu, "the mask forgotten", None, _norm_backward)
+wrong(Conv2dNormRelu, "the mask the wrong way round", None, lambda self, g: _norm_backward(self, g * mask(self._output <= 0)))
+wrong(Conv2dNormRelu, "the mask taken from the gradient", None, lambda self, g: _norm_backward(self, g * mask(g._data > 0)))
 wrong(LinearRelu, "the mask forgotten", None, lambda self, g: Linear.backward(self, g))
 wrong(LinearRelu, "the mask the wrong way round", None, lambda self, g: Linear.backward(self, g * mask(self._output <= 0)))
 wrong(LinearRelu, "the mask taken from the gradient", None, lambda self, g: Linear.backward(self, g * mask(g._data > 0)))

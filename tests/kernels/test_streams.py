@@ -38,12 +38,14 @@ def both_thread_counts(call):
 
 @dtypes
 @pytest.mark.parametrize("rung", oracle.rungs("add"), ids=str)
-@given(shape=shapes | st.sampled_from([(), (0,), (9,), (70_001,)]))
-def test_add(rung, dtype, shape):
+@given(shape=shapes | st.sampled_from([(), (0,), (9,), (70_001,)]), relu=st.booleans())
+def test_add(rung, dtype, shape, relu):
     x, y = normal(shape, dtype), normal(shape, dtype, 1)
-    z = rung(oracle.guarded(x, readonly=True), oracle.guarded(y, readonly=True))
+    if x.size:
+        x.flat[-1] = np.nan                                  # which ReLU passes on
+    z = rung(oracle.guarded(x, readonly=True), oracle.guarded(y, readonly=True), relu=relu)
     assert z.dtype == dtype and z.shape == shape
-    np.testing.assert_array_equal(z, x + y)
+    np.testing.assert_array_equal(z, np.where(x + y <= 0, 0, x + y) if relu else x + y)
 
 
 @dtypes

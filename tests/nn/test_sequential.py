@@ -1,4 +1,4 @@
-"""Layers joined with the ReLU behind them: the same numbers, and nothing hidden from who looks."""
+"""Layers joined with those behind and beside them: the same numbers, and nothing hidden from who looks."""
 
 import numpy as np
 import pytest
@@ -115,3 +115,112 @@ def test_what_lies_between_is_not_kept():
         makers.append(type(maker).__name__)
         maker = next((source for source in maker.sources if isinstance(source, Function)), None)
     assert makers == ["Conv2dRelu"]
+
+
+def test_a_sum_and_its_relu_are_the_same_numbers():
+    for shapes in (((2, 3, 5, 6),) * 2, ((8, 8, 16, 17),) * 2, ((2, 3, 5, 6), (6,))):
+        arrays = [mv.randn(*shape).numpy() for shape in shapes]
+        results = []
+        for function in (lambda x, y: F.relu(x + y), F.add_relu):
+            x, y = (mv.tensor(each, requires_grad=True) for each in arrays)
+            z = function(x, y)
+            mv.manual_seed(1)
+            results.append((z, *mv.grad(z, [x, y], mv.randn(*z.shape))))
+        assert type(results[1][0].maker).__name__ == "AddRelu"
+        for a, b in zip(*results):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    with pytest.raises(TypeError, match="add_relu"):
+        F.add_relu(np.arange(3), np.arange(3))
+
+
+def beside(bias=True, second="padding"):
+    """Two convolutions of one image, with results of one size."""
+    mv.manual_seed(0)
+    return [nn.Conv2d(3, 4, 1, bias=bias), nn.Conv2d(3, 5, 3, padding=1) if second == "padding" else
+            nn.Conv2d(3, 5, 2, padding="same")]
+
+
+@pytest.mark.parametrize(("layers", "op"), [
+    (beside(), "Conv2dReluCat"), (beside(second="same"), "Cat"), (beside(bias=False), "Cat")], ids=["joined", "one side", "no bias"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_side_by_side_the_numbers_are_the_same(layers, op, batch):
+    x, found, both = mv.randn(batch, 3, 5, 6).numpy(), [], nn.Sequential(*layers)
+    for function in (lambda x: F.cat([F.relu(layer(x)) for layer in layers], 1), lambda x: nn.side_by_side(layers, x)):
+        y, grads = gradients(function, x, both)
+        found.append((y, *grads))
+    assert type(y.maker).__name__ == op
+    for a, b in zip(*found):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_side_by_side_a_part_of_the_gradients():
+    """Whatever is asked for, and nothing else."""
+    layers = beside()
+    x = mv.randn(2, 3, 5, 6, requires_grad=True)
+    everything = [x, *(p for layer in layers for p in layer.parameters())]
+    every = mv.grad(nn.side_by_side(layers, x).sum(), everything)
+    for wanted, expected in zip(everything, every):
+        (alone,) = mv.grad(nn.side_by_side(layers, x).sum(), [wanted])
+        np.testing.assert_array_equal(alone.numpy(), expected.numpy())
+
+
+def test_side_by_side_who_watches_is_shown():
+    layers, seen = beside(), []
+    x = mv.randn(1, 3, 4, 4)
+    quiet = nn.side_by_side(layers, x).numpy()
+    with layers[1].register_forward_hook(lambda module, inputs, output: seen.append(output.numpy())):
+        np.testing.assert_array_equal(nn.side_by_side(layers, x).numpy(), quiet)
+    np.testing.assert_array_equal(seen[0], layers[1](x).numpy())
+
+
+def test_conv2d_relu_cat_says_what_is_wrong():
+    x, w, b = mv.randn(1, 1, 4, 4), mv.randn(2, 1, 3, 3), mv.randn(2)
+    with pytest.raises(ValueError, match=r"results of \(2, 2\) and \(4, 4\) pixels cannot lie in one array; choose padding"):
+        F.conv2d_relu_cat(x, [{"weight": w, "bias": b, "padding": 1}, {"weight": w, "bias": b}])
+    for convolutions in ([], [{"weight": w, "bias": None}], [{"weight": w}]):
+        with pytest.raises(ValueError, match=f"got {len(convolutions)} convolutions, not all with a bias; expected one or more"):
+            F.conv2d_relu_cat(x, convolutions)
+
+
+def conv_and_norm(bias, dtype="float64"):
+    mv.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=bias), nn.BatchNorm2d(4))
+    net(mv.randn(4, 3, 9, 8) * 3.0 + 1.0)                        # averages to go by
+    net[1].weight.data, net[1].bias.data = np.array([1, -2, 0.5, 0], "f"), np.array([0.1, 0.2, -0.3, 1], "f")
+    return net.to(dtype=dtype).eval()
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_batch_norm_goes_into_the_filters(bias, relu):
+    net = conv_and_norm(bias)
+    last = [nn.ReLU()] * relu
+    x = mv.randn(2, 3, 9, 8, dtype="float64").numpy()
+    apart, expected = gradients(lambda x: F.relu(net[1](net[0](x))) if relu else net[1](net[0](x)), x, net)
+    y, found = gradients(nn.Sequential(*net, *last), x, net)
+    assert type(y.maker).__name__ == "Conv2dNorm" + "Relu" * relu
+    for a, b in zip((y, *found), (apart, *expected)):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-13)
+    linear = nn.Linear(y.size // 2, 1).to(dtype="float64")
+    assert mv.gradgradcheck(nn.Sequential(*net, *last, nn.Flatten(), linear), mv.tensor(x, requires_grad=True))
+
+
+def test_batch_norm_stays_apart_while_it_learns_or_is_watched():
+    net, seen = conv_and_norm(True, "float32"), []
+    x = mv.randn(2, 3, 9, 8)
+    joined = net(x).numpy()
+    for watched in net:
+        with watched.register_forward_hook(lambda module, inputs, output: seen.append(output.numpy())):
+            np.testing.assert_allclose(net(x).numpy(), joined, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(seen[0], net[0](x).numpy())
+    before = net[1].running_mean.numpy().copy()
+    y = net.train()(x).numpy()
+    assert abs(y.mean((0, 2, 3)) - net[1].bias.numpy()).max() < 1e-5 and (net[1].running_mean.numpy() != before).all()
+    net.eval()[1].weight = None
+    assert np.isfinite(net(x).numpy()).all()
+
+
+def test_conv2d_norm_says_what_is_wrong():
+    x, w, numbers = mv.randn(1, 1, 4, 4), mv.randn(2, 1, 3, 3), [mv.ones(2) for _ in range(3)]
+    with pytest.raises(ValueError, match=r"conv2d_norm: norm_bias has shape \(3,\), expected \(2,\), one for each filter"):
+        F.conv2d_norm(x, w, None, *numbers, mv.ones(3))

@@ -21,6 +21,7 @@ def cases():
         yield "relu_forward", (x,)
         yield "relu_backward", (x, x)
         yield "add", (x, x)
+        yield "add", (x, -x, True)
         yield "bias_add", (x.copy(), c[0])
         yield "bias_add", (x.ravel()[1:1 + C * 6].reshape(1, C, 6).copy(), c[0])
         yield "channel_affine", (x, c[0])

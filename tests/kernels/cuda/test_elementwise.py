@@ -34,3 +34,4 @@ def test_add(rung, place, dtype):
     for size in (0, 1, 4, 1025):
         x, y = rng.standard_normal((2, size)).astype(dtype)
         np.testing.assert_array_equal(Placed(rung, place)(x, y), x + y)
+        np.testing.assert_array_equal(Placed(rung, place)(x, y, relu=True), np.maximum(x + y, 0))
