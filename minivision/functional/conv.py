@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,15 +62,13 @@ def conv2d_relu_cat(input: Any, convolutions: Sequence[Mapping[str, Any]]) -> Te
     if not convolutions or any(each.get("bias") is None for each in convolutions):
         raise ValueError(f"conv2d_relu_cat: got {len(convolutions)} convolutions, not all with a bias; expected one or more, "
                          "and a bias for each")
-    xs, ws, biases, geometries = zip(*(_checked(x, **each) for each in convolutions))
-    sizes = {conv_output_size(x.shape[2:], w.shape[2:], how["stride"], how["padding"], how["dilation"])
-             for x, w, how in zip(xs, ws, geometries)}
-    if len(sizes) > 1:
-        raise ValueError(f"conv2d_relu_cat: results of {' and '.join(map(str, sorted(sizes)))} pixels cannot lie in one array; "
-                         "choose padding and stride so that they are equal")
+    xs, ws, biases, geometries, sizes = zip(*(_checked(x, **each) for each in convolutions))
+    if len(set(sizes)) > 1:
+        raise ValueError(f"conv2d_relu_cat: results of {' and '.join(map(str, sorted(set(sizes))))} pixels cannot lie in one "
+                         "array; choose padding and stride so that they are equal")
     if any(padded is not x for padded in xs):           # "same" may pad one side more than the other
         return cat([ops.Conv2dRelu.apply(x, w, b, **how) for x, w, b, how in zip(xs, ws, biases, geometries)], 1)
-    return ops.Conv2dReluCat.apply(x, *ws, *biases, size=sizes.pop(), geometries=geometries)
+    return ops.Conv2dReluCat.apply(x, *ws, *biases, size=sizes[0], geometries=geometries)
 
 
 def conv2d_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, norm_weight: Any, norm_bias: Any,
@@ -81,7 +80,7 @@ def conv2d_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_v
         bias, running_mean, running_var, norm_weight, norm_bias: (F,); ``bias`` may be None.
         geometry: stride, padding, dilation and groups, as `conv2d` has them.
     """
-    x, w, b, how = _checked(input, weight, bias, **geometry)
+    x, w, b, how, _ = _checked(input, weight, bias, **geometry)
     numbers = {name: checks.tensor(value, "conv2d_norm") for name, value in dict(
         running_mean=running_mean, running_var=running_var, norm_weight=norm_weight, norm_bias=norm_bias).items()}
     checks.together("conv2d_norm", input=x, **numbers)
@@ -96,38 +95,50 @@ def conv2d_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_v
 
 
 def _conv2d(op: type[Function], *arguments: Any) -> Tensor:
-    x, w, b, geometry = _checked(*arguments)
+    x, w, b, geometry, _ = _checked(*arguments)
     return op.apply(x, w, *(() if b is None else (b,)), **geometry)
 
 
 def _checked(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
-             groups: int = 1) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
-    """The Tensors, and the geometry in the form that operations take."""
+             groups: int = 1) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any], tuple[int, int]]:
+    """The Tensors, the geometry in the form that operations take, and the size of the result."""
     name = "conv2d"
     x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
     b = None if bias is None else checks.tensor(bias, name)
     checks.together(name, input=x, weight=w, bias=b)
     stride, dilation = checks.pair(stride, "conv2d: stride", 1), checks.pair(dilation, "conv2d: dilation", 1)
-    groups = _groups(groups, name)
-    _filters(w, name)
-    if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
-        last = x.shape[3] == w.shape[1] * groups
-        raise ValueError(f"conv2d: input of shape {x.shape} has {x.shape[1]} channels and weight has shape {w.shape} with "
-                         f"groups={groups}; expected {w.shape[1] * groups} channels"
-                         + (", and a number of filters that groups divides" if w.shape[0] % groups else "")
+    if not isinstance(padding, str):
+        padding = checks.pair(padding, "conv2d: padding", 0)
+    shapes = x.shape, w.shape, None if b is None else b.shape
+    geometry, size, rest = _geometry(*shapes, stride, padding, dilation, _groups(groups, name))
+    return x if rest == (0, 0) else pad_border(x, (0, rest[1], 0, rest[0])), w, b, geometry, size
+
+
+@functools.lru_cache(maxsize=4096)
+def _geometry(
+    x: tuple[int, ...], w: tuple[int, ...], bias: tuple[int, ...] | None, stride: tuple[int, int],
+    padding: tuple[int, int] | str, dilation: tuple[int, int], groups: int,
+) -> tuple[dict[str, Any], tuple[int, int], tuple[int, int]]:
+    """What depends on shapes alone, checked once for each kind of call: the geometry in the form that operations take, the size
+    of the result, and how many zeros the image needs below and to the right besides its padding."""
+    _filters(w, "conv2d")
+    if x[1] != w[1] * groups or w[0] % groups:
+        last = x[3] == w[1] * groups
+        raise ValueError(f"conv2d: input of shape {x} has {x[1]} channels and weight has shape {w} with groups={groups}; "
+                         f"expected {w[1] * groups} channels"
+                         + (", and a number of filters that groups divides" if w[0] % groups else "")
                          + ("; if the channels are last, (N, H, W, C), use .permute(0, 3, 1, 2)" if last else ""))
-    _bias(b, w.shape[0], name)
+    _bias(bias, w[0], "conv2d")
+    rest = (0, 0)
     if isinstance(padding, str):
-        checks.chosen(padding, ("same", "valid"), "conv2d: padding")
-        x, padding = _named_padding(x, w, stride, padding, dilation)
-    padding = checks.pair(padding, "conv2d: padding", 0)
-    (*_, h, width), (*_, kh, kw) = x.shape, w.shape
-    out_size = conv_output_size((h, width), (kh, kw), stride, padding, dilation)
-    if min(out_size) < 1:
-        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:]))
-        raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {x.shape[2:]} with padding "
+        padding, rest = _named_padding(w, stride, padding, dilation)
+    size, window = (x[2] + rest[0], x[3] + rest[1]), (w[2], w[3])
+    result = conv_output_size(size, window, stride, padding, dilation)
+    if min(result) < 1:
+        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w[2:]))
+        raise ValueError(f"conv2d: the kernel reaches over {reach} pixels, more than the input's {size} with padding "
                          f"{padding}; use a smaller kernel or dilation, or more padding")
-    return x, w, b, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, result, rest
 
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0,
@@ -152,12 +163,12 @@ def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Pair = 1
     stride, dilation = checks.pair(stride, f"{name}: stride", 1), checks.pair(dilation, f"{name}: dilation", 1)
     padding, extra = checks.pair(padding, f"{name}: padding", 0), checks.pair(output_padding, f"{name}: output_padding", 0)
     groups = _groups(groups, name)
-    _filters(w, name)
+    _filters(w.shape, name)
     if x.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise ValueError(f"{name}: input has {x.shape[1]} channels and weight has shape {w.shape} with groups={groups}; "
                          f"expected {w.shape[0]} channels, a number that groups divides")
     filters = w.shape[1] * groups
-    _bias(b, filters, name)
+    _bias(None if b is None else b.shape, filters, name)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
         raise ValueError(f"{name}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
     h, ww = ((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in
@@ -175,22 +186,24 @@ def _groups(groups: Any, name: str) -> int:
     return int(groups)
 
 
-def _filters(w: Tensor, name: str) -> None:
-    if w.ndim != 4 or min(w.shape) < 1:
-        raise ValueError(f"{name}: weight has shape {w.shape}, expected four lengths >= 1: (filters, channels, KH, KW)")
+def _filters(w: tuple[int, ...], name: str) -> None:
+    if len(w) != 4 or min(w) < 1:
+        raise ValueError(f"{name}: weight has shape {w}, expected four lengths >= 1: (filters, channels, KH, KW)")
 
 
-def _bias(b: Tensor | None, filters: int, name: str) -> None:
-    if b is not None and b.shape != (filters,):
-        raise ValueError(f"{name}: bias has shape {b.shape}, expected ({filters},), one number for each filter")
+def _bias(b: tuple[int, ...] | None, filters: int, name: str) -> None:
+    if b is not None and b != (filters,):
+        raise ValueError(f"{name}: bias has shape {b}, expected ({filters},), one number for each filter")
 
 
-def _named_padding(x: Tensor, w: Tensor, stride: tuple, padding: str, dilation: tuple) -> tuple[Tensor, tuple[int, int]]:
+def _named_padding(
+    w: tuple[int, ...], stride: tuple[int, int], padding: str, dilation: tuple[int, int],
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The padding on all sides, and what is missing below and to the right."""
+    checks.chosen(padding, ("same", "valid"), "conv2d: padding")
     if padding == "valid":
-        return x, (0, 0)
+        return (0, 0), (0, 0)
     if stride != (1, 1):
         raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}; give padding as numbers")
-    total = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
-    half = (total[0] // 2, total[1] // 2)
-    odd = (total[0] % 2, total[1] % 2)
-    return (pad_border(x, (0, odd[1], 0, odd[0])) if any(odd) else x), half
+    (down, right) = (d * (k - 1) for d, k in zip(dilation, w[2:]))
+    return (down // 2, right // 2), (down % 2, right % 2)

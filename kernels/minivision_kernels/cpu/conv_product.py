@@ -21,7 +21,7 @@ from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish, finished
 from minivision_kernels.ladder import best, run, rung
 from minivision_kernels.memory import empty, zeros
-from minivision_kernels.shapes import Pair, conv_output_size, seen_by_one
+from minivision_kernels.shapes import Pair, conv_output_size
 
 FEW = 64            # outputs of an image
 PICKED = 1 << 14    # pixels that 1 x 1 filters with a larger stride see; more are sooner packed than picked out first
@@ -40,7 +40,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
     ``conv_direct.py``. Larger filters are packed there at once, without being written down: 1.25 to 1.5 times as fast.
     """
     outputs = math.prod(conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation))
-    if len(x) * groups != 1 or w.shape[2:] != (1, 1):
+    if len(x) * groups != 1 or w.shape[2:] != (1, 1) or padding != (0, 0):
         return False
     return stride == (1, 1) or x.shape[1] * outputs <= PICKED or (BYTES == 64 and outputs <= FEW)
 
@@ -72,11 +72,6 @@ def conv2d_forward(
     if N * groups == 1 and _as_it_lies(w.shape[2:], stride, padding):
         return _of_one(w.reshape(F, taps), x.reshape(taps, H * W), (1, F, H, W), finish)
     size = conv_output_size((H, W), w.shape[2:], stride, padding, dilation)
-    if w.shape[2:] == (1, 1) and padding != (0, 0):        # what a 1 x 1 filter sees of the padding is 0
-        y = zeros((N, F, *size), x.dtype)
-        (down, rows), (right, lines) = (seen_by_one(*along) for along in zip((H, W), stride, padding, size))
-        y[:, :, down, right] = conv2d_forward(x[:, :, rows, lines], w, (1, 1), (0, 0), (1, 1), groups)
-        return y if finish is None else finished(y, finish)
     if N * groups == 1:
         return _of_one(w.reshape(F, taps), _windows(x[0], w.shape[2:], stride, padding, dilation, size), (1, F, *size), finish)
     y = empty((N, F, *size), x.dtype)
