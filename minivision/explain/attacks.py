@@ -7,7 +7,7 @@ no pixel leaves [0, 1], and no pixel moves by more than ``eps`` (in the l2 norm:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,11 +70,12 @@ def pgd(
     alpha = 2.5 * eps / steps if alpha is None else alpha
     if alpha < 0:
         raise ValueError(f"alpha is {alpha}; expected 0 or more")
-    adversarial = _random_start(x, eps, norm, seed) if random_start else x
+    project = _projection(x, eps, norm)
+    adversarial = project(_random_start(x, eps, norm, seed)) if random_start else x
     for _ in range(steps):
         gradient, _ = input_gradient(model, adversarial, loss_of(labels))
         moved = adversarial + _direction(gradient, norm) * x.dtype.type(-alpha if targeted else alpha)
-        adversarial = _project(moved, x, eps, norm)
+        adversarial = project(moved)
         if progress is not None:
             progress(1)
     return _finish(model, x, adversarial, labels, eps, targeted, norm)
@@ -148,17 +149,20 @@ def _random_start(x: np.ndarray, eps: float, norm: str, seed: int) -> np.ndarray
     else:                           # uniform in the ball: a direction, and a radius whose volume is uniform
         change = generator.standard_normal(x.shape)
         change *= eps * generator.uniform(0, 1, (len(x), 1, 1, 1)) ** (1 / x[0].size) / np.maximum(_lengths(change), 1e-12)
-    return _project((x + change).astype(x.dtype), x, eps, norm)
+    return (x + change).astype(x.dtype)
 
 
-def _project(moved: np.ndarray, x: np.ndarray, eps: float, norm: str) -> np.ndarray:
-    """The nearest image within ``eps`` of ``x``, clipped to [0, 1], which brings it nearer still."""
+def _projection(x: np.ndarray, eps: float, norm: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What brings an image to the nearest one within ``eps`` of ``x``, clipped to [0, 1], which brings it nearer still."""
     if norm == "linf":
-        moved = np.clip(moved, x - x.dtype.type(eps), x + x.dtype.type(eps))
-    else:
+        low, high = np.maximum(x - x.dtype.type(eps), 0), np.minimum(x + x.dtype.type(eps), 1)
+        return lambda moved: np.clip(moved, low, high)
+
+    def project(moved: np.ndarray) -> np.ndarray:
         change = moved - x
-        moved = x + change * np.minimum(1, eps / np.maximum(_lengths(change), 1e-12)).astype(x.dtype)
-    return np.clip(moved, 0, 1)
+        return np.clip(x + change * np.minimum(1, eps / np.maximum(_lengths(change), 1e-12)).astype(x.dtype), 0, 1)
+
+    return project
 
 
 def _finish(

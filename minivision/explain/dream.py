@@ -73,14 +73,18 @@ def dream_step(
     shift: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
     """The four steps, once, on an image (1, C, H, W) rolled by ``shift`` and rolled back."""
-    rolled = Tensor(np.roll(x, shift, axis=(2, 3)), requires_grad=True)
+    rolled = Tensor(_rolled(x, shift), requires_grad=True)
     y = activation(model, rolled, layer)                                            # 1. forward to the layer
-    upstream = y.numpy() if channel is None else _only(y.numpy(), channel, layer)   # 2. the gradient is the activation
-    (gradient,) = grad(y, rolled, Tensor(upstream))                                 # 3. backward to the image
+    upstream = y.detach() if channel is None else _only(y, channel, layer)          # 2. the gradient is the activation
+    (gradient,) = grad(y, rolled, upstream)                                         # 3. backward to the image
     g = gradient.numpy()
     size = float(np.abs(g).mean())
     changed = rolled.numpy() + g * x.dtype.type(step / max(size, 1e-12))            # 4. update, a mean step of `step`
-    return np.roll(np.clip(changed, 0, 1), (-shift[0], -shift[1]), axis=(2, 3))
+    return _rolled(np.clip(changed, 0, 1, out=changed), (-shift[0], -shift[1]))
+
+
+def _rolled(x: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
+    return np.roll(x, shift, axis=(2, 3)) if any(shift) else x
 
 
 def zoom(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -88,9 +92,9 @@ def zoom(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return F.interpolate(Tensor(np.ascontiguousarray(x)), tuple(size), mode="bilinear", align_corners=True).numpy()
 
 
-def _only(y: np.ndarray, channel: int, layer: str) -> np.ndarray:
+def _only(y: Tensor, channel: int, layer: str) -> Tensor:
     if not 0 <= channel < y.shape[1]:
         raise ValueError(f"layer {layer!r} has channels 0 to {y.shape[1] - 1}; got channel {channel}")
-    kept = np.zeros_like(y)
-    kept[:, channel] = y[:, channel]
-    return kept
+    kept = np.zeros(y.shape, y.dtype)
+    kept[:, channel] = y.numpy()[:, channel]
+    return Tensor(kept)

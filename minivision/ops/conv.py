@@ -16,16 +16,14 @@ Every form takes the same ``geometry``: stride, padding and dilation as (height,
 
 from __future__ import annotations
 
-import numpy as np
-
 from minivision_kernels import array_module, run
 from minivision_kernels.finish import Finish, convolve
-from minivision_kernels.memory import empty
 
 from ..autograd import Function, is_recording
 from ..tensor import Tensor
 from .elementwise import Rectified, ReluInput
 from .reduce import Sum
+from .shape import new
 
 
 class Conv2d(Function):
@@ -101,8 +99,7 @@ class Conv2dReluCat(Function):
     def forward(self, x, *parameters, size, geometries):
         self.geometries, (filters, biases) = geometries, _halves(parameters)
         shape = (len(x), sum(map(len, filters)), *size)
-        y = empty(shape, x.dtype) if type(x) is np.ndarray else array_module(x).empty(shape, x.dtype)
-        first = 0
+        y, first = new(x, shape), 0
         for w, bias, geometry in zip(filters, biases, geometries):
             convolve(x, w, Finish(bias, True, y, first), **geometry)
             first += len(w)

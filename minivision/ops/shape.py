@@ -14,6 +14,13 @@ from ..autograd import Function
 FEW = 4096      # numbers that are sooner written out than looked at through a view
 
 
+def new(like, shape, dtype=None):
+    """An array of the kind of ``like``, and of its dtype if no other is given, that holds anything. On the CPU it is made of
+    memory used before: to get fresh memory takes longer than to write to it."""
+    dtype = like.dtype if dtype is None else dtype
+    return empty(shape, dtype) if isinstance(like, np.ndarray) else array_module(like).empty(shape, dtype)
+
+
 class Reshape(Function):
     keeps_inputs = False
 
@@ -72,8 +79,8 @@ class PutItem(Function):
 
     def forward(self, grad, index, shape):
         self.index = index
-        xp = array_module(grad)
-        out = xp.zeros(shape, grad.dtype)
+        xp, out = array_module(grad), new(grad, shape)
+        out.fill(0)
         parts = index if isinstance(index, tuple) else (index,)
         if any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts):
             xp.add.at(out, index, grad)                          # integers may name an element more than once
@@ -92,11 +99,11 @@ class Cat(Function):
 
     def forward(self, *arrays, axis):
         self.axis, self.lengths = axis, [a.shape[axis] for a in arrays]
-        xp = array_module(arrays[0])
+        xp, (first, *_) = array_module(arrays[0]), arrays
         if xp is not np:
             return xp.concatenate(arrays, axis)
-        shape = (*arrays[0].shape[:axis], sum(self.lengths), *arrays[0].shape[axis + 1:])
-        return np.concatenate(arrays, axis, out=empty(shape, np.result_type(*arrays)))
+        shape = (*first.shape[:axis], sum(self.lengths), *first.shape[axis + 1:])
+        return np.concatenate(arrays, axis, out=new(first, shape, np.result_type(*arrays)))
 
     def backward(self, grad):
         parts, start = [], 0
@@ -113,7 +120,13 @@ class Pad(Function):
 
     def forward(self, x, widths, value):
         self.inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
-        return array_module(x).pad(x, widths, constant_values=value)
+        y = new(x, tuple(before + n + after for (before, after), n in zip(widths, x.shape)))
+        y[self.inside] = x
+        for axis, (before, after) in enumerate(widths):
+            for border in (slice(0, before), slice(y.shape[axis] - after, None)):
+                if before or after:
+                    y[(slice(None),) * axis + (border,)] = value
+        return y
 
     def backward(self, grad):
         return grad[self.inside]
