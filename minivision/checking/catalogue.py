@@ -190,6 +190,9 @@ _case(linear.LinearWeight, lambda r: ((normal(r, 3, 3), normal(r, 3, 3)), {}))
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE)), dict(GEOMETRY)))
 _case(conv.Conv2d, lambda r: ((normal(r, *X_SHAPE), normal(r, *W_SHAPE), normal(r, 2)), dict(GEOMETRY)), "bias")
 _case(conv.Conv2dRelu, lambda r: ((whole(r, *X_SHAPE), whole(r, *W_SHAPE), whole(r, 2) + 0.5), dict(GEOMETRY)))
+_case(conv.Conv2dReluMaxPool, lambda r: (
+    (distinct(r, *X_SHAPE) * 10, np.ones((2, 1, 1, 1)) * r.choice([-1.0, 2.0], (2, 1, 1, 1)), whole(r, 2) - 20.5),
+    dict(GEOMETRY, padding=(0, 0), pool=dict(TILES, padding=(0, 0), dilation=(1, 1), ceil_mode=False))))
 _case(conv.Conv2dReluCat, lambda r: (
     (whole(r, *X_SHAPE), whole(r, 2, 2, 1, 1), whole(r, *W_SHAPE), whole(r, 2) + 0.5, whole(r, 2) + 0.5),
     {"size": X_SHAPE[2:], "geometries": (dict(GEOMETRY, padding=(0, 0), groups=1), dict(GEOMETRY))}))

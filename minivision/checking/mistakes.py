@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function
-from ..ops.conv import Conv2d, Conv2dInput, Conv2dNorm, Conv2dNormRelu, Conv2dRelu, Conv2dReluCat, Conv2dWeight
+from ..ops.conv import (
+    Conv2d,
+    Conv2dInput,
+    Conv2dNorm,
+    Conv2dNormRelu,
+    Conv2dRelu,
+    Conv2dReluCat,
+    Conv2dReluMaxPool,
+    Conv2dWeight,
+)
 from ..ops.elementwise import (
     Abs,
     Add,
@@ -250,6 +259,18 @@ wrong(Conv2dRelu, "the mask forgotten for the bias", None, lambda self, g: (
 wrong(Conv2dRelu, "the mask taken from the gradient", None, lambda self, g: Conv2d.backward(self, g * mask(g._data > 0)))
 wrong(Conv2dRelu, "db divided by the batch", TWICE, lambda self, g: (
     _dx(self, _passed(self, g)), _dw(self, _passed(self, g)), _passed(self, g).mean(0).sum((1, 2))))
+
+
+def _pool_backward(self: Any, g: Tensor, bias: Tensor | None = None) -> Any:
+    """The right backward for g that has passed the mask, if there is one; ``bias`` is what is summed for the bias instead."""
+    spread = MaxPool2dInput.apply(g, index=self.index, shape=self.shape, **self.window)
+    return _dx(self, spread), _dw(self, spread), (g if bias is None else bias).sum((0, 2, 3))
+
+
+wrong(Conv2dReluMaxPool, "the mask forgotten", None, _pool_backward)
+wrong(Conv2dReluMaxPool, "the mask forgotten for the bias", None, lambda self, g: _pool_backward(self, _passed(self, g), g))
+wrong(Conv2dReluMaxPool, "the mask taken from the gradient", None, lambda self, g: _pool_backward(self, g * mask(g._data > 0)))
+wrong(Conv2dReluMaxPool, "the mean over the windows", None, lambda self, g: _pool_backward(self, _passed(self, g) * 0.25))
 
 
 def _cat_backward(self: Any, g: Tensor) -> list[Tensor]:

@@ -68,14 +68,16 @@ PARTS = (
 
 
 def _apart(where: ModuleType, name: str) -> Callable[[Any], Callable[..., Any]]:
-    """The operation ``name`` and then ReLU, each whosever it is by then."""
-    def apply(*inputs: Any, **options: Any) -> Any:
-        return ops.elementwise.Relu.apply(getattr(where, name).apply(*inputs, **options))
+    """The operation ``name``, then ReLU, and then max pooling if there is a ``pool``, each whosever it is by then."""
+    def apply(*inputs: Any, pool: Any = None, **options: Any) -> Any:
+        y = ops.elementwise.Relu.apply(getattr(where, name).apply(*inputs, **options))
+        return y if pool is None else ops.pool.MaxPool2d.apply(y, **pool)
 
     return lambda _: apply
 
 
-JOINED = (                           # operations of the engine that are made of two of these
+JOINED = (                           # operations of the engine that are made of several of these
+    Part("", "", ops.conv, "Conv2dReluMaxPool", _apart(ops.conv, "Conv2d")),
     Part("", "", ops.conv, "Conv2dRelu", _apart(ops.conv, "Conv2d")),
     Part("", "", ops.linear, "LinearRelu", _apart(ops.linear, "Linear")),
 )

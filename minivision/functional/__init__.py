@@ -4,7 +4,14 @@ The names, arguments and meanings are those of ``torch.nn.functional`` and of Py
 can move between the two, and one can be held against the other. The mathematics is in ``ops/``.
 """
 
-from .conv import conv2d, conv2d_norm, conv2d_relu, conv2d_relu_cat, conv_transpose2d
+from .conv import (
+    conv2d,
+    conv2d_norm,
+    conv2d_relu,
+    conv2d_relu_cat,
+    conv2d_relu_max_pool2d,
+    conv_transpose2d,
+)
 from .elementwise import (
     abs,
     add,

@@ -14,6 +14,7 @@ from ..autograd import Function
 from ..ops import conv as ops
 from ..tensor import Tensor
 from . import checks
+from .pool import pool_window
 from .shape import cat
 from .shape import pad as pad_border
 
@@ -50,6 +51,19 @@ def conv2d_relu(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: P
     if bias is None:
         raise TypeError("conv2d_relu: bias is None, expected (F,); without one, call relu(conv2d(...))")
     return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_relu_max_pool2d(input: Any, weight: Any, bias: Any, pool: Mapping[str, Any], **geometry: Any) -> Tensor:
+    """``max_pool2d(conv2d_relu(input, weight, bias, ...), **pool)`` as one operation.
+
+    Args:
+        pool: kernel_size, and if need be stride, padding, dilation and ceil_mode.
+        geometry: stride, padding, dilation and groups of the convolution.
+    """
+    if bias is None:
+        raise TypeError("conv2d_relu_max_pool2d: bias is None, expected (F,); without one, call the functions one by one")
+    x, w, b, how, size = _checked(input, weight, bias, **geometry)
+    return ops.Conv2dReluMaxPool.apply(x, w, b, pool=pool_window(size, "max_pool2d", **pool), **how)
 
 
 def conv2d_relu_cat(input: Any, convolutions: Sequence[Mapping[str, Any]]) -> Tensor:

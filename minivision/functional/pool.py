@@ -30,7 +30,7 @@ def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, paddin
         (N, C, OH, OW), or a pair of such with ``return_indices``.
     """
     x = checks.images(checks.tensor(input, "max_pool2d"), "max_pool2d")
-    window = _window(x, "max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
+    window = pool_window(x.shape[2:], "max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
     winners: list[Any] = []
     y = ops.MaxPool2d.apply(x, winners=winners if return_indices else None, **window)
     return (y, Tensor(winners[0].astype(np.int64))) if return_indices else y
@@ -50,7 +50,7 @@ def avg_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, paddin
     x = checks.images(checks.tensor(input, "avg_pool2d"), "avg_pool2d")
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"avg_pool2d: got divisor_override={divisor_override!r}, expected a whole number other than 0")
-    window = _window(x, "avg_pool2d", kernel_size, stride, padding, 1, ceil_mode)
+    window = pool_window(x.shape[2:], "avg_pool2d", kernel_size, stride, padding, 1, ceil_mode)
     del window["dilation"]
     return ops.AvgPool2d.apply(x, count_include_pad=bool(count_include_pad), divisor=divisor_override, **window)
 
@@ -86,16 +86,16 @@ def _averages(n: int, out: int, like: Tensor) -> Any:
     return array_module(like._data).asarray(matrix)
 
 
-def _window(x: Tensor, name: str, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair,
-            ceil_mode: bool) -> dict[str, Any]:
+def pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
+                dilation: Pair = 1, ceil_mode: bool = False) -> dict[str, Any]:
+    """The options in the form that operations take, for an input of so many pixels."""
     kernel = checks.pair(kernel_size, f"{name}: kernel_size", 1)
     step = kernel if stride is None else checks.pair(stride, f"{name}: stride", 1)
     border, spread = checks.pair(padding, f"{name}: padding", 0), checks.pair(dilation, f"{name}: dilation", 1)
     if any(2 * p > k for p, k in zip(border, kernel)):
         raise ValueError(f"{name}: padding {border} is more than half of kernel_size {kernel}; a window would see nothing else")
-    *_, h, w = x.shape
-    size = pool_output_size((h, w), kernel, step, border, spread, bool(ceil_mode))
-    if min(size) < 1:
-        raise ValueError(f"{name}: the window {kernel} is larger than the input's {x.shape[2:]} pixels with padding {border}; "
+    h, w = pixels
+    if min(pool_output_size((h, w), kernel, step, border, spread, bool(ceil_mode))) < 1:
+        raise ValueError(f"{name}: the window {kernel} is larger than the input's {pixels} pixels with padding {border}; "
                          "use a smaller kernel_size")
     return dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=bool(ceil_mode))

@@ -3,7 +3,7 @@
     module.py       what a module is: parameters, state, modes, hooks
     learned.py      layers with weights
     applied.py      layers without weights, and losses
-    sequential.py   one layer after the other, with norms and ReLUs joined to the layers before them
+    sequential.py   one layer after the other, with norms, ReLUs and pools joined to the layers before them
 """
 
 from .applied import (
@@ -23,4 +23,4 @@ from .applied import (
 )
 from .learned import BatchNorm2d, Conv2d, ConvTranspose2d, InstanceNorm2d, Linear
 from .module import Handle, LoadedNames, ModelMismatchError, Module, Parameter
-from .sequential import Sequential, normalized, rectified, side_by_side
+from .sequential import Sequential, normalized, pooled, rectified, side_by_side

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import functional as F
 from ..tensor import Tensor
-from .applied import ReLU
+from .applied import MaxPool2d, ReLU
 from .learned import BatchNorm2d, Conv2d, Linear
 from .module import Module
 
@@ -30,6 +30,15 @@ def rectified(layer: Module, x: Tensor) -> Tensor:
     if type(layer) is Linear and layer.bias is not None and not layer.is_watched():
         return F.linear_relu(x, layer.weight, layer.bias)
     return F.relu(layer(x))
+
+
+def pooled(layer: Module, pool: Module, x: Tensor) -> Tensor:
+    """``pool(relu(layer(x)))``, as one operation where ``layer`` is a plain `Conv2d` with a bias and ``pool`` a `MaxPool2d`."""
+    if type(layer) is Conv2d and layer.bias is not None and type(pool) is MaxPool2d and not (
+            pool.options["return_indices"] or layer.is_watched() or pool.is_watched()):
+        options = {name: value for name, value in pool.options.items() if name != "return_indices"}
+        return F.conv2d_relu_max_pool2d(x, layer.weight, layer.bias, options, **layer.geometry)
+    return pool(rectified(layer, x))
 
 
 def side_by_side(layers: Sequence[Module], x: Tensor) -> Tensor:
@@ -67,17 +76,20 @@ class Sequential(Module):
             setattr(self, name, module)
 
     def forward(self, x: Any) -> Any:
-        """All modules in turn; `BatchNorm2d` and `ReLU` are joined with the layer before them (`normalized`, `rectified`)."""
+        """All modules in turn; `BatchNorm2d`, `ReLU` and `MaxPool2d` are joined with the layer before them (`normalized`,
+        `rectified`, `pooled`)."""
         modules = list(self)
         while modules:
-            module = modules.pop(0)
-            norm = modules.pop(0) if type(module) is Conv2d and modules and type(modules[0]) is BatchNorm2d else None
-            relu = bool(modules) and type(modules[0]) is ReLU and not modules[0].is_watched()
+            layer = modules.pop(0)
+            norm = _next(modules, BatchNorm2d) if type(layer) is Conv2d else None
+            relu = _next(modules, ReLU)
+            pool = _next(modules, MaxPool2d) if type(layer) is Conv2d and norm is None and relu is not None else None
             if norm is not None:
-                x = normalized(module, norm, x, relu)
+                x = normalized(layer, norm, x, relu is not None)
+            elif pool is not None:
+                x = pooled(layer, pool, x)
             else:
-                x = rectified(module, x) if relu else module(x)
-            del modules[:relu]
+                x = layer(x) if relu is None else rectified(layer, x)
         return x
 
     def __iter__(self) -> Iterator[Module]:
@@ -89,3 +101,8 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         children = list(self)
         return Sequential(*children[index]) if isinstance(index, slice) else children[index]
+
+
+def _next(modules: list[Module], kind: type[Module]) -> Module | None:
+    """The first of the modules, taken away, if it is of this kind and nobody watches it."""
+    return modules.pop(0) if modules and type(modules[0]) is kind and not modules[0].is_watched() else None

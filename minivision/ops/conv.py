@@ -22,6 +22,7 @@ from minivision_kernels.finish import Finish, convolve
 from ..autograd import Function, is_recording
 from ..tensor import Tensor
 from .elementwise import Rectified, ReluInput
+from .pool import MaxPool2dInput
 from .reduce import Sum
 from .shape import new
 
@@ -50,6 +51,23 @@ class Conv2d(Function):
 
 class Conv2dRelu(Rectified, Conv2d):
     """A convolution, its bias and ReLU."""
+
+
+class Conv2dReluMaxPool(Conv2dRelu):
+    """And then the largest pixel of each window of ``pool``.
+
+    The largest pixel of a window got through ReLU if what came out is positive. So the results tell what ReLU lets pass, and
+    backward goes through ReLU, and sums for the bias, where there are a quarter of the pixels or fewer.
+    """
+
+    def forward(self, x, w, bias, pool, **geometry):
+        y = super().forward(x, w, bias, **geometry)
+        self.shape, self.window = y.shape, {name: pool[name] for name in ("kernel_size", "stride", "padding", "dilation")}
+        largest, self.index = run("max_pool2d_forward", y, **pool)
+        return largest
+
+    def products(self, grad):
+        return super().products(MaxPool2dInput.apply(grad, index=self.index, shape=self.shape, **self.window))
 
 
 class Conv2dNorm(Conv2d):
