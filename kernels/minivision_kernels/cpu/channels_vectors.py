@@ -1,11 +1,11 @@
-"""Biases, factors and their gradients in vectors, plane by plane."""
+"""Biases, factors and their gradients in vectors: images plane by plane, matrices row by row, as the channels lie in them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, put, vectors
+from minivision_kernels.cpu.compile import In1, In2, Out1, Out2, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, put, room, vectors
 from minivision_kernels.cpu.stream import (
     arrived,
     multiply_add,
@@ -21,7 +21,8 @@ from minivision_kernels.cpu.stream import (
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
-LEAST_PLANE = 8             # pixels; smaller planes, such as those of linear layers, are left to NumPy
+LEAST_PLANE = 8             # pixels; smaller planes are left to NumPy, but for matrices, whose channels lie side by side
+TOGETHER = 64               # rows of a matrix that are added in their own precision, before they are added in float64
 
 
 def _planes(array: np.ndarray, *_: np.ndarray | None, **__: bool) -> bool:
@@ -29,12 +30,18 @@ def _planes(array: np.ndarray, *_: np.ndarray | None, **__: bool) -> bool:
     return array.size >= LEAST_PLANE * array.shape[0] * array.shape[1] and array.flags.c_contiguous
 
 
-@rung("bias_add", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+def _planes_or_rows(array: np.ndarray, *_: np.ndarray | None, **__: bool) -> bool:
+    return _planes(array) or (array.ndim == 2 and array.flags.c_contiguous)
+
+
+@rung("bias_add", name="vectors", device="cpu", accepts=vectors, worth=_planes_or_rows)
 def bias_add(y: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
     """The planes are shared between the threads. NumPy does the same with one, and ReLU in another pass over memory."""
     if not y.flags.carray:
         raise ValueError("y is changed in place and must be writable and contiguous; pass a plain copy of it")
-    if y.size:
+    if y.ndim == 2:
+        _bias_add_rows(y, contiguous(bias), relu, work=y.size)
+    elif y.size:
         _bias_add(y.reshape(-1), contiguous(bias), y.size // (y.shape[0] * y.shape[1]), relu, work=y.size)
     return y
 
@@ -51,21 +58,25 @@ def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = 
     return y
 
 
-@rung("channel_sum", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+@rung("channel_sum", name="vectors", device="cpu", accepts=vectors, worth=_planes_or_rows)
 def channel_sum(g: np.ndarray) -> np.ndarray:
     """The channels are shared between the threads, each plane is read once, and planes are added in float64."""
     sums = np.zeros(g.shape[1], g.dtype)
-    if g.size:
+    if g.ndim == 2:
+        _channel_sum_rows(contiguous(g), sums, work=g.size)
+    elif g.size:
         _channel_sum(contiguous(g).reshape(-1), sums, g.shape[0], g.size // (g.shape[0] * g.shape[1]), work=g.size)
     return sums
 
 
-@rung("relu_bias_backward", name="vectors", device="cpu", accepts=vectors, worth=_planes)
+@rung("relu_bias_backward", name="vectors", device="cpu", accepts=vectors, worth=_planes_or_rows)
 def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is passed on is summed in registers: the bits of `relu_backward` and of `channel_sum`, in one pass over memory."""
     g, y = contiguous(g), contiguous(y)
     passed, sums = empty(g.shape, g.dtype), np.zeros(g.shape[1], g.dtype)
-    if g.size:
+    if g.ndim == 2:
+        _relu_bias_backward_rows(g, y, passed, sums, work=g.size)
+    elif g.size:
         pixels = g.size // (g.shape[0] * g.shape[1])
         _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0], pixels,
                             past_caches(passed) and pixels % lanes_of(passed) == 0, work=g.size)
@@ -162,3 +173,61 @@ def _channel_sum(g: In1, sums: Out1, images: int, pixels: int, team: Team):
             start = (n * C + c) * pixels
             sum_ += run_sum(g, start, start + pixels)
         sums[c] = sum_
+
+
+@compiled
+def _bias_add_rows(y: Out2, bias: In1, relu: bool, team: Team):
+    N, C = y.shape
+    flat = y.reshape(N * C)
+    for n in prange(N, team):
+        last = whole(bias, 0, C)
+        for c in range(0, last, lanes(bias)):
+            sum_ = add(load(flat, n * C + c), load(bias, c))
+            put(flat, n * C + c, rectified(sum_) if relu else sum_)
+        for c in range(last, C):
+            y[n, c] = or_zero(y, y[n, c] + bias[c], relu)
+
+
+@compiled
+def _relu_bias_backward_rows(g: In2, y: In2, passed: Out2, sums: Out1, team: Team):
+    (N, C), L = g.shape, lanes(g)
+    upstream, result, out = g.reshape(N * C), y.reshape(N * C), passed.reshape(N * C)
+    for strip in prange((C + L - 1) // L, team):
+        first = strip * L
+        for n in range(N):
+            if first + L <= C:
+                put(out, n * C + first, where_positive(load(result, n * C + first), load(upstream, n * C + first)))
+            else:
+                for c in range(first, C):
+                    passed[n, c] = g[n, c] if y[n, c] > 0 else g.dtype.type(0)
+        sum_strip(out, N, C, first, sums)
+
+
+@compiled
+def _channel_sum_rows(g: In2, sums: Out1, team: Team):
+    (N, C), L = g.shape, lanes(g)
+    for strip in prange((C + L - 1) // L, team):
+        sum_strip(g.reshape(N * C), N, C, strip * L, sums)
+
+
+@helper
+def sum_strip(flat, N, C, first, sums):
+    """sums[c] = the sum over the rows of a matrix (N, C), for up to a vector of columns from ``first`` on."""
+    L = lanes(flat)
+    count, part, totals = min(L, C - first), room(flat, L), np.zeros(L, np.float64)
+    for begin in range(0, N, TOGETHER):
+        end = min(N, begin + TOGETHER)
+        if count == L:
+            sum_ = none(flat)
+            for n in range(begin, end):
+                sum_ = add(sum_, load(flat, n * C + first))
+            put(part, 0, sum_)
+        else:
+            for c in range(count):
+                part[c] = 0
+                for n in range(begin, end):
+                    part[c] += flat[n * C + first + c]
+        for c in range(count):
+            totals[c] += part[c]
+    for c in range(count):
+        sums[first + c] = totals[c]
