@@ -80,7 +80,7 @@ class PutItem(Function):
     def forward(self, grad, index, shape):
         self.index = index
         xp, out = array_module(grad), new(grad, shape)
-        out.fill(0)
+        out[...] = 0
         parts = index if isinstance(index, tuple) else (index,)
         if any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts):
             xp.add.at(out, index, grad)                          # integers may name an element more than once

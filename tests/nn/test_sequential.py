@@ -228,3 +228,39 @@ def test_conv2d_norm_says_what_is_wrong():
     x, w, numbers = mv.randn(1, 1, 4, 4), mv.randn(2, 1, 3, 3), [mv.ones(2) for _ in range(3)]
     with pytest.raises(ValueError, match=r"norm_bias has shape \(3,\), expected \(2,\), one for each filter"):
         F.conv2d_norm(x, w, None, *numbers, mv.ones(3))
+
+
+@pytest.mark.parametrize("pool", [
+    nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), nn.MaxPool2d(2, dilation=2)])
+def test_a_pool_behind_relu_is_joined_too(pool):
+    mv.manual_seed(0)
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    conv.bias.data = np.array([-2, 0, 0.3, -0.5], "f")           # so that all of some windows is negative
+    x = mv.randn(2, 3, 7, 9).numpy()
+    apart, expected = gradients(lambda x: pool(F.relu(conv(x))), x, conv)
+    y, found = gradients(nn.Sequential(conv, nn.ReLU(), pool), x, conv)
+    assert type(y.maker).__name__ == "Conv2dReluMaxPool" and (y.numpy() == 0).any() and (y.numpy() > 0).any()
+    for a, b in zip((y, *found[:2]), (apart, *expected[:2])):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    np.testing.assert_allclose(found[2].numpy(), expected[2].numpy(), rtol=1e-5, atol=1e-5)
+    net = nn.Sequential(conv, nn.ReLU(), pool, nn.Flatten(), nn.Linear(y.size // 2, 1)).to(dtype="float64")
+    assert mv.gradgradcheck(net, mv.randn(2, 3, 7, 9, dtype="float64", requires_grad=True))
+
+
+@pytest.mark.parametrize("watched", [0, 1, 2])
+def test_who_watches_what_is_pooled_is_shown(watched):
+    net, seen = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)), []
+    x = mv.randn(1, 1, 8, 8)
+    quiet = net(x).numpy()
+    with net[watched].register_forward_hook(lambda module, inputs, output: seen.append(output.numpy())):
+        np.testing.assert_array_equal(net(x).numpy(), quiet)
+    between = F.conv2d(x, net[0].weight, net[0].bias)
+    np.testing.assert_array_equal(seen[0], [between, F.relu(between), mv.tensor(quiet)][watched].numpy())
+
+
+def test_a_pool_that_says_where_is_not_joined():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2, return_indices=True))
+    y, where = net(mv.randn(1, 1, 8, 8))
+    assert y.shape == where.shape == (1, 2, 3, 3)
+    with pytest.raises(TypeError, match="conv2d_relu_max_pool2d: bias is None"):
+        F.conv2d_relu_max_pool2d(mv.randn(1, 1, 8, 8), net[0].weight, None, {"kernel_size": 2})

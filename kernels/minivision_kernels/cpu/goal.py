@@ -28,7 +28,7 @@ def aim(shape: tuple[int, ...], dtype: np.dtype, finish: Finish | None = None, g
     _, F, OH, OW = shape
     if finish is None:
         y = empty(shape, dtype)
-        return y, plain(y)
+        return y, Goal(y.reshape(-1), F * OH * OW, NOTHING[dtype], False)
     bias, whole = contiguous(finish.bias), TALL_COLUMNS * lanes_of(finish.bias)
     if F % whole or groups > 1:
         bias = np.zeros(F + whole, dtype)
@@ -41,11 +41,6 @@ def aim(shape: tuple[int, ...], dtype: np.dtype, finish: Finish | None = None, g
     return into[:, first:first + F], Goal(into.reshape(-1)[first * OH * OW:], step, bias, finish.relu)
 
 
-def plain(y: np.ndarray) -> Goal:
-    """All of the array y (N, F, OH, OW), which is written as it is."""
-    return Goal(y.reshape(-1), y.size // max(1, len(y)), NOTHING[y.dtype], False)
-
-
 def matrix(rows: int, columns: int, dtype: np.dtype, finish: Goal | None = None) -> tuple[np.ndarray, Goal]:
     """The same for a product (rows, columns): the channels of one image are its rows."""
     if finish is None:
@@ -55,10 +50,6 @@ def matrix(rows: int, columns: int, dtype: np.dtype, finish: Goal | None = None)
 
 
 def fill(y: np.ndarray, goal: Goal) -> None:
-    """Write sums of no products to y, channels or rows."""
-    if goal.bias.size:
-        axis = y.ndim - 3 if y.ndim > 2 else 0
-        numbers = goal.bias[:y.shape[axis]].reshape(-1, *(1,) * (y.ndim - axis - 1))
-        y[...] = np.where(numbers <= 0, 0, numbers) if goal.relu else numbers
-    else:
-        y[...] = 0
+    """Write sums of no products to y (N, F, OH, OW)."""
+    numbers = goal.bias[:y.shape[1], None, None] if goal.bias.size else 0
+    y[...] = np.where(numbers <= 0, 0, numbers) if goal.relu else numbers

@@ -112,7 +112,7 @@ def _product(
         _turn_over(turned.reshape(-1), N, M, y.reshape(-1), work=M * N)
         return y if finish is None else run("bias_add", y[None], goal.bias[:M], relu=goal.relu)[0]
     if not M * N * K:
-        fill(y, goal)
+        fill(y[None, :, None], goal)
         return y
     threads = workers()
     how = plan(M, N, K, lanes_of(a), threads)
