@@ -104,8 +104,8 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
         raise ValueError(f"{name}: input is on {like.device} and target on {device_of(array)}; move one with .to(device)")
     ignored = False
     if not is_capturing(array):
-        wrong = (array < 0) | (array >= classes)
-        if wrong.any():
+        if array.size and not (array.min() >= 0 and array.max() < classes):
+            wrong = (array < 0) | (array >= classes)
             if ignore is not None:
                 outside, wrong = wrong, wrong & (array != ignore)
                 ignored = bool((outside & ~wrong).any())
