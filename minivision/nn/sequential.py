@@ -4,7 +4,8 @@ Each layer by itself is a pass over memory, and an array of its own. A convoluti
 channels beside those of another, all before its sums leave the registers; a batch norm that is not training is a factor and a
 number for each channel, which its filters and their bias can contain. So layers that follow each other are joined here, where
 nobody can tell: not if somebody watches one of them by a hook, and so has to be shown its result, and not for classes of the
-user's own. A training step of LeNet-5 takes 0.9 of the time with its ReLUs joined, one image through SqueezeNet 0.84.
+user's own. With ReLUs joined in a pass over memory a training step of LeNet-5 took 0.9 of the time, one image through SqueezeNet
+0.84. What is told above took them to 0.9 of that and 0.78, ten steps of PGD on ResNet-20 to 0.82, 32 images to 0.75 (AVX-512).
 """
 
 from __future__ import annotations
