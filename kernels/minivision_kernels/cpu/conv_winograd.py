@@ -333,7 +333,7 @@ def _convolve(
         end = min(patches, first + stage)
         work = (end - first) * places * how.row
         turn_places[size](*image, OH, OW, first, end, stage, turned, work=work)
-        multiply_places[size](turned, weights, how.steps, C, how.each, end - first, stage, products, work=work // L * F)
+        multiply_places[size](turned, weights, how.steps, C, F, how.each, end - first, stage, products, work=work // L * F)
         fold_places[size](products, *goal, F, OH, OW, first, end, stage, work=(end - first) * places * F)
     return y
 

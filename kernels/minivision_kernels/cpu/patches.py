@@ -126,16 +126,24 @@ def blank(out, at, step, points, count, row, width):
 
 
 @helper
-def multiply(turned_, k, step, count, C, weights, at, place, out, to):
-    """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on."""
+def multiply(turned_, k, step, count, C, weights, at, filters, place, out, to):
+    """out (count, width) = the matrix of place k, (count, C), times the weights (C, width) from ``at`` on.
+
+    Of a panel with one vector of ``filters`` only that one is computed."""
     L = lanes(turned_)
     width, row = TALL_COLUMNS * L, (C + L - 1) // L * L
     steps = entries(place, 0, TALL_ROWS)
     for t in range(0, count, TALL_ROWS):
-        tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
-        for c in range(C):
-            tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
-        store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
+        if filters > L:
+            tile = zeros(turned_, TALL_ROWS, TALL_COLUMNS)
+            for c in range(C):
+                tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, turned_, k * step + t * row + c, steps, weights, at + c * width)
+            store(tile, TALL_ROWS, TALL_COLUMNS, out, to + t * width, width)
+        else:
+            one = zeros(turned_, TALL_ROWS, 1)
+            for c in range(C):
+                one = outer_at(one, TALL_ROWS, 1, turned_, k * step + t * row + c, steps, weights, at + c * width)
+            store(one, TALL_ROWS, 1, out, to + t * width, width)
 
 
 @inlined

@@ -81,8 +81,8 @@ def convolve_blocks(
         blank(turned, (end - first) * row, step, POINTS, rows - (end - first), row, row)
         for panel in range(each):
             for k in range(places):
-                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
-                         k * out_step)
+                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), F - panel * width, place,
+                         products, k * out_step)
             for f in range(panel * width, min(F, panel * width + width), L):
                 fold_patches(products, f - panel * width, out_step, first, end, y, y_step, bias, relu, F, f, OH, OW, POINTS,
                              OUTPUTS)
@@ -168,7 +168,7 @@ def turn_places(
 
 @_sized
 def multiply_places(
-    turned: In1, weights: In1, place: IntIn1, C: int, each: int, patches: int, stage: int, products: Out1, team: Team,
+    turned: In1, weights: In1, place: IntIn1, C: int, F: int, each: int, patches: int, stage: int, products: Out1, team: Team,
 ):
     """products (panels, places, stage, width): a matrix product for each place and panel of filters"""
     L, P = lanes(turned), len(POINTS)
@@ -176,8 +176,8 @@ def multiply_places(
     rows = (patches + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
     for item in prange(places * each, team):
         k, panel = item // each, item % each
-        multiply(turned, k, stage * row + SKEW, rows, C, weights, (panel * places + k) * (C * width + SKEW), place, products,
-                 (panel * places + k) * (stage * width + SKEW))
+        multiply(turned, k, stage * row + SKEW, rows, C, weights, (panel * places + k) * (C * width + SKEW), F - panel * width,
+                 place, products, (panel * places + k) * (stage * width + SKEW))
 
 
 @_sized
