@@ -3,7 +3,7 @@
 Each layer by itself is a pass over memory, and an array of its own. A convolution can add its bias, rectify, and write its
 channels beside those of another, all before its sums leave the registers; a batch norm that is not training is a factor and a
 number for each channel, which its filters and their bias can contain. So layers that follow each other are joined here, where
-nobody can tell: not if somebody watches one of them by a hook, and has to be shown its result, and not for classes of the user's
+nobody can tell: not if somebody watches one of them by a hook, who has to be shown its result, and not for classes of a user's
 own. With ReLUs joined in a pass over memory a training step of LeNet-5 took 0.9 of the time, one image through SqueezeNet 0.84.
 What is told above took them to 0.9 of that and 0.78, 32 images to 0.75, and PGD on ResNet-20 to 0.82 (AVX-512).
 """
