@@ -136,12 +136,14 @@ class Function:
     def _remember(self, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.sources = tuple([node_of(x) if x._requires_grad else None for x in inputs])
         self._specs = [(x._data.shape, x._data.dtype) for x in inputs]
+        kept = []
         if self.keeps_inputs:
             self._inputs = inputs
-            for x in inputs if self.keeps_inputs is True else inputs[:self.keeps_inputs]:
-                self.keep(x._data)
+            kept += [x._data for x in (inputs if self.keeps_inputs is True else inputs[:self.keeps_inputs])]
         if self.keeps_output:
-            self._output = self.keep(output._data)
+            self._output = output._data
+            kept.append(self._output)
+        self._hold(kept)
         output.requires_grad_(True)
         output.maker = self
 
@@ -169,11 +171,13 @@ class Function:
     def keep(self, array: Any) -> Any:
         """Hold an array (labels, an index, ...) that backward will read, so that nobody changes it until then."""
         if self._record:
-            hold(array, type(self).__name__)
-            if self._held is None:
-                self._held = []
-            self._held.append(array)
+            self._hold([array])
         return array
+
+    def _hold(self, arrays: list[Any]) -> None:
+        if arrays:
+            hold(arrays, type(self).__name__)
+            self._held = arrays if self._held is None else self._held + arrays
 
     def release(self) -> None:
         """Forget the arrays that backward needed; where the inputs came from is still known."""
@@ -187,8 +191,8 @@ class Function:
 
     def _let_go(self) -> None:
         held, self._held = self._held, None
-        for array in held or ():
-            let_go(array)
+        if held is not None:
+            let_go(held)
 
     def __del__(self) -> None:       # a result thrown away without backward frees its arrays too
         if self._held is not None:

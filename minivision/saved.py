@@ -16,6 +16,7 @@ GPU arrays, which have no write flag.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,18 +48,19 @@ def memory_owner(array: Any) -> Any:
     return array
 
 
-def hold(array: Any, name: str) -> None:
-    """Declare that the pending backward of operation ``name`` needs ``array`` unchanged."""
-    root = memory_owner(array)
+def hold(arrays: Sequence[Any], name: str) -> None:
+    """Declare that the pending backward of operation ``name`` needs these arrays unchanged."""
     with _lock:
-        entry = _holds.get(id(root))
-        if entry is None:
-            entry = _holds[id(root)] = _Hold(root, name)
-            _forbid_writing(root, entry)
-        else:
-            entry.count += 1
-        if array is not root:
-            _forbid_writing(array, entry)
+        for array in arrays:
+            root = memory_owner(array)
+            entry = _holds.get(id(root))
+            if entry is None:
+                entry = _holds[id(root)] = _Hold(root, name)
+                _forbid_writing(root, entry)
+            else:
+                entry.count += 1
+            if array is not root:
+                _forbid_writing(array, entry)
 
 
 def _forbid_writing(array: Any, entry: _Hold) -> None:
@@ -67,18 +69,19 @@ def _forbid_writing(array: Any, entry: _Hold) -> None:
         entry.switched.append(array)
 
 
-def let_go(array: Any) -> None:
-    """Take back one `hold`; the last one makes the memory writable again."""
-    root = memory_owner(array)
+def let_go(arrays: Sequence[Any]) -> None:
+    """Take back one `hold` of each; the last one makes the memory writable again."""
     with _lock:
-        entry = _holds.get(id(root))
-        if entry is None:                      # never held, so nothing to take back
-            return
-        entry.count -= 1
-        if entry.count == 0:
-            del _holds[id(root)]
-            for each in entry.switched:        # the owner of the memory comes first: a view may not outdo its base
-                each.setflags(write=True)
+        for array in arrays:
+            root = memory_owner(array)
+            entry = _holds.get(id(root))
+            if entry is None:                  # never held, so nothing to take back
+                continue
+            entry.count -= 1
+            if entry.count == 0:
+                del _holds[id(root)]
+                for each in entry.switched:    # the owner of the memory comes first: a view may not outdo its base
+                    each.setflags(write=True)
 
 
 def holder(array: Any) -> str | None:

@@ -143,12 +143,12 @@ def test_a_held_result_is_not_used_again_and_comes_back_writable():
     saved = pytest.importorskip("minivision.saved")
     array = empty(BIG, np.uint8)
     start = span(array)[0]
-    saved.hold(array, "Mul")
+    saved.hold([array], "Mul")
     assert not array.flags.writeable
     view = array[:10]
     del array
     assert span(empty(BIG, np.uint8))[0] != start
-    saved.let_go(view)
+    saved.let_go([view])
     del view
     again = [empty(BIG, np.uint8) for _ in range(3)]
     assert start in {span(a)[0] for a in again} and all(a.flags.writeable for a in again)
