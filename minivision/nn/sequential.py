@@ -23,7 +23,7 @@ from .module import Module
 def rectified(layer: Module, x: Tensor) -> Tensor:
     """``relu(layer(x))``, as one operation where ``layer`` is a plain `Conv2d` or `Linear` with a bias, or a `BatchNorm2d`
     that is not training."""
-    if type(layer) is Conv2d and layer.bias is not None and not layer.is_watched():
+    if _is_biased(layer):
         return F.conv2d_relu(x, layer.weight, layer.bias, **layer.geometry)
     if type(layer) is BatchNorm2d and not layer.training and layer.tracks and not layer.is_watched():
         return F.batch_norm_relu(F.checks.images(x, "BatchNorm2d"), layer.running_mean, layer.running_var, layer.weight,
@@ -35,8 +35,7 @@ def rectified(layer: Module, x: Tensor) -> Tensor:
 
 def pooled(layer: Module, pool: Module, x: Tensor) -> Tensor:
     """``pool(relu(layer(x)))``, as one operation where ``layer`` is a plain `Conv2d` with a bias and ``pool`` a `MaxPool2d`."""
-    if type(layer) is Conv2d and layer.bias is not None and type(pool) is MaxPool2d and not (
-            pool.options["return_indices"] or layer.is_watched() or pool.is_watched()):
+    if _is_biased(layer) and type(pool) is MaxPool2d and not (pool.options["return_indices"] or pool.is_watched()):
         options = {name: value for name, value in pool.options.items() if name != "return_indices"}
         return F.conv2d_relu_max_pool2d(x, layer.weight, layer.bias, options, **layer.geometry)
     return pool(rectified(layer, x))
@@ -44,7 +43,7 @@ def pooled(layer: Module, pool: Module, x: Tensor) -> Tensor:
 
 def side_by_side(layers: Sequence[Module], x: Tensor) -> Tensor:
     """``cat([relu(layer(x)) for layer in layers], 1)``, as one operation where all are plain `Conv2d` with a bias."""
-    if all(type(layer) is Conv2d and layer.bias is not None and not layer.is_watched() for layer in layers):
+    if all(_is_biased(layer) for layer in layers):
         return F.conv2d_relu_cat(x, [{"weight": layer.weight, "bias": layer.bias, **layer.geometry} for layer in layers])
     return F.cat([rectified(layer, x) for layer in layers], 1)
 
@@ -107,3 +106,8 @@ class Sequential(Module):
 def _next(modules: list[Module], kind: type[Module]) -> Module | None:
     """The first of the modules, taken away, if it is of this kind and nobody watches it."""
     return modules.pop(0) if modules and type(modules[0]) is kind and not modules[0].is_watched() else None
+
+
+def _is_biased(layer: Any) -> bool:
+    """Whether the layer is a plain `Conv2d` with a bias that nobody watches."""
+    return type(layer) is Conv2d and layer.bias is not None and not layer.is_watched()

@@ -90,16 +90,17 @@ class Conv2dNorm(Conv2d):
         x, w, weight, _ = self.inputs
         if self.relu:
             grad = ReluInput.apply(grad, y=self.output._data)
-        factor = scaled = Tensor(self.scaled)
-        if is_recording() or self.needs_grad[1]:
-            factor = (weight * Tensor(self.scale)).reshape(-1, 1, 1, 1)
-            scaled = w * factor
+        scaled = w * self.factor(weight) if is_recording() else Tensor(self.scaled)
         db = grad.sum((0, 2, 3)) if self.needs_grad[2] or self.needs_grad[3] else None
         dw = Conv2dWeight.apply(x, grad, shape=self.w_shape, **self.geometry) if any(self.needs_grad[1:3]) else None
         return Conv2dInput.apply(grad, scaled, shape=self.x_shape, **self.geometry) if self.needs_grad[0] else None, \
-            dw * factor if self.needs_grad[1] else None, \
+            dw * self.factor(weight) if self.needs_grad[1] else None, \
             (dw * w).sum((1, 2, 3)) * Tensor(self.scale) - db * Tensor(self.middle) if self.needs_grad[2] else None, \
             db if self.needs_grad[3] else None
+
+    def factor(self, weight):
+        """What each filter is multiplied by."""
+        return (weight * Tensor(self.scale)).reshape(-1, 1, 1, 1)
 
 
 class Conv2dNormRelu(Conv2dNorm):
