@@ -267,7 +267,7 @@ CALLS = """
 
 
 def test_no_rung_leaves_its_arrays(tmp_path):
-    """Compiled with a check of every index; only the words of ``simd.py`` have none, for which walls of NaN must do.
+    """Compiled with a check of every index; only the words of vectors and tiles have none, for which walls of NaN must do.
 
     Nobody waits for these results, so LLVM need not make them fast, which takes half the time.
     """

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import minivision_kernels as mk
 from minivision_kernels import ladder
 from minivision_kernels.cpu import conv_winograd
-from minivision_kernels.cpu.simd import TALL_COLUMNS, lanes_of
+from minivision_kernels.cpu.simd import lanes_of
+from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.cpu.winograd import SKEW
 from minivision_kernels.shapes import conv_output_size
 

@@ -56,8 +56,23 @@ import re
 import numpy as np
 from numba import njit, types
 from minivision_kernels.cpu import writer
-from minivision_kernels.cpu.simd import (INNER_COLUMNS, INNER_ROWS, OUTER_COLUMNS, OUTER_ROWS, TALL_COLUMNS, TALL_ROWS, ask,
-                                         entries, entry, inner, outer, outer_along, outer_at, outer_to, store, zeros)
+from minivision_kernels.cpu.simd import entries, entry
+from minivision_kernels.cpu.tile import (
+    INNER_COLUMNS,
+    INNER_ROWS,
+    OUTER_COLUMNS,
+    OUTER_ROWS,
+    TALL_COLUMNS,
+    TALL_ROWS,
+    ask,
+    inner,
+    outer,
+    outer_along,
+    outer_at,
+    outer_to,
+    store,
+    zeros,
+)
 assert writer.BYTES == {bytes}, writer.BYTES
 
 def of_outer(a, b, place, c, terms):

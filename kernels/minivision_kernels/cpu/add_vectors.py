@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.channels_vectors import or_zero
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.simd import add as added
 from minivision_kernels.cpu.simd import lanes, load, vectors
-from minivision_kernels.cpu.stream import PIECE, arrived, past_caches, pieces, put_past, rectified, whole
+from minivision_kernels.cpu.stream import PIECE, arrived, or_zero, past_caches, pieces, put_past, rectified, whole
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import LEAST, empty
 

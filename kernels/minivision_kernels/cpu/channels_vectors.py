@@ -9,6 +9,7 @@ from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, put, r
 from minivision_kernels.cpu.stream import (
     arrived,
     multiply_add,
+    or_zero,
     past_caches,
     put_past,
     rectified,
@@ -81,12 +82,6 @@ def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
         _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0], pixels,
                             past_caches(passed) and pixels % lanes_of(passed) == 0, work=g.size)
     return passed, sums
-
-
-@helper
-def or_zero(y, number, relu):
-    """The number, one of y's, or if it goes through ReLU and is negative, 0; NaN passes through."""
-    return y.dtype.type(0) if relu and number <= 0 else number
 
 
 @compiled

@@ -21,8 +21,9 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange
 from minivision_kernels.cpu.rows import add_product, add_row, fold
-from minivision_kernels.cpu.simd import MANY, add_totals, lanes, vectors, zeros
+from minivision_kernels.cpu.simd import lanes, vectors
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
+from minivision_kernels.cpu.tile import MANY, add_totals, zeros
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size

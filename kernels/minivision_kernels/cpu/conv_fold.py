@@ -33,7 +33,6 @@ from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, stretches
 from minivision_kernels.cpu.simd import (
-    add_rows,
     entries,
     entry,
     fetch,
@@ -43,13 +42,12 @@ from minivision_kernels.cpu.simd import (
     load,
     load_between,
     none,
-    outer,
     put,
     put_woven,
     room,
     vectors,
-    zeros,
 )
+from minivision_kernels.cpu.tile import add_rows, outer, zeros
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair

@@ -9,7 +9,7 @@ down; Chetlur et al. 2014, section 3.1, make it up on the way.)
 How pixels get into the lanes of a panel is told in ``columns.py``.
 
 The gradient to the filters is the product of that matrix with g, a sum over all outputs: with 1 x 1 filters in
-``conv_packed.py``, with larger ones in ``conv_direct.py``, which packs g alone.
+``conv_packed.py``, with larger ones in ``conv_direct_weight.py``, which packs g alone.
 
 If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). Every phase of the
 gradient to the image is such a product too.

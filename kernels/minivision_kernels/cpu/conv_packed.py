@@ -3,9 +3,9 @@
     dw[f, c] = the sum over the pixels p of all images of g[f, p] * x[c, p]
 
 What lies side by side in memory, pixels of g as of x, is what is summed over. A tile wants it the other way round: rows side by
-side and columns side by side, one pixel after the other. ``conv_direct.py`` turns g over, and takes 14 numbers of x from where
-they lie in 14 channels; there are no registers for so many addresses, and its tile gets 60 to 70 % of the peak. Here both are
-turned over, some hundred pixels at a time, a *stretch*:
+side and columns side by side, one pixel after the other. ``conv_direct_weight.py`` turns g over, and takes 14 numbers of x from
+where they lie in 14 channels; there are no registers for so many addresses, and its tile gets 60 to 70 % of the peak. Here both
+are turned over, some hundred pixels at a time, a *stretch*:
 
     right      up to `WIDE` columns of a stretch, as panels of COLUMNS vectors in the second-level cache, which serve all rows
     left       ROWS rows of the stretch, in the first-level cache, made just before they are used
@@ -19,7 +19,8 @@ cycles for each vector, is the way between the caches, not the turning over: to 
 together of pieces of 16 bytes, made no difference.
 
 Larger filters could go this way, their windows' pixels copied together first. It was tried for 3 x 3 and 7 x 7 filters at
-stride 2, and took 1.0 to 1.6 times as long as ``conv_direct.py``: lines of windows are too short for what it costs to copy one.
+stride 2, and took 1.0 to 1.6 times as long as ``conv_direct_weight.py``: lines of windows are too short for what it costs to
+copy one.
 """
 
 from __future__ import annotations
@@ -33,10 +34,6 @@ import numpy as np
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.simd import (
-    AHEAD,
-    PACKED_COLUMNS,
-    PACKED_ROWS,
-    ask,
     entry,
     evens,
     fetch,
@@ -44,17 +41,13 @@ from minivision_kernels.cpu.simd import (
     lanes_of,
     load_between,
     none,
-    outer,
-    plus,
     put,
     room,
-    store,
-    store_turned,
     turn,
     turn_whole,
     vectors,
-    zeros,
 )
+from minivision_kernels.cpu.tile import AHEAD, PACKED_COLUMNS, PACKED_ROWS, ask, outer, plus, store, store_turned, zeros
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty

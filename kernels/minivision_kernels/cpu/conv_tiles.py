@@ -17,27 +17,20 @@ from minivision_kernels.cpu.bands import Taps, band, copy_band, forward, phase_b
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt
-from minivision_kernels.cpu.simd import (
+from minivision_kernels.cpu.simd import entries, entry, lanes, lanes_of, load, put, room, vectors
+from minivision_kernels.cpu.tile import (
     INNER_COLUMNS,
     INNER_ROWS,
     OUTER_COLUMNS,
     OUTER_ROWS,
     add_totals,
-    entries,
-    entry,
     finish_rows,
     inner,
     inner_part,
-    lanes,
-    lanes_of,
-    load,
     outer_to,
     plus,
-    put,
-    room,
     store,
     store_to,
-    vectors,
     zeros,
 )
 from minivision_kernels.finish import Finish

@@ -42,7 +42,8 @@ from minivision_kernels.cpu.compile import contiguous
 from minivision_kernels.cpu.conv_direct import direct_cost
 from minivision_kernels.cpu.goal import aim, fill
 from minivision_kernels.cpu.patches import CROSS_ROWS, LOW
-from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, lanes_of, vectors
+from minivision_kernels.cpu.simd import lanes_of, vectors
+from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 from minivision_kernels.cpu.winograd import (
     PIECE,
     SKEW,

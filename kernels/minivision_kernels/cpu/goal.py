@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import FLOATS, contiguous
-from minivision_kernels.cpu.simd import TALL_COLUMNS, lanes_of
+from minivision_kernels.cpu.simd import lanes_of
+from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.finish import Finish
 from minivision_kernels.memory import empty
 

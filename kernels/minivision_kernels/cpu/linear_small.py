@@ -21,8 +21,9 @@ from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import SERIAL_BELOW, In1, Out1, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.linear_packed import SMALL, filled
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, pack_right
-from minivision_kernels.cpu.simd import lanes, lanes_of, load, outer, put, room, store, vectors, zeros
+from minivision_kernels.cpu.simd import lanes, lanes_of, load, put, room, vectors
 from minivision_kernels.cpu.stream import whole
+from minivision_kernels.cpu.tile import outer, store, zeros
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In1, In2, IntIn1, Out2, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.goal import NOTHING, Goal, matrix
-from minivision_kernels.cpu.simd import (
+from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
+from minivision_kernels.cpu.tile import (
     INNER_COLUMNS,
     INNER_ROWS,
     OUTER_COLUMNS,
@@ -22,12 +23,9 @@ from minivision_kernels.cpu.simd import (
     finish_rows,
     inner,
     inner_part,
-    lanes,
-    lanes_of,
     outer,
     outer_part,
     store,
-    vectors,
     zeros,
 )
 from minivision_kernels.ladder import rung

@@ -1,4 +1,4 @@
-"""The three products of the linear layer with a vector of sums in a register: the first use of the words of ``simd.py``.
+"""The three products of the linear layer with a vector of sums in a register: the first use of the words of ``tile.py``.
 
 The loops of ``linear_blocked.py`` load a piece of y, add to it and store it again for every term of the sum, since a compiler
 does not dare to keep it anywhere else. Said in vectors, eight neighbouring sums (with AVX2) stay in one register from the
@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.simd import lanes, lanes_of, outer, outer_part, store, vectors, zeros
+from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
+from minivision_kernels.cpu.tile import outer, outer_part, store, zeros
 from minivision_kernels.ladder import rung
 
 STRIP = 8           # vectors side by side that one thread computes, for all terms, one after the other

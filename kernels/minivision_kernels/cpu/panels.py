@@ -45,27 +45,19 @@ import itertools
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.simd import (
+from minivision_kernels.cpu.simd import entries, entry, lanes, load, load_between, prefetch, put, turn, turn_whole
+from minivision_kernels.cpu.tile import (
     AHEAD,
     OUTER_COLUMNS,
     OUTER_ROWS,
     ask,
-    entries,
-    entry,
     finish_rows,
     interleave,
-    lanes,
-    load,
     load_at,
-    load_between,
     outer,
     plus,
-    prefetch,
-    put,
     store,
     store_to,
-    turn,
-    turn_whole,
     zeros,
 )
 from minivision_kernels.cpu.writer import BYTES

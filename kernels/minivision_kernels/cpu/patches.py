@@ -11,25 +11,8 @@ Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outpu
 from __future__ import annotations
 
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.simd import (
-    TALL_COLUMNS,
-    TALL_ROWS,
-    entries,
-    fetch,
-    finish_columns,
-    lanes,
-    none,
-    outer_along,
-    outer_at,
-    plus,
-    prefetch,
-    put,
-    room,
-    store,
-    turn,
-    turn_whole,
-    zeros,
-)
+from minivision_kernels.cpu.simd import entries, fetch, lanes, none, prefetch, put, room, turn, turn_whole
+from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS, finish_columns, outer_along, outer_at, plus, store, zeros
 from minivision_kernels.cpu.transforms import column, fold_taps, folded, put_column, spread, turn_taps, turned
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`

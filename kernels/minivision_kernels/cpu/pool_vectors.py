@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, entry, lanes, load, none, vectors
-from minivision_kernels.cpu.stream import better, div, load_second, places, put_first, put_woven, run_sum, spread
+from minivision_kernels.cpu.simd import add, entry, lanes, load, none, put_woven, vectors
+from minivision_kernels.cpu.stream import better, div, load_second, places, put_first, run_sum, spread
 from minivision_kernels.cpu.windows import spread_plane, window_divisor
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -227,7 +227,7 @@ def fill_row(upstream, start, pixels, to, OW, KW, count):
     step, ow = lanes(pixels), 0
     while KW == 2 and ow + step <= OW:
         share = div(load(upstream, start + ow), spread(pixels, count))
-        put_woven(pixels, to + 2 * ow, share, share)
+        put_woven(pixels, to + 2 * ow, share, share, 2 * lanes(pixels))
         ow += step
     while ow < OW:
         pixels[to + ow * KW:to + (ow + 1) * KW] = upstream[start + ow] / count

@@ -189,22 +189,6 @@ def load_second(typing, a, at):
     return Vector(a.dtype)(a, int_), write
 
 
-@word
-def put_woven(typing, a, at, even, odd):
-    """Write two vectors to a, from ``at`` on, their numbers in turns: even, odd, even, odd, ..."""
-    def write(context, builder, signature, args):
-        a, at, even, odd = args
-        w = Writer(context, builder, signature.args[0])
-        pointer = w.pointer(signature.args[0], a, at)
-        for part in range(2):
-            order = [x for i in range(part * w.lanes // 2, (part + 1) * w.lanes // 2) for x in (i, w.lanes + i)]
-            woven = builder.shuffle_vector(even, odd, ir.Constant(ir.VectorType(INT32, w.lanes), order))
-            w.store(woven, w.beyond(pointer, part * w.lanes))
-        return context.get_dummy_value()
-
-    return types.void(a, int_, even, odd), write
-
-
 class Places(types.Type):
     """As many int32 places as a vector has lanes."""
 
@@ -280,6 +264,12 @@ def where_positive(typing, y, x):
 
 
 # ---------------------------------------------------------------------------------------------- what kernels share
+
+
+@helper
+def or_zero(y, number, relu):
+    """The number, one of y's, or if it goes through ReLU and is negative, 0; NaN passes through."""
+    return y.dtype.type(0) if relu and number <= 0 else number
 
 
 @helper

@@ -29,7 +29,8 @@ from minivision_kernels.cpu.patches import (
     turn_filters,
     turn_patches,
 )
-from minivision_kernels.cpu.simd import TALL_COLUMNS, TALL_ROWS, add, lanes, load, put, room, turn_whole
+from minivision_kernels.cpu.simd import add, lanes, load, put, room, turn_whole
+from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 
 SKEW = 16
 PIECE = 4 * TALL_ROWS       # patches of a stage that one thread transforms at a time

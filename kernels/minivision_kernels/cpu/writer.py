@@ -1,9 +1,9 @@
 """What a word of the vocabulary is made of: the type of a vector, and a writer of instructions.
 
 `Vector` is a type that Numba does not have, an LLVM vector: as many numbers as a register of the processor holds. A word
-(``simd.py`` lists them) is a function that returns its type, given those of its arguments, and a function that writes its
-instructions when a kernel that uses it is compiled. `Writer` knows how to write the ones that all words are made of: a load, a
-store of a part of a vector, a multiply-add, the sum over the lanes, ...
+(``simd.py`` and ``tile.py`` list them) is a function that returns its type, given those of its arguments, and a function that
+writes its instructions when a kernel that uses it is compiled. `Writer` knows how to write the ones that all words are made of:
+a load, a store of a part of a vector, a multiply-add, the sum over the lanes, ...
 """
 
 from __future__ import annotations

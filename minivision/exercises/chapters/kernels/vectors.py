@@ -2,7 +2,7 @@
 
 A register holds more than one number: 8 of float32 with AVX2, 16 with AVX-512, 4 elsewhere. One instruction adds or multiplies
 all of them. Compilers find such instructions in simple loops, and give up where it matters, so the kernels of this engine say
-what they mean, with a few words that numba learns from `minivision_kernels.cpu.simd`:
+what they mean, with a few words that numba learns from `simd` and `tile` in `minivision_kernels.cpu`:
 
     lanes(b)                                    how many numbers of b's type a register holds
     zeros(b, 1, 1)                              a vector of zeros (a tile of 1 x 1 vectors)
@@ -18,7 +18,8 @@ the check has put numbers there, and looks at them afterwards.
 
 import numba
 
-from minivision_kernels.cpu.simd import lanes, outer, store, zeros
+from minivision_kernels.cpu.simd import lanes
+from minivision_kernels.cpu.tile import outer, store, zeros
 
 
 @numba.njit
