@@ -44,7 +44,7 @@ def main() -> None:
     chance, hidden = explain.occlude(network.model, image, target, window, stride, network.ground)
     print(f"{name}: {percent(whole)}; with a patch of {window} x {window} pixels at {chance.size} positions from "
           f"{percent(float(chance.min()))} to {percent(float(chance.max()))}")
-    maps = {"occlusion": explain.to_map(np.maximum(hidden, 0)), **from_gradients(network, image, target)}
+    maps = {"occlusion": explain.to_map(explain.evidence(hidden)), **from_gradients(network, image, target)}
     path = pictures.output_folder() / "14_occlusion.png"
     draw(path, network, image, f"{name}: {percent(whole)}", target, chance, maps, window, stride)
     print(path)
@@ -64,7 +64,8 @@ def from_gradients(network: Network, image: np.ndarray, target: int) -> dict[str
     return {
         "saliency": explain.to_map(explain.saliency(model, image, target)),
         "SmoothGrad": explain.to_map(explain.smooth_grad(model, image, target)),
-        "integrated gradients": explain.to_map(explain.integrated_gradients(model, image, target, network.ground)),
+        "integrated gradients": explain.to_map(explain.evidence(
+            explain.integrated_gradients(model, image, target, network.ground))),
         "Grad-CAM": explain.to_map(explain.grad_cam(model, image, target, network.cam_layer), size),
     }
 

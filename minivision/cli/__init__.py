@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:                             # `minivision doctor | head`: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, TypeError, LookupError, OSError, DeviceError) as problem:
+    except (ValueError, TypeError, LookupError, OSError, ArithmeticError, MemoryError, DeviceError) as problem:
         return _complain(_in_words(problem))
 
 
@@ -116,4 +116,6 @@ def _in_words(problem: Exception) -> str:
     if isinstance(problem, (TypeError, LookupError)) and not isinstance(problem, ValueError):
         # Our own errors of these kinds are rare, so this may well be a mistake of ours: say how to see it.
         return f"{problem} ({type(problem).__name__}; MINIVISION_TRACEBACK=1 shows where)"
+    if isinstance(problem, MemoryError):
+        return f"there is not enough memory ({problem}); take a smaller picture, or less at a time"
     return str(problem) or type(problem).__name__

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="CLASS", help="what it shall be taken for, by name or number (anything else)")
     parser.add_argument("--eps", type=number(least=0), metavar="X",
                         help="the largest change of a pixel, of 1 (2/255 for photographs, 0.2 for digits)")
-    parser.add_argument("--steps", type=whole(1), default=10, help="of pgd (10)")
+    parser.add_argument("--steps", type=whole(1), help="of pgd (10)")
     parser.add_argument("-o", "--out", metavar="PATH", help="the picture to write (runs/attack/NAME-attack.png)")
 
 
@@ -38,6 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     from .networks import open_network, output_path
     from .output import percent, progress
 
+    if arguments.method != "pgd" and arguments.steps:
+        raise ValueError(f"--steps are of pgd; --method {arguments.method} has none to choose")
+    if arguments.method == "fool" and arguments.eps is not None:
+        raise ValueError("--eps is of fgsm and pgd; --method fool changes pixels as far as it takes")
+    steps = arguments.steps or 10
+    path = output_path(arguments.out, arguments.photo, "attack")
     network = open_network(arguments.model, arguments.root)
     image = network.prepare(arguments.photo)
     before = explain.probabilities(network.model, image[None])[0]
@@ -50,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.method == "fgsm":
         attack = explain.fgsm(network.model, image[None], [label], eps, targeted=target is not None)
     elif arguments.method == "pgd":
-        with progress(arguments.steps, "pgd", "step") as bar:
-            attack = explain.pgd(network.model, image[None], [label], eps, steps=arguments.steps, targeted=target is not None,
+        with progress(steps, "pgd", "step") as bar:
+            attack = explain.pgd(network.model, image[None], [label], eps, steps=steps, targeted=target is not None,
                                  progress=bar.update)
     else:
         label = int(np.argsort(before)[-2]) if target is None else target
@@ -62,7 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     names = network.class_names
     says = [f"{names[own]}, {percent(float(before[own]))}", f"{names[now]}, {percent(float(after[now]))}"]
     largest = float(np.abs(attack.perturbation).max())
-    path = output_path(arguments.out, arguments.photo, "attack")
     told = f"{arguments.method}: no pixel changed by more than {255 * largest:.1f} of 255"
     pictures.attack_page(path, image, attack.images[0], f"Before and after: {network.name}", told, says)
     print(f"{path}   {says[0]} -> {says[1]}; {told}" + ("" if attack.success[0] else "; it did not succeed"))

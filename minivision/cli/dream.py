@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .arguments import whole
 
@@ -35,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .networks import open_network, output_path
     from .output import plural, progress
 
+    path = output_path(arguments.out, arguments.photo, "dream")
+    animation = output_path(arguments.gif, arguments.photo, "dream", ".gif") if arguments.gif else None
     network = open_network(arguments.model, arguments.root)
     image = network.whole(arguments.photo)
     layer = arguments.layer or network.dream_layer
@@ -44,18 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     with progress(octaves * arguments.steps, "dreaming", "step") as bar:
         dreamt = explain.deepdream(network.model, image, layer, arguments.channel, arguments.steps, octaves,
                                    jitter=1 if small else 32, progress=bar.update,
-                                   step=(6 if small else 1.5) / 255, frame=frames.append if arguments.gif else None)
-    path = output_path(arguments.out, arguments.photo, "dream")
+                                   step=(6 if small else 1.5) / 255, frame=frames.append if animation else None)
     what = f"layer {layer}" + (f", channel {arguments.channel}" if arguments.channel is not None else "")
     pictures.dream_page(path, image, dreamt, f"A dream of {network.name}",
                         f"{what}; {plural(octaves, 'octave')} of {plural(arguments.steps, 'step')}")
     print(f"{path}   {what}")
-    if arguments.gif:
-        print(_animation(arguments.gif, [image, *frames]))
+    if animation:
+        print(_animation(animation, [image, *frames]))
     return 0
 
 
-def _animation(path: str, frames: list) -> str:
+def _animation(path: Path, frames: list) -> str:
     import numpy as np
     from PIL import Image
 

@@ -24,6 +24,7 @@ examples:
   minivision explain dog.jpg --target "tennis ball" --method occlusion --window 48 --stride 12"""
 
 METHODS = ("occlusion", "saliency", "gradient", "smoothgrad", "integrated", "gradcam")
+UNSIGNED = ("saliency", "smoothgrad")           # they say how much a pixel counts, not whether it speaks for the class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     from .networks import open_network, output_path
     from .output import percent, progress
 
+    if arguments.method != "occlusion" and (arguments.window or arguments.stride):
+        raise ValueError(f"--window and --stride are of occlusion's patch; --method {arguments.method} has none")
+    path = output_path(arguments.out, arguments.photo, "explain")
     network = open_network(arguments.model, arguments.root)
     image = network.prepare(arguments.photo)
     answers = explain.probabilities(network.model, image[None])[0]
@@ -57,16 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
         count = np.prod([-(-(length - min(window, length)) // stride) + 1 for length in image.shape[1:]])
         with progress(int(count), "occlusion", "patch") as bar:
             chance, found = explain.occlude(network.model, image, target, window, stride, network.ground, progress=bar.update)
-        heat = explain.to_map(np.maximum(found, 0))
+        heat = explain.to_map(explain.evidence(found))
     else:
         heat = explain.to_map(_gradients(arguments.method, network, image, target), image.shape[1:])
     deleted, inserted = (curve(network.model, image, target, heat, network.ground)
                          for curve in (explain.deletion, explain.insertion))
     name = network.class_names[target]
-    path = output_path(arguments.out, arguments.photo, "explain")
     pictures.explanation(path, image, heat, f"Why {network.name} says {name}: {arguments.method}" if target == answers.argmax()
                          else f"What speaks for {name}: {arguments.method}",
-                         f"its probability is {percent(float(answers[target]))}", deleted, inserted, chance)
+                         f"its probability is {percent(float(answers[target]))}", deleted, inserted, chance,
+                         "what the score depends on" if arguments.method in UNSIGNED else "what speaks for the class")
     print(f"{path}   {name} {percent(float(answers[target]))}; area when pixels are taken away {deleted.area:.3f}, "
           f"given back {inserted.area:.3f}")
     return 0
@@ -77,5 +81,9 @@ def _gradients(method: str, network: Network, image: np.ndarray, target: int) ->
 
     if method == "gradcam":
         return explain.grad_cam(network.model, image, target, network.cam_layer)
-    return {"saliency": explain.saliency, "gradient": explain.gradient_times_input, "smoothgrad": explain.smooth_grad,
-            "integrated": explain.integrated_gradients}[method](network.model, image, target)
+    if method == "integrated":
+        return explain.evidence(explain.integrated_gradients(network.model, image, target, network.ground))
+    if method == "gradient":
+        return explain.evidence(explain.gradient_times_input(network.model, image, target))
+    look = explain.saliency if method == "saliency" else explain.smooth_grad
+    return look(network.model, image, target)

@@ -41,18 +41,19 @@ def run(arguments: argparse.Namespace) -> int:
     from .. import explain
     from ..explain import pictures
     from .networks import open_network, output_path
+    from .output import plural
 
     _check(arguments)
+    path = output_path(arguments.out, arguments.images if arguments.patches else arguments.photo, "features")
     network = open_network(arguments.model, arguments.root)
     if arguments.patches:
-        return _patches(arguments, network)
+        return _patches(arguments, network, path)
     image = network.prepare(arguments.photo)
     layers = arguments.layers or explain.outer_layers(network.model)
     maps = explain.feature_maps(network.model, image, layers)
-    path = output_path(arguments.out, arguments.photo, "features")
     pictures.features_page(path, image, maps, explain.first_filters(network.model), f"What {network.name} makes of a picture",
                            "the filters of the first layer, then the channels that answer most, layer by layer")
-    print(f"{path}   {len(layers)} layers")
+    print(f"{path}   {plural(len(maps), 'layer')}")
     return 0
 
 
@@ -65,16 +66,14 @@ def _check(arguments: argparse.Namespace) -> None:
                              f"{name} goes {'only with' if wanted else 'without'} --patches LAYER")
 
 
-def _patches(arguments: argparse.Namespace, network: Network) -> int:
+def _patches(arguments: argparse.Namespace, network: Network, path: Path) -> int:
     from .. import explain
     from ..explain import pictures
-    from .networks import output_path
     from .output import plural
 
     images = _pictures(network, arguments.images) if arguments.images else network.gallery()
     found = explain.exciting_patches_of(network.model, images, arguments.patches, arguments.channels,
                                         per_image=1 if len(images) >= MANY else 9)
-    path = output_path(arguments.out, arguments.images, "features")
     where = f"in {plural(len(images), 'picture')}" + (f" of {arguments.images}" if arguments.images else "")
     pictures.patches_page(path, images, found, f"What excites layer {arguments.patches} of {network.name}",
                           f"nine places {where} for each channel, as much of the picture as the answer depends on")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ NAMES = ("squeezenet", "resnet20", "digits")
 HOW = ("the network for the 1000 classes of ImageNet is not here; `minivision data fetch squeezenet` brings its weights "
        "(676 KB), and then photographs are looked at. Until then: a network for handwritten digits")
 SIDE, SHORT = 227, 256          # SqueezeNet's images, and the shorter side that a photo is scaled to before it is cut
+LONGEST = 8                     # shorter sides; a longer picture has nothing to show, and takes gigabytes when it is enlarged
 CLASSES = 1000                  # of ImageNet
 EPOCHS = 12
 
@@ -51,7 +54,7 @@ class Network:
         names = [name.lower() for name in self.class_names]
         if text.lower() in names:
             return names.index(text.lower())
-        parts = [i for i, name in enumerate(names) if text.lower() in name]
+        parts = [i for i, name in enumerate(names) if text and text.lower() in name]
         if len(parts) == 1:
             return parts[0]
         near = [names[i] for i in parts] or difflib.get_close_matches(text.lower(), names, n=4, cutoff=0.4) or names[:4]
@@ -158,10 +161,14 @@ def _digits(folder: Path) -> Network:
     model: Model = models.SmallCNN(10, 1, 8)
     try:
         model.load_weights(path)
-    except (FileNotFoundError, CheckpointError, ValueError):
+    except (OSError, CheckpointError, ValueError):
         model = _train_digits()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(model.state_dict(), path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(model.state_dict(), path)
+        except OSError as problem:
+            print(f"the digits network cannot be kept in {path.parent} ({problem.strerror}) and will be trained anew each "
+                  "time; MINIVISION_CACHE names another folder", file=sys.stderr)
     model.eval()
 
     def prepare(photo: Any) -> np.ndarray:
@@ -199,6 +206,9 @@ def _photo(photo: Any, short: int = SHORT) -> np.ndarray:
     from .. import vision
 
     image = vision.sample("chelsea") if photo is None else vision.imread(photo, "rgb")
+    if max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
+        raise ValueError(f"{photo} is {image.shape[0]} x {image.shape[1]}; one side may be {LONGEST} times the other at most, "
+                         "so cut a part out")
     scale = short / min(image.shape[:2])
     return vision.resize(image, (max(short, round(image.shape[0] * scale)), max(short, round(image.shape[1] * scale))))
 
@@ -218,9 +228,19 @@ def _planes(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255
 
 
-
 def output_path(given: str | None, photo: str | None, what: str, suffix: str = ".png") -> Path:
-    """The picture to write: ``given``, or one in runs/WHAT named after the photo."""
+    """The picture to write: ``given``, or one in runs/WHAT named after the photo. To be asked before the work begins.
+
+    Raises:
+        ValueError: it is called as another kind of picture, or is a folder.
+        OSError: nothing can be written there.
+    """
     path = Path(given) if given else Path("runs", what) / f"{Path(photo).stem if photo else 'sample'}-{what}{suffix}"
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it that ends in {suffix}")
+    if path.suffix.lower() != suffix:
+        raise ValueError(f"{path} would hold a picture of another kind than its name says; let it end in {suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "nothing can be written there", str(path.parent))
     return path

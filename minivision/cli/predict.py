@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="any picture file")
     parser.add_argument("--checkpoint", metavar="PATH",
                         help=f"model.safetensors that `minivision train` wrote ({DEFAULT})")
-    parser.add_argument("--model", choices=NAMES, help="a network by name (squeezenet, if there is no checkpoint)")
+    parser.add_argument("--model", choices=NAMES,
+                        help="a network by name (without a checkpoint squeezenet, or digits if its weights are not here)")
     add_device(parser)
     add_root(parser)
 
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..tensor import Tensor
     from .trained import load_trained
 
+    if arguments.model and arguments.checkpoint:
+        raise ValueError("--model and --checkpoint name two networks; leave one of them out")
     if arguments.model or (arguments.checkpoint is None and not DEFAULT.exists()):
         return _by_name(arguments)
     trained = load_trained(arguments.checkpoint or DEFAULT)
@@ -76,19 +79,13 @@ def _tell(heading: str, shares: np.ndarray, class_names: Sequence[str], width: i
 
 
 def _by_name(arguments: argparse.Namespace) -> int:
-    """The answers of a network that comes by its name."""
+    """The answers of a network that comes by its name, or of the one there is."""
     import numpy as np
 
     from ..explain import probabilities
     from .networks import open_network
 
-    try:
-        network = open_network(arguments.model or "squeezenet", arguments.root)
-    except FileNotFoundError as missing:
-        if arguments.model:
-            raise
-        raise FileNotFoundError(f"there is no {DEFAULT} yet; train one with `minivision train`, or name another with "
-                                "--checkpoint. Photographs are for SqueezeNet: `minivision data fetch squeezenet`") from missing
+    network = open_network(arguments.model, arguments.root)
     answers = probabilities(network.model, np.stack([network.prepare(path) for path in arguments.pictures]))
     width = max(len(network.class_names[label]) for shares in answers for label in np.argsort(-shares)[:BEST])
     for path, shares in zip(arguments.pictures, answers):

@@ -20,6 +20,7 @@ from .faithful import Curve, deletion, insertion
 from .features import Patch, exciting_patches, exciting_patches_of, feature_maps, first_filters, outer_layers
 from .fooling import class_image, fooling_image
 from .gradients import (
+    evidence,
     grad_cam,
     gradient_times_input,
     integrated_gradients,

@@ -2,7 +2,9 @@
 
 A network is nearly linear in its pixels, so that many small steps, each to the side where the loss grows, add up to a
 large one (Goodfellow, Shlens and Szegedy 2015). Every attack here keeps two promises, which it checks before it returns:
-no pixel leaves [0, 1], and no pixel moves by more than ``eps`` (in the l2 norm: no image), but for the last bit of a float.
+no pixel leaves [0, 1], and no pixel moves by more than ``eps`` (in the l2 norm: no image), but for the last bit of ``eps``.
+A sum is rounded to the pixel's precision, which is far coarser: where that leads out of the ball, the next float inside is
+taken.
 """
 
 from __future__ import annotations
@@ -13,7 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, check_range, input_gradient, loss_of, scores
+from .inside import (
+    Progress,
+    check_counts,
+    check_images,
+    check_labels,
+    check_model,
+    check_numbers,
+    check_range,
+    input_gradient,
+    loss_of,
+    scores,
+)
 
 
 class Attack(NamedTuple):
@@ -35,13 +48,13 @@ def fgsm(model: Module, x: Any, y: Any, eps: float, targeted: bool = False) -> A
         eps: the largest change of a pixel, 0 or more.
 
     Raises:
-        TypeError, ValueError: images outside [0, 1], classes the model does not have, a negative eps, or a model in
-            training mode.
+        TypeError, ValueError: images outside [0, 1], classes the model does not have, an eps that is negative or not
+            finite, a model in training mode, or one whose scores are not finite.
     """
-    x, labels = _prepare(model, x, y, eps)
+    x, labels, eps = _prepare(model, x, y, eps)
     gradient, _ = input_gradient(model, x, loss_of(labels))
     step = np.sign(gradient) * x.dtype.type(-eps if targeted else eps)
-    return _finish(model, x, np.clip(x + step, 0, 1), labels, eps, targeted, "linf")
+    return _finish(model, x, _projection(x, eps, "linf")(x + step), labels, eps, targeted, "linf")
 
 
 def pgd(
@@ -62,14 +75,12 @@ def pgd(
         progress: called with 1 after each step.
         x, y, targeted: as in `fgsm`, with its errors.
     """
-    x, labels = _prepare(model, x, y, eps)
+    x, labels, eps = _prepare(model, x, y, eps)
     if norm not in ("linf", "l2"):
         raise ValueError(f'norm is {norm!r}; expected "linf" or "l2"')
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; expected at least 1")
+    check_counts(steps=steps)
     alpha = 2.5 * eps / steps if alpha is None else alpha
-    if alpha < 0:
-        raise ValueError(f"alpha is {alpha}; expected 0 or more")
+    check_numbers(alpha=alpha)
     project = _projection(x, eps, norm)
     adversarial = project(_random_start(x, eps, norm, seed)) if random_start else x
     for _ in range(steps):
@@ -89,9 +100,10 @@ def universal(
     The images' mean gradient is followed, batch after batch, ``steps`` times over all of them (Shafahi et al. 2020,
     section 4; Moosavi-Dezfooli et al. 2017 found that such changes exist). Use: ``np.clip(images + change, 0, 1)``.
     """
-    x, labels = _prepare(model, x, y, eps)
+    x, labels, eps = _prepare(model, x, y, eps)
+    check_counts(steps=steps, batch_size=batch_size)
     change = np.zeros(x.shape[1:], x.dtype)
-    alpha = x.dtype.type(2.5 * eps / max(1, steps))
+    alpha = x.dtype.type(2.5 * eps / steps)
     for _ in range(steps):
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
@@ -107,7 +119,10 @@ def robustness(
     progress: Progress | None = None, seed: int = 0,
 ) -> np.ndarray:
     """The share of images that the model still gets right under `pgd` (linf) with each of the ``epsilons``."""
-    x, labels = _prepare(model, x, y, min(epsilons, default=0))
+    x, labels, _ = _prepare(model, x, y, 0)
+    check_counts(steps=steps, batch_size=batch_size)
+    for eps in epsilons:
+        check_numbers(eps=eps)
     right = np.zeros(len(epsilons))
     for i, eps in enumerate(epsilons):
         for start in range(0, len(x), batch_size):
@@ -123,23 +138,23 @@ def robustness(
     return right / len(x)
 
 
-def _prepare(model: Module, x: Any, y: Any, eps: float) -> tuple[np.ndarray, np.ndarray]:
+def _prepare(model: Module, x: Any, y: Any, eps: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """The images, the labels, and eps, but no more than the way from the blackest image to the whitest."""
     check_model(model)
     x = check_images(x)
-    if not eps >= 0:
-        raise ValueError(f"eps is {eps}; expected 0 or more")
-    return x, check_labels(y, len(x))
+    check_numbers(eps=eps)
+    return x, check_labels(y, len(x)), min(float(eps), x[0].size ** 0.5)
 
 
 def _direction(gradient: np.ndarray, norm: str) -> np.ndarray:
     if norm == "linf":
         return np.sign(gradient)
-    return gradient / np.maximum(_lengths(gradient), 1e-12)
+    return gradient / np.maximum(_lengths(gradient), 1e-12).astype(gradient.dtype)
 
 
 def _lengths(x: np.ndarray) -> np.ndarray:
-    """The l2 norm of each image, (N, 1, 1, 1)."""
-    return np.sqrt(np.square(x).sum(axis=(1, 2, 3), keepdims=True))
+    """The l2 norm of each image, (N, 1, 1, 1), added up in float64."""
+    return np.sqrt(np.square(x, dtype=np.float64).sum(axis=(1, 2, 3), keepdims=True))
 
 
 def _random_start(x: np.ndarray, eps: float, norm: str, seed: int) -> np.ndarray:
@@ -155,12 +170,22 @@ def _random_start(x: np.ndarray, eps: float, norm: str, seed: int) -> np.ndarray
 def _projection(x: np.ndarray, eps: float, norm: str) -> Callable[[np.ndarray], np.ndarray]:
     """What brings an image to the nearest one within ``eps`` of ``x``, clipped to [0, 1], which brings it nearer still."""
     if norm == "linf":
-        low, high = np.maximum(x - x.dtype.type(eps), 0), np.minimum(x + x.dtype.type(eps), 1)
+        low, high = (np.clip(x.astype(np.float64) + way, 0, 1).astype(x.dtype) for way in (-eps, eps))
+        low, high = (np.where(np.abs(np.subtract(edge, x, dtype=np.float64)) > eps, np.nextafter(edge, x), edge)
+                     for edge in (low, high))
         return lambda moved: np.clip(moved, low, high)
 
     def project(moved: np.ndarray) -> np.ndarray:
-        change = moved - x
-        return np.clip(x + change * np.minimum(1, eps / np.maximum(_lengths(change), 1e-12)).astype(x.dtype), 0, 1)
+        change = np.subtract(moved, x, dtype=np.float64)
+        lengths = np.maximum(_lengths(change), 1e-12)
+        share, less = np.minimum(1, eps / lengths), 2.0 ** -20
+        while True:
+            near = np.clip(x + change * share, 0, 1).astype(x.dtype)
+            outside = _lengths(near - x) > eps                  # by rounding: such an image goes a little less far
+            if not outside.any():
+                return near
+            share = np.where(outside, max(0, 1 - less) * eps / lengths, share)
+            less *= 2
 
     return project
 
@@ -170,9 +195,9 @@ def _finish(
 ) -> Attack:
     """Keep the promises, or say so: what is checked here is what a caller relies on."""
     change = adversarial - x
-    sizes = np.abs(change) if norm == "linf" else _lengths(change.astype(np.float64))
-    slack = float(np.spacing(x.dtype.type(max(eps, 1)))) * (1 if norm == "linf" else x[0].size ** 0.5)
-    if sizes.max() > eps + slack or adversarial.min() < 0 or adversarial.max() > 1:
+    sizes = np.abs(change) if norm == "linf" else _lengths(change)
+    last_bit = float(np.spacing(x.dtype.type(eps)))
+    if not (sizes.max() <= eps + last_bit and adversarial.min() >= 0 and adversarial.max() <= 1):      # NaN is neither
         raise AssertionError(f"an attack broke its promise: changed by {sizes.max()}, eps {eps}")
     answers = scores(model, adversarial).argmax(axis=1)
     return Attack(adversarial, answers == labels if targeted else answers != labels, change)

@@ -7,6 +7,7 @@ I* = arg max of the sum of f_i(I)^2 over everything the layer answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from .. import functional as F
 from ..autograd import grad
 from ..nn import Module
 from ..tensor import Tensor
-from .inside import Progress, activation, check_images, check_model
+from .inside import Progress, activation, check_counts, check_images, check_model, check_numbers
 
 Frame = Callable[[np.ndarray], Any]
 
@@ -44,8 +45,11 @@ def deepdream(
     """
     check_model(model)
     x = check_images(image, "image", single=True)
-    if octaves < 1 or steps < 0 or scale <= 1:
-        raise ValueError(f"got octaves={octaves}, steps={steps}, scale={scale}; expected at least 1, at least 0, more than 1")
+    check_counts(octaves=octaves)
+    check_counts(0, steps=steps, jitter=jitter)
+    check_numbers(step=step)
+    if not 1 < scale < math.inf:
+        raise ValueError(f"scale is {scale}; expected more than 1")
     generator = np.random.Generator(np.random.PCG64(seed))
     bases = [x]
     for _ in range(octaves - 1):
@@ -79,6 +83,8 @@ def dream_step(
     (gradient,) = grad(y, rolled, upstream)                                         # 3. backward to the image
     g = gradient.numpy()
     size = float(np.abs(g).mean())
+    if not math.isfinite(size):
+        raise ValueError(f"the gradient of layer {layer!r} is not finite; the model's weights are not, or they are too large")
     changed = rolled.numpy() + g * x.dtype.type(step / max(size, 1e-12))            # 4. update, a mean step of `step`
     return _rolled(np.clip(changed, 0, 1, out=changed), (-shift[0], -shift[1]))
 

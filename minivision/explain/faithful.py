@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, check_range, scores, softmax
+from .inside import (
+    Progress,
+    check_counts,
+    check_images,
+    check_labels,
+    check_model,
+    check_numbers,
+    check_range,
+    scores,
+    softmax,
+)
 
 
 class Curve(NamedTuple):
@@ -47,8 +57,8 @@ def _curve(
     labels, heat = check_labels(target, 1, "target"), np.asarray(heat)
     if heat.shape != x.shape[2:]:
         raise ValueError(f"heat has shape {heat.shape}; expected {x.shape[2:]}, a number for each pixel (see to_map)")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; expected at least 1")
+    check_counts(steps=steps, batch_size=batch_size)
+    check_numbers(1, baseline=baseline)
     rank = np.empty(heat.size, np.int64)
     rank[np.argsort(-heat, axis=None, kind="stable")] = np.arange(heat.size)
     counts = np.linspace(0, heat.size, steps + 1).round().astype(int)

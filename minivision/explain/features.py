@@ -11,7 +11,7 @@ import numpy as np
 from ..autograd import grad, no_grad
 from ..nn import Module, Sequential
 from ..tensor import Tensor
-from .inside import activation, activations, check_images, check_model
+from .inside import activation, activations, check_counts, check_images, check_model
 
 
 class Patch(NamedTuple):
@@ -24,11 +24,13 @@ class Patch(NamedTuple):
 
 
 def feature_maps(model: Module, image: Any, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """The activation of each of the layers for one image (C, H, W): (channels, h, w), or (features,) behind a flattening."""
+    """The activation of each of the layers (or of one, by its name) for one image (C, H, W): (channels, h, w), or (features,)
+    behind a flattening."""
     check_model(model)
     x = check_images(image, "image", single=True)
     with no_grad():
-        return {name: y.numpy()[0] for name, y in activations(model, Tensor(x), list(layers)).items()}
+        names = [layers] if isinstance(layers, str) else list(layers)
+        return {name: y.numpy()[0] for name, y in activations(model, Tensor(x), names).items()}
 
 
 def outer_layers(model: Module) -> list[str]:
@@ -73,8 +75,7 @@ def exciting_patches_of(
     """
     check_model(model)
     x = check_images(images, "images")
-    if count < 1 or per_image < 1:
-        raise ValueError(f"got count={count}, per_image={per_image}; expected at least 1 each")
+    check_counts(count=count, per_image=per_image, batch_size=batch_size, most=most)
     if channels is None:
         channels = _choosiest(_answers(model, x, layer, batch_size), most)
     chosen, kept = list(channels), []

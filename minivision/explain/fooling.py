@@ -8,7 +8,17 @@ import numpy as np
 
 from ..nn import Module
 from .attacks import Attack
-from .inside import Progress, check_images, check_labels, check_model, input_gradient, score_of, softmax
+from .inside import (
+    Progress,
+    check_counts,
+    check_images,
+    check_labels,
+    check_model,
+    check_numbers,
+    input_gradient,
+    score_of,
+    softmax,
+)
 
 
 def fooling_image(
@@ -31,8 +41,10 @@ def fooling_image(
     check_model(model)
     x = check_images(image, "image", single=True)
     label = check_labels(target, 1, "target")
-    if step <= 0:
+    if not 0 < step < np.inf:
         raise ValueError(f"step is {step}; expected more than 0")
+    check_counts(0, most_steps=most_steps)
+    check_numbers(1, confidence=confidence)
     changed, fooled = x.copy(), False
     for taken in range(most_steps + 1):
         gradient, output = input_gradient(model, changed, score_of(label))
@@ -57,6 +69,11 @@ def class_image(
     network sees (Yosinski et al. 2015, section 3).
     """
     check_model(model)
+    if len(shape) != 3:
+        raise ValueError(f"shape is {shape}; expected (C, H, W)")
+    check_counts(**dict(zip(("channels", "height", "width"), shape)))
+    check_counts(0, steps=steps, jitter=jitter, blur_every=blur_every)
+    check_numbers(step=step, shrink=shrink)
     generator = np.random.Generator(np.random.PCG64(seed))
     dtype = next((p.dtype.type for p in model.parameters()), np.float32)
     x = np.clip(0.5 + 0.1 * generator.standard_normal((1, *shape)), 0, 1).astype(dtype)

@@ -10,6 +10,7 @@ from ..optim import Optimizer
 from ..tensor import Tensor
 from ..training import Trainer, evaluating
 from .attacks import pgd
+from .inside import check_counts, check_numbers
 
 
 class AdversarialTrainer(Trainer):
@@ -32,6 +33,8 @@ class AdversarialTrainer(Trainer):
     """
 
     def __init__(self, model: Module, loader: DataLoader, optimizer: Optimizer, eps: float, steps: int = 3, **others: Any):
+        check_numbers(eps=eps)
+        check_counts(steps=steps)
         super().__init__(model, loader, optimizer, **others)
         self.eps, self.steps = eps, steps
 

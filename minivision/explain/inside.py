@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,31 @@ def check_labels(y: Any, count: int, name: str = "y") -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def check_counts(least: int = 1, **counts: Any) -> None:
+    """Each is a whole number, and not less than ``least``."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
+
+
+def check_numbers(most: float = math.inf, **numbers: Any) -> None:
+    """Each is a finite number from 0 to ``most``."""
+    for name, value in numbers.items():
+        if not isinstance(value, Real) or not math.isfinite(value) or not 0 <= value <= most:
+            raise ValueError(f"{name} is {value!r}; expected a number, 0 or more" if most == math.inf else
+                             f"{name} is {value!r}; expected a number from 0 to {most:g}")
+
+
+def check_baseline(baseline: Any, x: np.ndarray) -> np.ndarray:
+    """What is shown instead of the image ``x`` (1, C, H, W): a number, or an image like it; finite. The image's shape."""
+    shown = np.asarray(baseline, x.dtype)
+    if shown.shape not in ((), x.shape[1:], x.shape):
+        raise ValueError(f"baseline has shape {shown.shape}; expected a number or an image of {x.shape[1:]}")
+    if not np.isfinite(shown).all():
+        raise ValueError("baseline has values that are not finite")
+    return np.broadcast_to(shown, x.shape)
+
+
 def check_range(labels: np.ndarray, output: Any, name: str = "y") -> None:
     """The model, whose scores (N, classes) show how many classes it has, has all of these."""
     classes = output.shape[1]
@@ -67,13 +94,21 @@ def check_range(labels: np.ndarray, output: Any, name: str = "y") -> None:
 
 def scores(model: Module, images: np.ndarray, batch_size: int = 32, progress: Progress | None = None) -> np.ndarray:
     """The model's scores (N, classes), without recording."""
+    check_counts(batch_size=batch_size)
     rows = []
     with no_grad():
         for start in range(0, len(images), batch_size):
             rows.append(model(Tensor(images[start:start + batch_size])).numpy())
             if progress is not None:
                 progress(len(rows[-1]))
-    return np.concatenate(rows)
+    return _finite(np.concatenate(rows))
+
+
+def _finite(rows: np.ndarray) -> np.ndarray:
+    """The scores, if they are numbers: what is not finite would go through every formula here and come out as a picture."""
+    if not np.isfinite(rows).all():
+        raise ValueError("the model's scores are not finite; its weights are not, or they are too large")
+    return rows
 
 
 def softmax(rows: np.ndarray) -> np.ndarray:
@@ -92,7 +127,7 @@ def input_gradient(model: Module, images: np.ndarray, objective: Callable[[Tenso
     x = Tensor(images, requires_grad=True)
     output = model(x)
     (gradient,) = grad(objective(output), x)
-    return gradient.numpy(), output.numpy()
+    return gradient.numpy(), _finite(output.numpy())
 
 
 def score_of(labels: np.ndarray) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,18 @@ import numpy as np
 
 from ..functional.checks import pair
 from ..nn import Module
-from .inside import Progress, check_images, check_labels, check_model, check_range, scores, softmax
+from .inside import (
+    Progress,
+    check_baseline,
+    check_counts,
+    check_images,
+    check_labels,
+    check_model,
+    check_numbers,
+    check_range,
+    scores,
+    softmax,
+)
 
 Window = tuple[slice, slice]
 
@@ -37,9 +48,8 @@ def occlusion_map(
     Raises:
         ValueError: the patch is larger than the image, or the image or the class is not one for the model.
     """
-    x, windows, grid = _prepare(model, image, window, stride)
-    if not 0 <= fill <= 1:
-        raise ValueError(f"fill is {fill}; expected a value in [0, 1], as the image's")
+    x, windows, grid = _prepare(model, image, window, stride, batch_size)
+    check_numbers(1, fill=fill)
     labels = check_labels(target, 1, "target")
     rows = _covered(model, x, windows, np.full_like(x[0], fill), batch_size, progress)
     return _probability(rows, labels, grid)
@@ -78,11 +88,11 @@ def occlude(
     baseline: float | np.ndarray = 0.0, *, batch_size: int = 32, progress: Progress | None = None,
 ) -> Occluded:
     """`occlusion_map` and `occlusion` of the same patches, for the price of one. The arguments are those of `occlusion`."""
-    x, windows, grid = _prepare(model, image, window, stride)
+    x, windows, grid = _prepare(model, image, window, stride, batch_size)
     labels = check_labels(target, 1, "target")
     if any(step > size for step, size in zip(pair(stride, "stride", 1), pair(window, "window", 1))):
         raise ValueError(f"stride is {stride}, more than the window {window}; pixels between patches would never be covered")
-    shown = np.broadcast_to(np.asarray(baseline, x.dtype), x.shape[1:])
+    shown = check_baseline(baseline, x)[0]
     whole = scores(model, x)
     check_range(labels, whole, "target")
     rows = _covered(model, x, windows, shown, batch_size, progress)
@@ -105,8 +115,11 @@ def _probability(rows: np.ndarray, labels: np.ndarray, grid: tuple[int, int]) ->
     return softmax(rows)[:, labels[0]].astype(np.float32).reshape(grid)
 
 
-def _prepare(model: Module, image: Any, window: Any, stride: Any) -> tuple[np.ndarray, list[Window], tuple[int, int]]:
+def _prepare(
+    model: Module, image: Any, window: Any, stride: Any, batch_size: int,
+) -> tuple[np.ndarray, list[Window], tuple[int, int]]:
     check_model(model)
+    check_counts(batch_size=batch_size)
     x = check_images(image, "image", single=True)
     (height, width), steps = pair(window, "window", 1), pair(stride, "stride", 1)
     H, W = x.shape[2:]

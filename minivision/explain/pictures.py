@@ -16,6 +16,7 @@ from .fooling import blurred
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FLAT = 0.05                     # of probability; smaller differences are drawn on a scale of their own
 SMALL = 40                      # pixels; an image whose parts are too small to be looked at alone
 
 
@@ -38,13 +39,14 @@ def _spread(heat: np.ndarray) -> np.ndarray:
 
 def explanation(
     path: str | os.PathLike, image: np.ndarray, heat: np.ndarray, title: str, subtitle: str, deleted: Curve, inserted: Curve,
-    chance: np.ndarray | None = None,
+    chance: np.ndarray | None = None, heading: str = "what speaks for the class",
 ) -> None:
     """The photo, the heat over it, for occlusion the map of probabilities, and whether the heat is right.
 
     Args:
         image: (C, H, W) in [0, 1]. heat: (H, W) in [0, 1].
         chance: the probability of the class with the patch at each position, from `occlusion_map`.
+        heading: what the heat is.
     """
     panels = 3 + (chance is not None)
     with page(path, 3.6 * panels, 4.9, title, subtitle) as figure:
@@ -55,12 +57,14 @@ def explanation(
         first.set_title("what the network is shown")
         second = figure.add_axes(places[1])
         heat_over(second, image, heat)
-        second.set_title("what speaks for the class")
+        second.set_title(heading)
         if chance is not None:
             third = figure.add_axes(places[2])
-            drawn = third.imshow(chance, cmap="viridis", vmin=0, vmax=max(float(chance.max()), 1e-3))
+            least, most = float(chance.min()), max(float(chance.max()), 1e-3)
+            flat = most - least < FLAT          # from 0 on it would be one colour
+            drawn = third.imshow(chance, cmap="viridis", vmin=least if flat else 0, vmax=most)
             _bare(third)
-            third.set_title("probability, the patch being there")
+            third.set_title("probability: hardly less anywhere" if flat else "probability, the patch being there")
             bar = figure.colorbar(drawn, ax=third, fraction=0.046, pad=0.03)
             bar.outline.set_visible(False)
         left, bottom, wide, high = places[-1]
@@ -84,11 +88,11 @@ def attack_page(
 ) -> None:
     """The image, the change magnified, and the changed image; ``says`` are the network's answers to the first and last."""
     change = after - before
-    reach = float(np.abs(change).max()) or 1.0
+    reach = float(np.abs(change).max())
     with page(path, 11, 5.0, title, subtitle) as figure:
-        magnified = f"the change, {0.5 / reach:.0f} times as large"
+        magnified = f"the change, {0.5 / reach:{'.0f' if reach < 0.05 else '.2g'}} times as large" if reach else "no change"
         for axes, shown, heading in zip(rows_of(figure, (0.03, 0.08, 0.94, 0.68), 3, 3, 0.08),
-                                        (before, 0.5 + 0.5 * change / reach, after), (says[0], magnified, says[1])):
+                                        (before, 0.5 + 0.5 * change / (reach or 1), after), (says[0], magnified, says[1])):
             show(axes, np.clip(shown, 0, 1), limits=(0, 1))
             axes.set_title(heading)
 
@@ -106,10 +110,10 @@ def features_page(
     path: str | os.PathLike, image: np.ndarray, maps: Mapping[str, np.ndarray], filters: np.ndarray, title: str,
     subtitle: str, columns: int = 12,
 ) -> None:
-    """A contact sheet: the photo, the first filters, and for each layer its channels that answer most."""
-    pixels = {name: y for name, y in maps.items() if y.ndim == 3 and min(y.shape[1:]) > 1}
+    """A contact sheet: the photo, the first filters, and for each layer its channels that answer most; of a layer without
+    pixels all answers, as bars."""
     row = 0.96
-    height = 1.0 + row * (len(pixels) + 2.2)
+    height = 1.0 + row * (len(maps) + 2.2)
     with page(path, 12.6, height, title, subtitle) as figure:
         def band(index: float, high: float = row) -> tuple[float, float, float, float]:
             return 0.16, 1 - (0.95 + index * row + high) / height, 0.82, (high - 0.08) / height
@@ -121,11 +125,16 @@ def features_page(
             for axes, one in zip(rows_of(figure, (0.22, 1 - (0.95 + 2.1 * row) / height, 0.76, 2.0 * row / height),
                                          len(shown), columns, 0.1), shown):
                 show_weights(axes, one)
-        for i, (name, y) in enumerate(pixels.items()):
+        for i, (name, y) in enumerate(maps.items()):
             left, bottom, width, high = band(2.2 + i)
             figure.text(0.02, bottom + high, name, fontsize=10, va="top", color=INK)
-            figure.text(0.02, bottom + high - 0.2 / height, f"{len(y)} x {y.shape[1]} x {y.shape[2]}", fontsize=8, va="top",
-                        color=PALE)
+            figure.text(0.02, bottom + high - 0.2 / height, " x ".join(map(str, y.shape)), fontsize=8, va="top", color=PALE)
+            if y.ndim < 3 or max(y.shape[1:]) == 1:
+                axes = figure.add_axes((left, bottom, width, high))
+                axes.bar(np.arange(y.size), y.ravel(), width=1.0, color=BLUE)
+                axes.set_xlim(-0.5, y.size - 0.5)
+                _bare(axes)
+                continue
             most = np.argsort(-np.abs(y).mean(axis=(1, 2)), kind="stable")[:columns]
             for axes, channel in zip(rows_of(figure, (left, bottom, width, high), len(most), columns, 0.1), most):
                 show(axes, y[channel], "inferno" if y.min() >= 0 else "gray")

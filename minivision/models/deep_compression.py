@@ -39,7 +39,7 @@ class CompressedError(ValueError):
 
 def is_compressed(path: str | os.PathLike) -> bool:
     """Whether a file is called as the authors call theirs, ``*.net``."""
-    return Path(path).suffix == ".net"
+    return Path(path).suffix.lower() == ".net"
 
 
 def read_compressed(path: str | os.PathLike, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
