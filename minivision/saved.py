@@ -9,8 +9,9 @@ backward has run (or its result is thrown away), and an attempt to change it is 
 - NumPy's own write flag is cleared, so that a write through any other reference to the array fails too, with NumPy's
   error "assignment destination is read-only".
 
-What this cannot see: writes through a NumPy view that was taken by hand *before* the operation ran, and raw writes to
-GPU arrays, which have no write flag.
+What this cannot see: writes through a NumPy view that was taken by hand *before* the operation ran, writes to memory that
+belongs to something else (a PyTorch tensor, for instance), where NumPy would not let us set the flag again, and raw writes
+to GPU arrays, which have no write flag.
 """
 
 from __future__ import annotations
@@ -56,17 +57,27 @@ def hold(arrays: Sequence[Any], name: str) -> None:
             entry = _holds.get(id(root))
             if entry is None:
                 entry = _holds[id(root)] = _Hold(root, name)
-                _forbid_writing(root, entry)
+                if isinstance(root, np.ndarray) and root.flags.writeable and _can_be_switched_back(root):
+                    _forbid_writing(root, entry)
             else:
                 entry.count += 1
-            if array is not root:
+            if array is not root and entry.switched and array.flags.writeable:      # a view can be what its base can
                 _forbid_writing(array, entry)
 
 
-def _forbid_writing(array: Any, entry: _Hold) -> None:
-    if isinstance(array, np.ndarray) and array.flags.writeable:
-        array.setflags(write=False)            # sooner done than array.flags.writeable = False
-        entry.switched.append(array)
+def _forbid_writing(array: np.ndarray, entry: _Hold) -> None:
+    array.setflags(write=False)                # sooner done than array.flags.writeable = False
+    entry.switched.append(array)
+
+
+def _can_be_switched_back(root: np.ndarray) -> bool:
+    """NumPy makes memory writable again if the array owns it, or if its owner hands it out as a writable buffer."""
+    if root.base is None:
+        return root.flags.owndata
+    try:
+        return not memoryview(root.base).readonly
+    except TypeError:
+        return False
 
 
 def let_go(arrays: Sequence[Any]) -> None:

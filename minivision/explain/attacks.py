@@ -81,6 +81,7 @@ def pgd(
     check_counts(steps=steps)
     alpha = 2.5 * eps / steps if alpha is None else alpha
     check_numbers(alpha=alpha)
+    alpha = min(alpha, x[0].size)           # farther than any corner, and still a float32
     project = _projection(x, eps, norm)
     adversarial = project(_random_start(x, eps, norm, seed)) if random_start else x
     for _ in range(steps):

@@ -70,8 +70,7 @@ def check_numbers(most: float = math.inf, **numbers: Any) -> None:
     """Each is a finite number from 0 to ``most``."""
     for name, value in numbers.items():
         if not isinstance(value, Real) or not math.isfinite(value) or not 0 <= value <= most:
-            raise ValueError(f"{name} is {value!r}; expected a number, 0 or more" if most == math.inf else
-                             f"{name} is {value!r}; expected a number from 0 to {most:g}")
+            raise ValueError(f"{name} is {value!r}; expected a number {'>= 0' if most == math.inf else f'from 0 to {most:g}'}")
 
 
 def check_baseline(baseline: Any, x: np.ndarray) -> np.ndarray:

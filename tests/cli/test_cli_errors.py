@@ -37,7 +37,7 @@ USAGE = {
     ("train", "--resume", "missing.safetensors"): "there is no file missing.safetensors",
     ("evaluate",): "CHECKPOINT",
     ("evaluate", "missing.safetensors"): "there is no file missing.safetensors",
-    ("predict", "x.png", "--root", "nowhere"): "minivision train",
+    ("predict", "x.png", "--model", "digits", "--checkpoint", "x"): "--model and --checkpoint name two networks",
     ("data",): "ACTION",
     ("data", "fetch", "fashion_mnist2"): "did you mean fashion-mnist?",
     ("gradcheck", "conv3d"): "did you mean conv2d?",

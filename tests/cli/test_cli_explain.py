@@ -31,6 +31,7 @@ def own_places(tmp_path_factory):
     (["attack", "--method", "fgsm", "-o", "fgsm.png"], "fgsm.png"),
     (["dream", "--steps", "2", "--gif", "dream.gif"], "runs/dream/sample-dream.png"),
     (["features"], "runs/features/sample-features.png"),
+    (["features", "--layers", "features.0", "classifier.1", "-o", "bars.png"], "bars.png"),
     (["features", "--patches", "features.2", "--channels", "3", "8", "-o", "patches.png"], "patches.png"),
 ])
 def test_without_weights_the_digits_network_is_looked_into(own_places, capsys, words, written):
@@ -63,6 +64,23 @@ def test_patches_of_a_folder_of_pictures(own_places, capsys):
     assert "empty holds no pictures (files ending in" in capsys.readouterr().err
 
 
+def test_predict_falls_back_to_it_too(own_places, capsys):
+    page = np.full((60, 60), 255, np.uint8)
+    page[10:50, 28:33] = 0                              # a one
+    Image.fromarray(page).save(own_places / "one.png")
+    assert main(["predict", "one.png", "--root", "nowhere"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split()[0] == "1" and "minivision data fetch squeezenet" in err
+
+
+def test_it_need_not_be_kept(own_places, capsys, monkeypatch):
+    (own_places / "file").write_text("no folder")
+    monkeypatch.setenv("MINIVISION_CACHE", str(own_places / "file"))
+    assert main(["layers", "digits"]) == 0
+    out, err = capsys.readouterr()
+    assert "features.0" in out and "will be trained anew each time; MINIVISION_CACHE names another folder" in err
+
+
 def test_the_sample_is_a_digit_that_the_network_knows(own_places):
     network = open_network("digits", "nowhere")
     image = network.prepare(None)
@@ -90,6 +108,12 @@ def test_layers(capsys):
     (["data", "fetch", "resnet20"], "save its state_dict with safetensors, names as there without 'module.'"),
     (["attack", "--target", "2"], "takes it for 2 as it is; name another class with --target"),
     (["dream", "--channel", "99"], "channels 0 to"), (["explain", "nothing.png"], "nothing.png"),
+    (["explain", "--method", "gradcam", "--window", "3"], "--window and --stride are of occlusion's patch"),
+    (["attack", "--method", "fool", "--eps", "0.1"], "--eps is of fgsm and pgd"),
+    (["attack", "--method", "fgsm", "--steps", "3"], "--steps are of pgd"), (["explain", "--target", ""], "no class ''"),
+    (["attack", "-o", "a.jpg"], "let it end in .png"), (["dream", "--gif", "a.png"], "let it end in .gif"),
+    (["features", "-o", "."], "is a folder; name a file in it that ends in .png"),
+    (["explain", "-o", "/proc/nothing/a.png"], "/proc"), (["explain", "thin.png"], "thin.png"),
 ])
 def test_mistakes_are_told_in_one_line(capsys, words, message):
     assert main([*words, "--root", "nowhere"]) == 2
@@ -109,6 +133,12 @@ def test_names_of_classes_that_are_not_there(tmp_path, capsys, text, message):
         (folder / "imagenet-simple-labels.json").write_text(text)
     assert main(["explain", "--model", "squeezenet", "--root", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_picture_that_would_grow_too_large(real_data, tmp_path, capsys):
+    Image.new("RGB", (3000, 6)).save(tmp_path / "thin.png")
+    assert main(["explain", str(tmp_path / "thin.png"), "--model", "squeezenet", "--root", str(real_data)]) == 2
+    assert "thin.png is 6 x 3000; one side may be 8 times the other at most" in capsys.readouterr().err
 
 
 def test_classes_by_name(real_data):

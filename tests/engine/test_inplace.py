@@ -179,6 +179,45 @@ def test_an_array_that_was_read_only_stays_so():
     assert not array.flags.writeable
 
 
+class Foreign:
+    """Memory of somebody else, which NumPy may write to but not be told to protect and free again."""
+
+    def __init__(self):
+        self.memory = np.ones(3)
+        self.__array_interface__ = self.memory.__array_interface__
+
+
+def closed_base():
+    base = np.ones(3)
+    view = base[:]
+    base.flags.writeable = False
+    return view
+
+
+@pytest.mark.parametrize("make", [
+    lambda: np.asarray(Foreign()), lambda: np.asarray(Foreign())[1:], closed_base,
+    lambda: np.lib.stride_tricks.as_strided(np.ones(8), (3,), (8,)), lambda: np.frombuffer(bytearray(24)),
+], ids=["foreign", "view of foreign", "read-only base", "as_strided", "bytearray"])
+def test_memory_whose_flag_cannot_be_set_again_is_left_writable(make):
+    array = make()
+    x = mv.Tensor(array, requires_grad=True)
+    y = (x * x).sum()
+    with pytest.raises(mv.InPlaceError):
+        x.data[0] = 9                                       # guarded where we are asked
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 2 * array)
+    assert array.flags.writeable and not holder(array)
+
+
+def test_a_view_made_while_its_memory_was_held_is_told_from_other_mistakes():
+    x, y = held()
+    other = mv.Tensor(x.data, requires_grad=True)           # shares the memory, and NumPy never lets it be written to
+    y.sum().backward()
+    other.grad = mv.ones(2)
+    with pytest.raises(ValueError, match="a view made while a pending backward needed the memory"):
+        optim.SGD([other], lr=0.1).step()
+
+
 def test_free_again_after_an_exception_in_forward():
     class Fails(mv.Function):
         def forward(self, x, y):

@@ -17,14 +17,14 @@ def linear():
     return model.eval()
 
 
-@given(eps=st.floats(0, 0.5), norm=st.sampled_from(["linf", "l2"]), targeted=st.booleans(), start=st.booleans(),
-       seed=st.integers(0, 99))
+@given(eps=st.one_of(st.floats(0, 0.5), st.sampled_from([1 / 255, 8 / 255, 1e-9, 3.0, 1e308])),
+       norm=st.sampled_from(["linf", "l2"]), targeted=st.booleans(), start=st.booleans(), seed=st.integers(0, 99))
 def test_promises(linear, eps, norm, targeted, start, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.random((3, 1, 3, 4), np.float32), rng.integers(0, 3, 3)
     attack = explain.pgd(linear, x, y, eps, eps / 2, 3, start, targeted, norm, seed=seed)
     sizes = np.abs(attack.perturbation) if norm == "linf" else np.sqrt((attack.perturbation.astype(float) ** 2).sum((1, 2, 3)))
-    assert sizes.max() <= eps + np.spacing(np.float32(max(eps, 1))) * (1 if norm == "linf" else 4)
+    assert float(sizes.max()) <= eps + np.spacing(np.float32(min(eps, 9)))     # the last bit of eps, not of a pixel
     assert attack.images.min() >= 0 and attack.images.max() <= 1 and attack.images.dtype == np.float32
     np.testing.assert_array_equal(attack.perturbation, attack.images - x)
     answers = explain.probabilities(linear, attack.images).argmax(1)
@@ -91,7 +91,8 @@ def test_fooling_images(network, x):
 
 
 @pytest.mark.parametrize("change, kind, message", [
-    (dict(eps=-0.1), ValueError, "eps is -0.1; expected 0 or more"), (dict(eps=float("nan")), ValueError, "eps is nan"),
+    (dict(eps=-0.1), ValueError, "eps is -0.1; expected a number >= 0"), (dict(eps=float("nan")), ValueError, "eps is nan"),
+    (dict(eps=float("inf")), ValueError, "eps is inf"), (dict(alpha=float("nan")), ValueError, "alpha is nan"),
     (dict(y=[0, 1]), ValueError, r"y has shape \(2,\); expected \(4,\)"),
     (dict(y=[0.5] * 4), TypeError, "y is float64; expected whole numbers"),
     (dict(y=[0, 1, 2, 7]), ValueError, "y has class 7; the model has 5 classes"),
@@ -101,3 +102,32 @@ def test_fooling_images(network, x):
 def test_bad_arguments(network, x, y, change, kind, message):
     with pytest.raises(kind, match=message):
         explain.pgd(network, **{"x": x, "y": y, "eps": 0.1, **change})
+
+
+@pytest.mark.parametrize("call", [
+    lambda m, x, y: explain.pgd(m, x, y, 0.1, steps=1), lambda m, x, y: explain.fgsm(m, x, y, 0.1),
+    lambda m, x, y: explain.universal(m, x, y, 0.1), lambda m, x, y: explain.robustness(m, x, y, [0, 0.1]),
+    lambda m, x, y: explain.fooling_image(m, x[0], 1), lambda m, x, y: explain.occlusion(m, x[0], 1, 3, 1),
+    lambda m, x, y: explain.saliency(m, x[0], 1), lambda m, x, y: explain.deepdream(m, x[0], "0", steps=1, octaves=1),
+])
+def test_weights_that_are_not_finite_are_told(network, x, y, call):
+    weights = network.state_dict()
+    network.load_state_dict({**weights, "0.bias": np.full(4, np.nan)})
+    with pytest.raises(ValueError, match="not finite"):
+        call(network, x, y)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda m, x, y: explain.universal(m, x, y, 0.1, steps=0), "steps is 0; expected a whole number, at least 1"),
+    (lambda m, x, y: explain.universal(m, x, y, 0.1, batch_size=0), "batch_size is 0"),
+    (lambda m, x, y: explain.robustness(m, x, y, [0.1, -1]), "eps is -1"),
+    (lambda m, x, y: explain.fooling_image(m, x[0], 1, confidence=2), "confidence is 2; expected a number from 0 to 1"),
+    (lambda m, x, y: explain.fooling_image(m, x[0], 1, step=float("nan")), "step is nan"),
+    (lambda m, x, y: explain.fooling_image(m, x[0], 1, most_steps=-1), "most_steps is -1"),
+    (lambda m, x, y: explain.class_image(m, 1, (12, 10)), r"shape is \(12, 10\); expected \(C, H, W\)"),
+    (lambda m, x, y: explain.class_image(m, 1, (3, 12, 10), jitter=-2), "jitter is -2"),
+    (lambda m, x, y: explain.probabilities(m, x, 0), "batch_size is 0"),
+])
+def test_numbers_that_make_no_sense(network, x, y, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(network, x, y)

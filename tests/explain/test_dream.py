@@ -57,7 +57,8 @@ def test_zoom_keeps_the_corners():
 
 @pytest.mark.parametrize("change, message", [
     (dict(layer="conv9"), "has no layer 'conv9'; did you mean"), (dict(channel=6), "channels 0 to 5; got channel 6"),
-    (dict(octaves=0), "octaves=0"), (dict(scale=1.0), r"scale=1\.0"),
+    (dict(octaves=0), "octaves is 0"), (dict(scale=1.0), "scale is 1.0"), (dict(scale=float("nan")), "scale is nan"),
+    (dict(step=float("nan")), "step is nan"), (dict(jitter=-1), "jitter is -1"), (dict(steps=-1), "steps is -1"),
     (dict(octaves=30), "leave nothing of 12 x 10 pixels; ask for fewer"),
 ])
 def test_bad_arguments(network, x, change, message):
@@ -68,6 +69,7 @@ def test_bad_arguments(network, x, change, message):
 def test_features(network, x):
     maps = explain.feature_maps(network, x[0], ["0", "4", "6"])
     assert {name: y.shape for name, y in maps.items()} == {"0": (4, 12, 10), "4": (6, 4, 3), "6": (5,)}
+    np.testing.assert_array_equal(maps["4"], explain.feature_maps(network, x[0], "4")["4"])
     np.testing.assert_array_equal(maps["4"], np.maximum(explain.feature_maps(network, x[0], ["3"])["3"], 0))
     assert explain.first_filters(network).shape == (4, 3, 3, 3)
 
@@ -115,5 +117,5 @@ def test_a_silent_channel_has_no_patches(network, x):
 def test_patches_want_pixels(network, x):
     with pytest.raises(ValueError, match=r"layer '6' answers \(5,\); expected pixels"):
         explain.exciting_patches_of(network, x, "6")
-    with pytest.raises(ValueError, match="per_image=0"):
+    with pytest.raises(ValueError, match="per_image is 0"):
         explain.exciting_patches(network, x, "0", 1, per_image=0)

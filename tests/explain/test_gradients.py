@@ -35,11 +35,24 @@ def test_bad_arguments(network, x, call, message):
         call(network, x[0])
 
 
+def test_baselines(network, x):
+    whole = np.full_like(x[0], 0.5)
+    for look in (explain.integrated_gradients, lambda m, x, t, baseline: explain.occlusion(m, x, t, 3, 1, baseline)):
+        wanted = look(network, x[0], 1, baseline=0.5)
+        np.testing.assert_array_equal(look(network, x[0], 1, baseline=whole), wanted)
+        np.testing.assert_array_equal(look(network, x[:1], 1, baseline=whole[None]), wanted)
+        with pytest.raises(ValueError, match=r"baseline has shape \(3,\); expected a number or an image of \(3, 12, 10\)"):
+            look(network, x[0], 1, baseline=np.zeros(3))
+        with pytest.raises(ValueError, match="not finite"):
+            look(network, x[0], 1, baseline=np.nan)
+
+
 def test_maps():
     attribution = np.array([[[1.0, -2.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, -4.0]]])
     np.testing.assert_allclose(explain.to_map(attribution)[0], np.array([1, 2]) / np.quantile([1, 2, 0, 8], 0.99), rtol=1e-6)
     assert explain.to_map(attribution, signed=True)[1, 1] == 0
     np.testing.assert_array_equal(explain.to_map(np.zeros((3, 4))), np.zeros((3, 4)))
+    np.testing.assert_array_equal(explain.evidence(attribution), [[1, 0], [0, 0]])
     enlarged = explain.to_map(np.eye(3, dtype=np.float32), (9, 6))
     assert enlarged.shape == (9, 6) and enlarged.max() == 1 and enlarged.min() >= 0
 

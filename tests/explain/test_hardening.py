@@ -33,5 +33,5 @@ def test_what_it_learns_from_is_harder():
 
 
 def test_bad_eps():
-    with pytest.raises(ValueError, match="eps is -1; expected 0 or more"):
+    with pytest.raises(ValueError, match="eps is -1; expected a number >= 0"):
         trained(explain.AdversarialTrainer, eps=-1)

@@ -39,7 +39,8 @@ def test_an_attribution_is_even_where_one_patch_covers_all(network, x):
 @pytest.mark.parametrize("change, message", [
     (dict(window=13), "window is 13 x 13, larger than the image of 12 x 10"),
     (dict(window=0), "window"), (dict(stride=0), "stride"), (dict(target=5), "the model has 5 classes, 0 to 4"),
-    (dict(target=-1), "target has class -1"), (dict(fill=1.5), r"fill is 1.5; expected a value in \[0, 1\]"),
+    (dict(target=-1), "target has class -1"), (dict(fill=1.5), "fill is 1.5; expected a number from 0 to 1"),
+    (dict(fill=(0.1, 0.2, 0.3)), "fill is"), (dict(batch_size=0), "batch_size is 0"),
 ])
 def test_bad_arguments(network, x, change, message):
     with pytest.raises(ValueError, match=message):

@@ -275,6 +275,28 @@ def test_no_rung_leaves_its_arrays(tmp_path):
     assert int(python(program, cache_folder=tmp_path, NUMBA_BOUNDSCHECK="1", NUMBA_OPT="0")) > 50
 
 
+def test_rows_that_do_not_exist_are_read_within_a_row_of_zeros(tmp_path):
+    """The gradient to the image at stride 2 once read a little before it: zeros as a rule, at times a crash."""
+    program = """
+    import numpy as np, minivision_kernels as mk
+    from minivision_kernels.cpu import sliding
+    read, seen = sliding.Window.vector, []
+    def vector(self, line, at, part, among=None):
+        seen.append((at, at + self.lanes <= 4 * self.lanes))
+        return read(self, line, at, part, among)
+    sliding.Window.vector = vector
+    for k, s in ((3, 1), (3, 2), (5, 1), (5, 2)):
+        geometry = (s, s), (0, 0), (1, 1), 2
+        x, w = np.ones((1, 2, 15, 40), np.float32), np.ones((2, 1, k, k), np.float32)
+        for op, *args in (("conv2d_forward", x, w), ("conv2d_input", None, w, x.shape), ("conv2d_weight", x, None, w.shape)):
+            g = np.ones((1, 2, (15 - k) // s + 1, (40 - k) // s + 1), np.float32)
+            rung = [rung for rung in mk.ladder(op) if rung.name == "depthwise" and rung.device == "cpu"][0]
+            rung(*(g if each is None else each for each in args), *geometry)
+    print(min(at for at, _ in seen) >= -sliding.BEFORE, min(at for at, _ in seen), all(fits for _, fits in seen))
+    """
+    assert python(program, cache_folder=tmp_path, NUMBA_OPT="0") == "True -2 True"
+
+
 # ---- threads
 
 def test_results_have_the_same_bits_for_every_number_of_threads():

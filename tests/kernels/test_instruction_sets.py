@@ -15,14 +15,17 @@ import numpy as np, minivision_kernels as mk
 from minivision_kernels.cpu import compile, writer
 compile.SERIAL_BELOW = 0
 assert writer.BYTES == {bytes}, writer.BYTES
-rng = np.random.default_rng(0)
+rng, F32 = np.random.default_rng(0), np.float32
 cases = [  # images, filters, stride, padding, groups: off the tile in every direction
     ((2, 13, 11, 19), (21, 13, 3, 3), 1, 1, 1), ((3, 9, 10, 9), (18, 9, 3, 3), 2, 1, 1),
     ((2, 33, 7, 7), (37, 33, 1, 1), 1, 0, 1),
     ((1, 6, 9, 21), (6, 1, 3, 3), 1, 1, 6), ((2, 4, 8, 8), (6, 2, 5, 5), 1, 2, 2)]
+cases = [(*case, F32) for case in cases] + [        # depthwise
+    ((1, 2, 14, 41), (2, 1, k, k), s, p, 2, dtype)
+    for k in (3, 5) for s in (1, 2) for p in (0, k // 2) for dtype in (F32, float)]
 ran = set()
-for x_shape, w_shape, s, p, groups in cases:
-    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, w_shape))
+for x_shape, w_shape, s, p, groups, dtype in cases:
+    x, w = (rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape))
     geometry = (s, s), (p, p), (1, 1), groups
     g = mk.ladder("conv2d_forward")[0](x, w, *geometry)
     for op, args in dict(conv2d_forward=(x, w), conv2d_input=(g, w, x_shape), conv2d_weight=(x, g, w_shape)).items():

@@ -21,7 +21,7 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange
 from minivision_kernels.cpu.rows import add_product, add_row, fold
-from minivision_kernels.cpu.simd import lanes, vectors
+from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
 from minivision_kernels.cpu.tile import MANY, add_totals, zeros
 from minivision_kernels.ladder import rung
@@ -58,8 +58,9 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 
 def _words_fit(array: np.ndarray, window: Pair, stride: Pair, dilation: Pair) -> bool:
-    """Whether there is a kernel made of words for this geometry."""
-    return window in ((3, 3), (5, 5)) and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and vectors(array)
+    """Whether there is a kernel made of words for this geometry. At stride 2 three vectors have to hold what five taps see."""
+    enough = window == (3, 3) or stride == (1, 1) or lanes_of(array) >= 4
+    return window in ((3, 3), (5, 5)) and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and enough and vectors(array)
 
 
 @rung("conv2d_forward", name="depthwise", device="cpu", accepts=_forward_accepts)

@@ -23,6 +23,8 @@ from numba.core import cgutils
 
 from minivision_kernels.cpu.writer import INT, INT32, Vector, Writer, int_, word
 
+BEFORE = 16                     # numbers; a tap of a 5 x 5 window needs two
+
 
 class Window(Writer):
     """Reads rows of an image plane, with zeros around it."""
@@ -61,15 +63,15 @@ class Window(Writer):
         return self.builder.bitcast(place, self.kind.element.as_pointer())
 
     def zeros(self) -> Any:
-        """A row of zeros, as long as any that a word reads."""
-        kind = ir.ArrayType(self.kind.element, 4 * self.lanes + 16)
+        """A row of zeros, as long as any that a word reads, behind `BEFORE` more: `fan_out` begins a little before it."""
+        kind = ir.ArrayType(self.kind.element, BEFORE + 4 * self.lanes + 16)
         module, name = self.builder.module, f"nothing.{self.name}"
         if name in module.globals:
             found = module.globals[name]
         else:
             found = ir.GlobalVariable(module, kind, name)
             found.initializer, found.global_constant, found.linkage = ir.Constant(kind, None), True, "internal"
-        return self.builder.bitcast(found, self.kind.element.as_pointer())
+        return self.beyond(self.builder.bitcast(found, self.kind.element.as_pointer()), BEFORE)
 
     def vector(self, line: Any, at: int, part: bool, among: Any = None) -> Any:
         """The numbers of a line from ``at`` on, or those ``among`` them."""

@@ -24,7 +24,7 @@ def register_bytes() -> int:
     chosen = config.CPU_FEATURES                        # what Numba compiles for, if the user has said so
     features = set(chosen.replace("+", "").split(",")) if chosen else {
         name for name, present in binding.get_host_cpu_features().items() if present}
-    return 64 if "avx512f" in features else 32 if "avx" in features else 16
+    return 64 if "avx512f" in features else 32 if features & {"avx", "avx2"} else 16
 
 
 BYTES = register_bytes()

@@ -46,4 +46,7 @@ def check_arrays(param: np.ndarray, grad: np.ndarray, **state: np.ndarray) -> No
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}, the same as param")
         flags = array.flags
         if name != "grad" and not (flags.carray if hasattr(flags, "carray") else flags.c_contiguous):    # CuPy's are writable
-            raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it")
+            base = getattr(array.base, "flags", None)
+            held = not getattr(flags, "writeable", True) and getattr(base, "writeable", False)
+            raise ValueError(f"{name} is updated in place and must be writable and contiguous; pass a plain copy of it" + (
+                " (it is a view made while a pending backward needed the memory, and stayed read-only)" if held else ""))
