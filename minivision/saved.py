@@ -72,10 +72,11 @@ def _forbid_writing(array: np.ndarray, entry: _Hold) -> None:
 
 def _can_be_switched_back(root: np.ndarray) -> bool:
     """NumPy makes memory writable again if the array owns it, or if its owner hands it out as a writable buffer."""
-    if root.base is None:
+    base: Any = root.base
+    if base is None:
         return root.flags.owndata
     try:
-        return not memoryview(root.base).readonly
+        return not memoryview(base).readonly
     except TypeError:
         return False
 

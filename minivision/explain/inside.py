@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -69,7 +70,7 @@ def check_counts(least: int = 1, **counts: Any) -> None:
 def check_numbers(most: float = math.inf, **numbers: Any) -> None:
     """Each is a finite number from 0 to ``most``."""
     for name, value in numbers.items():
-        if not isinstance(value, Real) or not math.isfinite(value) or not 0 <= value <= most:
+        if not isinstance(value, Real) or not 0 <= float(value) <= min(most, sys.float_info.max):
             raise ValueError(f"{name} is {value!r}; expected a number {'>= 0' if most == math.inf else f'from 0 to {most:g}'}")
 
 
