@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, beside
 
+from ..device import move
 from ..ops import linear as linear_ops
 from ..ops import shape as ops
 from ..saved import HeldArray
@@ -96,7 +97,8 @@ def broadcast_to(input: Any, size: Any = (), *more: int) -> Tensor:
 def getitem(input: Tensor, index: Any) -> Tensor:
     """``input[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers."""
     x, parts = input, index if isinstance(index, tuple) else (index,)
-    plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
+    with beside(x._data):
+        plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
     try:
         return ops.GetItem.apply(x, index=plain if isinstance(index, tuple) else plain[0])
     except IndexError as problem:
@@ -182,7 +184,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
                 raise ValueError(f"pad: {mode} padding of {max(before, after)} along axis {i} needs more than its {n} elements")
             how: Any = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
             places = np.pad(np.arange(n), (before, after), how)
-            index = (slice(None),) * i + (array_module(x._data).asarray(places),)
+            index = (slice(None),) * i + (move(places, x.device),)
             x = ops.GetItem.apply(x, index=index)
     return x
 

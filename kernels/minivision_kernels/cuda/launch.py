@@ -30,7 +30,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minivision_kernels.ladder import array_module
+from minivision_kernels.ladder import array_module, beside
 
 HERE = Path(__file__).resolve().parent
 HEADERS = ("words.cuh", "tile.cuh", "conv.cuh")
@@ -196,12 +196,18 @@ def grouped(count: int, size: int) -> tuple[int, int]:
 
 def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     """A new array beside ``like``, of its dtype unless another is given."""
-    return array_module(like).empty(shape, dtype or like.dtype)
+    if type(like) is np.ndarray:
+        return np.empty(shape, dtype or like.dtype)
+    with beside(like):
+        return array_module(like).empty(shape, dtype or like.dtype)
 
 
 def ready(array: Any) -> Any:
     """``array``, or a copy of it, in C order and starting at a multiple of 16 bytes, where four numbers are loaded as one."""
-    return array if array.flags.c_contiguous and aligned(array) else array_module(array).array(array, order="C")
+    if array.flags.c_contiguous and aligned(array):
+        return array
+    with beside(array):
+        return array_module(array).array(array, order="C")
 
 
 def aligned(*arrays: Any) -> bool:
