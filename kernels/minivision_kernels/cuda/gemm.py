@@ -168,7 +168,8 @@ def stages(op: str, a: Any, b: Any) -> Any:
 
     On an A10 two stages gave 12.5 of 31 TFLOP/s, which is why CUTLASS has three to five (NVIDIA/cutlass, discussion 941).
     ``plan`` states the rule for tiles and slices. Steps are 16 terms deep: in the loop 80 to 81 of 100 instructions are
-    multiply-adds, where 8 terms made 72 to 75 (sm_90). 98 % of cuBLAS were reached on an A100 by kernels like it; not measured here.
+    multiply-adds, where 8 terms made 72 to 75 (sm_90). 98 % of cuBLAS were reached on an A100 by kernels like it; not
+    measured here.
     """
     return _planned(op, ORDINARY[a.dtype.name], a, b)
 

@@ -53,8 +53,8 @@ __device__ __forceinline__ void store(real* to, const Places& p, const real (&va
 
 // This thread's four of `size` numbers. Where the arrays do not start at a multiple of 16 bytes (`aligned` is 0), they lie a
 // block's width apart, so that the lanes of a warp still read one stretch.
-__device__ __forceinline__ Places my_four(long long size, int aligned) {
-  const long long first = blockIdx.x * 4LL * blockDim.x, start = first + (aligned ? 4 : 1) * threadIdx.x;
+__device__ __forceinline__ Places my_four(long long size, int aligned, unsigned block) {
+  const long long first = block * 4LL * blockDim.x, start = first + (aligned ? 4 : 1) * threadIdx.x;
   Places p = {{0, 0, 0, 0}, 0, aligned && start + 4 <= size};
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
@@ -63,6 +63,8 @@ __device__ __forceinline__ Places my_four(long long size, int aligned) {
   }
   return p;
 }
+
+__device__ __forceinline__ Places my_four(long long size, int aligned) { return my_four(size, aligned, blockIdx.x); }
 
 // An array (N, C, P) of N images with P pixels in each of C channels. The N P numbers of a channel are shared between
 // `splits` blocks, `each` numbers (a multiple of 4) for every block but the last; blocks of one channel are neighbours.
@@ -75,9 +77,11 @@ template <class Use> __device__ __forceinline__ void each_four(const Shares& of,
   auto place = [&](unsigned i) { return (i / P * (long long)of.C + channel) * P + i % P; };
   Places p = {{0, 0, 0, 0}, 4, P % 4 == 0};
   if (p.side_by_side) {
-#pragma unroll 4                                               // or there is one load under way
-    for (unsigned i = first + 4 * threadIdx.x; i < last; i += 4 * blockDim.x) {
-      p.at[0] = place(i);
+    const unsigned start = first + 4 * threadIdx.x, step = 4 * blockDim.x;
+    const int rounds = start < last ? (last - start + step - 1) / step : 0;
+#pragma unroll 4                                               // counted, so that four loads can be under way at a time
+    for (int round = 0; round < rounds; ++round) {
+      p.at[0] = place(start + round * step);
       use(p);
     }
   } else {
