@@ -157,6 +157,40 @@ def test_a_step_on_the_second_gpu(monkeypatch, optimizer):
         assert_close(theirs, ours, 1e-5)
 
 
+def test_one_optimiser_for_parameters_on_two_gpus(monkeypatch):
+    stand_in.install(monkeypatch, devices=2)
+    params = [mv.tensor([1.0, 2.0], device=device, requires_grad=True) for device in ("cuda:1", "cuda:0", "cuda:1")]
+    for p in params:
+        p.grad = mv.tensor([4.0, 8.0], device=p.device)
+    for rule in (optim.SGD(params, 0.25), optim.Adam(params, 0.25)):
+        rule.step()
+    assert [p.device for p in params] == ["cuda:1", "cuda:0", "cuda:1"]
+    for p in params:
+        assert_close(p.numpy(), np.float32([-0.25, -0.25]), 1e-5)
+
+
+@pytest.mark.parametrize("index, axis", [
+    ([0, 3], 0), (np.array([-4]), 0), ((slice(None), [4]), 1), ((None, [[3]]), 0), ((Ellipsis, [5]), 2),
+    ((np.ones((3, 4), bool), [5]), 2), ((0, mv.tensor([1, 4])), 1),
+])
+def test_an_index_on_the_cpu_is_looked_at(index, axis):
+    """CuPy would begin anew at the end of the axis."""
+    for device in ("cpu", "cuda"):
+        with pytest.raises(IndexError, match=f"out of bounds for axis {axis} with size {(3, 4, 5)[axis]}|broadcast"):
+            mv.ones(3, 4, 5, device=device)[index]
+    assert mv.ones(3, 4, 5, device="cuda")[:, [-4, 3]].shape == (3, 2, 5)
+
+
+def test_bias_gradients_are_summed_by_our_kernel(monkeypatch):
+    launched = []
+    launch = stand_in.Function.__call__
+    monkeypatch.setattr(stand_in.Function, "__call__", lambda self, *args, **options: (
+        launched.append(self.kernel), launch(self, *args, **options))[1])
+    x = mv.tensor(distinct(0, 2, 3, 4, 2), device="cuda")
+    assert_close(x.sum((0, 2, 3)).numpy(), x.numpy().sum((0, 2, 3)), 1e-12)
+    assert launched == ["channel_sum"]
+
+
 def test_products_need_no_cublas():
     x, y = mv.tensor(distinct(0, 2, 1, 3, 4), device="cuda"), mv.tensor(distinct(1, 5, 4, 2), device="cuda")
     with pytest.raises(RuntimeError, match="cuBLAS"):
