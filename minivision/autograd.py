@@ -20,6 +20,9 @@ from contextlib import ContextDecorator
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
+from minivision_kernels import beside, elsewhere
 from minivision_kernels.memory import only_view
 
 from .saved import hold, holder, let_go, memory_owner
@@ -112,7 +115,16 @@ class Function:
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Tensor:
-        """Run ``forward`` on the inputs' arrays; remember the operation if a gradient may be asked for later."""
+        """Run ``forward`` on the inputs' arrays; remember the operation if a gradient may be asked for later.
+
+        Arrays of a GPU that is not the current one make it so for the time of it.
+        """
+        for x in inputs:
+            if isinstance(x, Tensor):
+                if type(x._data) is not np.ndarray and elsewhere(x._data):
+                    with beside(x._data):
+                        return cls.apply(*inputs, **options)
+                break
         function = cls()
         tensors = inputs if go_together(inputs, cls.floats_only) else as_operands(inputs, cls.__name__, cls.floats_only)
         if _mode.recording and True in [x._requires_grad for x in tensors]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, beside
 
 from .device import constant, device_of, move
 from .saved import InPlaceError, as_user_sees, check_free
@@ -132,7 +132,8 @@ class Tensor:
         return functional.to(self, device, dtype)
 
     def ones_like(self) -> Tensor:
-        return Tensor(array_module(self._data).ones_like(self._data))
+        with beside(self._data):
+            return Tensor(array_module(self._data).ones_like(self._data))
 
     # ------------------------------------------------------------------------------------------ differentiation
 
@@ -193,7 +194,8 @@ class Tensor:
         if changed.shape != self.shape:
             raise ValueError(f"got shape {changed.shape} for the new value of a tensor of shape {self.shape}; it cannot grow")
         check_free(self._data, "this tensor")
-        self._data[...] = changed._data
+        with beside(self._data):
+            self._data[...] = changed._data
         return self
 
     def __getitem__(self, index: Any) -> Tensor: return functional.getitem(self, index)
@@ -385,7 +387,8 @@ def as_array(data: Any, dtype: Any = None) -> Any:
             raise ValueError("got nested lists of different lengths; every row needs the same number of entries") from None
         if data.dtype == "float64" and dtype is None:
             data = data.astype("float32")
-    array = module.asarray(data, dtype=dtype)
+    with beside(data):
+        array = module.asarray(data, dtype=dtype)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or (array.dtype.kind == "f" and array.dtype.itemsize < 4):
         raise TypeError(f"got data of dtype {array.dtype}; a Tensor holds float32, float64, integers or bool. Convert it "
                         "first, for example with array.astype('float32')")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import sys
 import types
 from typing import ClassVar
@@ -24,6 +25,7 @@ import numpy as np
 from minivision_kernels import ladder, ops
 from minivision_kernels.cuda import emulator, launch, nvrtc
 
+SHARED = 96 << 10                       # bytes that a block may ask for
 _captured = None                        # while a graph is captured: the launches that belong to it
 
 
@@ -39,18 +41,26 @@ class FakeArray:
     __array_priority__ = 100
 
     def __init__(self, array, base=None):
-        self._a, self.base = np.asarray(array), base
+        self.values, self.base = np.asarray(array), base
+        self.device = Device() if base is None else base.device
 
-    shape = property(lambda self: self._a.shape)
-    ndim = property(lambda self: self._a.ndim)
-    size = property(lambda self: self._a.size)
-    dtype = property(lambda self: self._a.dtype)
-    itemsize = property(lambda self: self._a.itemsize)
-    nbytes = property(lambda self: self._a.nbytes)
-    device = property(lambda self: types.SimpleNamespace(id=0))
-    T = property(lambda self: FakeArray(self._a.T, base=self))
-    flags = property(lambda self: types.SimpleNamespace(c_contiguous=self._a.flags.c_contiguous))
-    data = property(lambda self: types.SimpleNamespace(ptr=self._a.ctypes.data))
+    @property
+    def _a(self):
+        """The values, for work on the current device."""
+        if self.device.id != Device.current[-1]:
+            raise ValueError(f"Array device must be same as the current device: array device = {self.device.id} while current "
+                             f"= {Device.current[-1]}")
+        return self.values
+
+    shape = property(lambda self: self.values.shape)
+    ndim = property(lambda self: self.values.ndim)
+    size = property(lambda self: self.values.size)
+    dtype = property(lambda self: self.values.dtype)
+    itemsize = property(lambda self: self.values.itemsize)
+    nbytes = property(lambda self: self.values.nbytes)
+    T = property(lambda self: FakeArray(self.values.T, base=self))
+    flags = property(lambda self: types.SimpleNamespace(c_contiguous=self.values.flags.c_contiguous))
+    data = property(lambda self: types.SimpleNamespace(ptr=self.values.ctypes.data))
 
     def __array__(self, *args, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -63,7 +73,7 @@ class FakeArray:
 
     def __getitem__(self, index):
         parts = index if isinstance(index, tuple) else (index,)
-        return FakeArray(self._a[tuple(map(on_device, parts))], base=self)
+        return FakeArray(self.values[tuple(map(on_device, parts))], base=self)
 
     def __setitem__(self, index, value):
         parts = index if isinstance(index, tuple) else (index,)
@@ -72,19 +82,19 @@ class FakeArray:
     def __bool__(self): return bool(self.get())
     def __int__(self): return int(self.get())
     def __float__(self): return float(self.get())
-    def __len__(self): return len(self._a)
+    def __len__(self): return len(self.values)
     def item(self): return self.get().item()
     def tolist(self): return self.get().tolist()
 
     def get(self):
         """The values for the CPU, which waits for them."""
         refuse_to_wait()
-        return self._a.copy()
+        return self.values.copy()
 
     def copy(self): return FakeArray(self._a.copy())
     def astype(self, dtype): return FakeArray(self._a.astype(dtype))
-    def reshape(self, *shape): return FakeArray(self._a.reshape(*shape), base=self)
-    def transpose(self, *axes): return FakeArray(self._a.transpose(*axes), base=self)
+    def reshape(self, *shape): return FakeArray(self.values.reshape(*shape), base=self)
+    def transpose(self, *axes): return FakeArray(self.values.transpose(*axes), base=self)
     def sum(self, axis=None, dtype=None, out=None, keepdims=False): return wrap(self._a.sum(axis=axis, keepdims=keepdims))
     def mean(self, axis=None, dtype=None, out=None, keepdims=False): return wrap(self._a.mean(axis=axis, keepdims=keepdims))
     def max(self, axis=None, out=None, keepdims=False): return wrap(self._a.max(axis=axis, keepdims=keepdims))
@@ -96,6 +106,31 @@ class FakeArray:
 
     def var(self, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
         return wrap(self._a.var(axis=axis, ddof=ddof, keepdims=keepdims))
+
+
+class Device:
+    """One of the devices; within ``with Device(1):`` it is the current one, where arrays are made and kernels run."""
+
+    current: ClassVar[list] = [0]
+
+    def __init__(self, number=None):
+        self.id = self.current[-1] if number is None else int(number)
+
+    def __enter__(self):
+        self.current.append(self.id)
+        return self
+
+    def __exit__(self, *_):
+        self.current.pop()
+
+    def synchronize(self): refuse_to_wait()
+
+
+def matrix_product(x, y):
+    """CuPy has a kernel of its own for whole numbers; for others it calls cuBLAS, which minivision does not ask for."""
+    if on_device(x).dtype.kind == "f":
+        raise RuntimeError("cuBLAS is not available")
+    return FakeArray(on_device(x) @ on_device(y))
 
 
 def on_device(x):
@@ -129,11 +164,12 @@ def in_place(name):
     return method
 
 
-for _name in ["add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow", "rmatmul", "eq",
+for _name in ["add", "sub", "mul", "truediv", "pow", "radd", "rsub", "rmul", "rtruediv", "rpow", "eq",
               "ne", "lt", "le", "gt", "ge", "and", "or"]:
     setattr(FakeArray, f"__{_name}__", binary(f"__{_name}__"))
 for _name in ["iadd", "isub", "imul", "itruediv", "iand", "ior"]:
     setattr(FakeArray, f"__{_name}__", in_place(f"__{_name}__"))
+FakeArray.__matmul__ = matrix_product
 FakeArray.__neg__ = lambda self: FakeArray(-self._a)
 FakeArray.__abs__ = lambda self: FakeArray(abs(self._a))
 FakeArray.__invert__ = lambda self: FakeArray(~self._a)
@@ -141,18 +177,23 @@ FakeArray.__hash__ = object.__hash__
 FakeArray.__name__ = FakeArray.__qualname__ = "ndarray"
 
 
-def fake_cupy():
+def is_here(a):
+    return isinstance(a, FakeArray) and a.device.id == Device.current[-1]
+
+
+def fake_cupy(devices):
     """The functions of CuPy that an engine may want, each refusing NumPy arrays."""
     cupy = types.ModuleType("cupy")
     cupy.ndarray = FakeArray
     for name in ["abs", "exp", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "sign", "power", "maximum", "minimum",
                  "where", "clip", "isfinite", "isnan", "take_along_axis", "concatenate", "broadcast_to", "expand_dims",
-                 "zeros_like", "ones_like", "pad", "matmul", "arange", "zeros", "ones", "empty", "full", "logical_and",
-                 "logical_or", "stack", "argmax", "prod", "squeeze", "moveaxis", "einsum"]:
+                 "zeros_like", "ones_like", "pad", "arange", "zeros", "ones", "empty", "full", "logical_and",
+                 "logical_or", "stack", "argmax", "prod", "squeeze", "moveaxis"]:
         setattr(cupy, name, (lambda f: lambda *a, **k: wrap(f(*map(bare, a), **{n: bare(v) for n, v in k.items()})))(
             getattr(np, name)))
-    cupy.asarray = lambda a, dtype=None: a if isinstance(a, FakeArray) and dtype in (None, a.dtype) else FakeArray(
-        np.array(a._a if isinstance(a, FakeArray) else a, dtype=dtype))
+    cupy.matmul = matrix_product
+    cupy.asarray = lambda a, dtype=None: a if is_here(a) and dtype in (None, a.dtype) else FakeArray(
+        np.array(a.values if isinstance(a, FakeArray) else a, dtype=dtype))
     cupy.array = lambda a, order="K": FakeArray(np.array(on_device(a), order=order))
     cupy.asnumpy = lambda a: a.get() if isinstance(a, FakeArray) else np.asarray(a)
     cupy.indices = lambda dimensions, dtype=int: FakeArray(np.indices(dimensions, dtype))
@@ -163,11 +204,12 @@ def fake_cupy():
     cupy.__version__ = "14.0"
     cupy.cuda = types.SimpleNamespace(
         runtime=types.SimpleNamespace(
-            getDevice=lambda: 0, getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000,
+            getDevice=lambda: Device.current[-1], getDeviceCount=lambda: devices, driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13000,
             getDeviceProperties=lambda number: {
                 "name": b"stand-in", "totalGlobalMem": 8 << 30, "major": 8, "minor": 0, "multiProcessorCount": 2,
-                "sharedMemPerBlockOptin": 96 << 10}),
-        Device=lambda number: contextlib.nullcontext(), Stream=Stream, get_current_stream=lambda: Stream.current[-1],
+                "sharedMemPerBlockOptin": SHARED}),
+        Device=Device, Stream=Stream, get_current_stream=lambda: Stream.current[-1],
         MemoryPool=lambda: types.SimpleNamespace(malloc=None), using_allocator=lambda malloc: contextlib.nullcontext())
     return cupy
 
@@ -222,6 +264,8 @@ class Function:
 
     def __call__(self, grid, block, args, shared_mem=0):
         assert len(grid) == len(block) == 3 and min(*grid, *block) > 0
+        assert grid[0] < 1 << 31 and max(grid[1:]) < 1 << 16 and math.prod(block) <= 1024 and block[2] <= 64
+        assert shared_mem <= SHARED                     # what a kernel declares itself, the compiler adds and checks
         launch = functools.partial(emulator.run, self.text, self.source, self.together, self.options, self.kernel,
                                    (*grid, *block), shared_mem, list(map(passed, args)))
         if _captured is None:
@@ -240,11 +284,11 @@ def passed(value):
     return (ctypes.c_char * len(raw)).from_buffer_copy(raw)
 
 
-def install(monkeypatch):
-    """Let ``import cupy`` find the stand-in; returns it."""
+def install(monkeypatch, devices=1):
+    """Let ``import cupy`` find the stand-in for a machine with so many devices; returns it."""
     for op in ops():                # so that all kernels are known
         ladder(op)
-    cupy = fake_cupy()
+    cupy = fake_cupy(devices)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(nvrtc, "architectures", lambda: [75, 80, 90])
     loaded = {}

@@ -26,7 +26,9 @@ from minivision_kernels.ladder import (
     Rung,
     UnknownOperation,
     array_module,
+    beside,
     best,
+    elsewhere,
     ladder,
     ops,
     run,
@@ -47,6 +49,6 @@ def cache_info() -> CacheInfo:
 
 
 __all__ = [
-    "Rung", "UnknownOperation", "array_module", "best", "cache_info", "get_num_threads", "ladder", "ops",
+    "Rung", "UnknownOperation", "array_module", "beside", "best", "cache_info", "elsewhere", "get_num_threads", "ladder", "ops",
     "run", "set_compiled", "set_exact", "set_num_threads", "set_tf32",
 ]

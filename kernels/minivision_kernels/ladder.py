@@ -30,7 +30,9 @@ import functools
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -40,8 +42,8 @@ import numpy as np
 from minivision_kernels import tuned
 from minivision_kernels.checks import check, is_array
 
-__all__ = ["Rung", "UnknownOperation", "array_module", "best", "ladder", "ops", "run", "rung", "set_compiled", "set_exact",
-           "set_tf32", "tf32"]
+__all__ = ["Rung", "UnknownOperation", "array_module", "beside", "best", "elsewhere", "ladder", "ops", "run", "rung",
+           "set_compiled", "set_exact", "set_tf32", "tf32"]
 
 # Family -> (its operations, its modules in ladder order: slowest first, as measured on layers of small networks).
 # Between neighbours the order can turn on other sizes; where it does, the docstrings of the rungs say so.
@@ -273,9 +275,20 @@ def run(op: str, *args: Any, **options: Any) -> Any:
 
 def array_module(array: Any) -> ModuleType:
     """``numpy`` or ``cupy``, whichever ``array`` belongs to; CuPy is not imported unless the array is its own."""
-    if type(array).__module__.partition(".")[0] == "cupy":
-        return importlib.import_module("cupy")
+    if type(array) is not np.ndarray and type(array).__module__.partition(".")[0] == "cupy":
+        return sys.modules["cupy"]              # an import statement, or import_module, takes five times as long
     return np
+
+
+def elsewhere(array: Any) -> bool:
+    """Whether ``array`` is on a GPU that is not the current one, which is where CuPy computes and makes new arrays."""
+    module: Any = array_module(array)
+    return module is not np and array.device.id != module.cuda.runtime.getDevice()
+
+
+def beside(array: Any) -> AbstractContextManager[Any]:
+    """While it is entered, the GPU of ``array`` is the current one."""
+    return array.device if elsewhere(array) else nullcontext()
 
 
 _exact = os.environ.get("MINIVISION_EXACT", "0") == "1"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minivision_kernels import beside
+
 from ..device import device_of, is_capturing, move
 from ..tensor import Tensor
 
@@ -102,21 +104,27 @@ def labels(target: Any, name: str, classes: int, shape: Sequence[int], like: Ten
         raise ValueError(f"{name}: target has shape {array.shape}, expected {tuple(shape)}, one label for each row of scores")
     if device_of(array) not in ("cpu", like.device):
         raise ValueError(f"{name}: input is on {like.device} and target on {device_of(array)}; move one with .to(device)")
-    ignored = False
-    if not is_capturing(array):
-        if array.size and not (array.min() >= 0 and array.max() < classes):
-            wrong = (array < 0) | (array >= classes)
-            if ignore is not None:
-                outside, wrong = wrong, wrong & (array != ignore)
-                ignored = bool((outside & ~wrong).any())
-            if wrong.any():
-                bad = array[wrong].reshape(-1)[0]
-                raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} "
-                                 "classes")
-        if ignore is not None and 0 <= ignore < classes:
-            ignored = bool((array == ignore).any())
-    array = array if array.dtype == np.int64 else array.astype(np.int64)
+    with beside(array):
+        ignored = False if is_capturing(array) else _looked_at(array, name, classes, ignore)
+        array = array if array.dtype == np.int64 else array.astype(np.int64)
     return move(array, like.device), ignored
+
+
+def _looked_at(array: Any, name: str, classes: int, ignore: int | None) -> bool:
+    """Whether any label is ``ignore``; `IndexError` if any is neither that nor a class."""
+    ignored = False
+    if array.size and not (array.min() >= 0 and array.max() < classes):
+        wrong = (array < 0) | (array >= classes)
+        if ignore is not None:
+            outside, wrong = wrong, wrong & (array != ignore)
+            ignored = bool((outside & ~wrong).any())
+        if wrong.any():
+            bad = array[wrong].reshape(-1)[0]
+            raise IndexError(f"{name}: target holds the label {int(bad)}, expected 0 .. {classes - 1} for {classes} "
+                             "classes")
+    if ignore is not None and 0 <= ignore < classes:
+        ignored = bool((array == ignore).any())
+    return ignored
 
 
 def destination(device: Any, dtype: Any, name: str) -> tuple[str | None, np.dtype | None]:

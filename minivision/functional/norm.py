@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, beside
 
 from .. import random
 from ..autograd import Function
+from ..device import move
 from ..ops import norm as ops
 from ..saved import check_free
 from ..tensor import Tensor
@@ -44,9 +45,8 @@ def _batch_norm(op: type[Function], input: Any, running_mean: Any, running_var: 
     running_mean, running_var = _running(name, running_mean=running_mean, running_var=running_var)
     checks.together(name, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     _per_channel(name, x.shape[1], weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    xp = array_module(x._data)
-    scale = Tensor(xp.ones(x.shape[1], x.dtype)) if weight is None else weight
-    shift = Tensor(xp.zeros(x.shape[1], x.dtype)) if bias is None else bias
+    scale = _filled(1, x) if weight is None else weight
+    shift = _filled(0, x) if bias is None else bias
     if training:
         n = x.size // max(x.shape[1], 1)
         if n < 2:
@@ -57,7 +57,9 @@ def _batch_norm(op: type[Function], input: Any, running_mean: Any, running_var: 
         mean, var = statistics
         if running_mean is not None and running_var is not None:
             _move(running_mean, mean, momentum)
-            _move(running_var, var * (n / (n - 1)), momentum)
+            with beside(var):
+                var = var * (n / (n - 1))
+            _move(running_var, var, momentum)
         return y
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
@@ -93,7 +95,7 @@ def instance_norm(input: Any, running_mean: Any = None, running_var: Any = None,
     z = ops.Standardize.apply(x, axes=pixels, eps=eps)
     if weight is None and bias is None:
         return z
-    weight = Tensor(array_module(x._data).ones(x.shape[1], x.dtype)) if weight is None else weight
+    weight = _filled(1, x) if weight is None else weight
     return ops.ChannelAffine.apply(z, weight, *(() if bias is None else (bias,)))
 
 
@@ -112,10 +114,17 @@ def _per_channel(name: str, channels: int, **tensors: Tensor | None) -> None:
             raise ValueError(f"{name}: {argument} has shape {t.shape}, expected ({channels},), one number for each channel")
 
 
+def _filled(number: int, x: Tensor) -> Tensor:
+    """The number for each channel of x."""
+    with beside(x._data):
+        return Tensor(array_module(x._data).full(x.shape[1], number, x.dtype))
+
+
 def _move(running: Tensor, value: Any, momentum: float) -> None:
     check_free(running._data, "a running average")
-    running._data *= 1 - momentum
-    running._data += momentum * value
+    with beside(running._data):
+        running._data *= 1 - momentum
+        running._data += momentum * value
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -130,4 +139,4 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         return x
     kept = random.generator().random(x.shape, dtype="float32") >= p
     mask = kept.astype(x.dtype) * x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    return x * Tensor(array_module(x._data).asarray(mask))
+    return x * Tensor(move(mask, x.device))

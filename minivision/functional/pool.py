@@ -8,6 +8,7 @@ import numpy as np
 
 from minivision_kernels.shapes import pool_output_size
 
+from ..device import move
 from ..ops import pool as ops
 from ..tensor import Tensor
 from . import checks
@@ -77,13 +78,11 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 
 def _averages(n: int, out: int, like: Tensor) -> Any:
     """The (out, n) matrix whose row i averages window i."""
-    from minivision_kernels import array_module
-
     matrix = np.zeros((out, n), like.dtype)
     for i in range(out):
         first, last = i * n // out, -(-(i + 1) * n // out)
         matrix[i, first:last] = 1 / (last - first)
-    return array_module(like._data).asarray(matrix)
+    return move(matrix, like.device)
 
 
 def pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,

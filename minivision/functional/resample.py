@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels import array_module
-
+from ..device import move
 from ..ops import shape as ops
 from ..tensor import Tensor
 from . import checks
@@ -45,11 +44,10 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
         steps = (1 / factors[0], 1 / factors[1])
     if min(h, w, *out) < 1:
         raise ValueError(f"interpolate: from {h} x {w} to {out[0]} x {out[1]} pixels; expected at least one each way")
-    xp = array_module(x._data)
     if mode == "nearest":
-        rows, cols = (xp.asarray(_nearest(n, m, s)) for n, m, s in zip((h, w), out, steps))
+        rows, cols = (move(_nearest(n, m, s), x.device) for n, m, s in zip((h, w), out, steps))
         return ops.GetItem.apply(x, index=(slice(None), slice(None), rows[:, None], cols[None, :]))
-    down, across = (xp.asarray(_bilinear(n, m, s, bool(align_corners)).astype(x.dtype))
+    down, across = (move(_bilinear(n, m, s, bool(align_corners)).astype(x.dtype), x.device)
                     for n, m, s in zip((h, w), out, steps))
     return Tensor(down) @ x @ Tensor(across.T)                   # linear along each axis: a matrix on each side
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels import array_module
+from minivision_kernels import array_module, beside
 
+from ..device import move
 from ..ops import linear as linear_ops
 from ..ops import shape as ops
 from ..saved import HeldArray
@@ -94,13 +95,37 @@ def broadcast_to(input: Any, size: Any = (), *more: int) -> Tensor:
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """``input[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers."""
+    """``input[index]`` with slices, whole numbers, None, Ellipsis, and arrays or Tensors of bools or whole numbers.
+
+    An index array on a GPU is not looked at, since that would mean to wait for it: places beyond the end start again at the
+    beginning.
+
+    Raises:
+        IndexError: there is no such place.
+    """
     x, parts = input, index if isinstance(index, tuple) else (index,)
-    plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
+    with beside(x._data):
+        if type(x._data) is not np.ndarray:
+            _look_at(parts, x.shape)
+        plain = tuple(_index_part(p, array_module(x._data)) for p in parts)
     try:
         return ops.GetItem.apply(x, index=plain if isinstance(index, tuple) else plain[0])
     except IndexError as problem:
         raise IndexError(f"indexing a tensor of shape {x.shape}: {problem}") from None
+
+
+def _look_at(parts: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    """Raise NumPy's error, which CuPy does not, for whole numbers in lists and arrays of the CPU that are out of range."""
+    parts = tuple(np.asarray(p) if isinstance(p, list) else p._data if isinstance(p, Tensor) else p for p in parts)
+    axes = [0 if p is None or p is Ellipsis else p.ndim if getattr(p, "dtype", None) == "bool" else 1 for p in parts]
+    axis = 0
+    for part, taken in zip(parts, axes):
+        if isinstance(part, np.ndarray) and part.dtype.kind in "iu" and part.size and axis < len(shape):
+            n = shape[axis]
+            if not -n <= (wrong := int(part.min())) or not (wrong := int(part.max())) < n:
+                raise IndexError(f"indexing a tensor of shape {shape}: index {wrong} is out of bounds for axis {axis} with "
+                                 f"size {n}")
+        axis += len(shape) - sum(axes) if part is Ellipsis else taken
 
 
 def _index_part(part: Any, module: Any) -> Any:
@@ -182,7 +207,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
                 raise ValueError(f"pad: {mode} padding of {max(before, after)} along axis {i} needs more than its {n} elements")
             how: Any = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
             places = np.pad(np.arange(n), (before, after), how)
-            index = (slice(None),) * i + (array_module(x._data).asarray(places),)
+            index = (slice(None),) * i + (move(places, x.device),)
             x = ops.GetItem.apply(x, index=index)
     return x
 

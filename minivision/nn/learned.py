@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minivision_kernels import beside
+
 from .. import functional as F
 from .. import random
 from ..tensor import Tensor
@@ -129,7 +131,8 @@ class BatchNorm2d(_Norm2d):
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
         if self.training and self.tracks:
-            self.num_batches_tracked._data += 1
+            with beside(self.num_batches_tracked._data):
+                self.num_batches_tracked._data += 1
         return y
 
 

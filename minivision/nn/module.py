@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minivision_kernels import beside
+
 from .. import functional as F
 from ..creation import zeros_like
 from ..device import move
@@ -127,7 +129,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of every parameter and buffer by its path; `mv.save` writes it."""
-        return {name: Tensor(value._data.copy()) for name, value in self._state().items()}
+        return {name: Tensor(value._data).clone() for name, value in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedNames:
         """Take over values from a ``state_dict`` of the same structure; all of them or, on any error, none.
@@ -160,7 +162,8 @@ class Module:
                 raise ModelMismatchError(f"{name} is {arrays[name].dtype}, expected numbers such as {value.dtype}")
             check_free(value._data, name)
         for name, value in wanted.items():
-            value._data[...] = move(arrays[name].astype(value.dtype), value.device)
+            with beside(value._data):
+                value._data[...] = move(arrays[name].astype(value.dtype), value.device)
         return LoadedNames(missing, extra)
 
     # ------------------------------------------------------------------------------------------ what it does

@@ -9,6 +9,8 @@ with x (N, I), w (O, I), y and g (N, O); a prime marks the upstream gradient.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minivision_kernels import array_module, run
@@ -21,16 +23,20 @@ from .reduce import Sum
 class Matmul(Function):
     """x @ y over the last two axes, with broadcasting over the others.
 
-    ``x @ y`` of the array module would do, but for one thing: the BLAS behind NumPy may give other bits with another number
-    of threads. So there, each pair of matrices goes through the kernel of `LinearInput`, which is the same product.
+    ``x @ y`` of the array module would do, but the BLAS behind NumPy may give other bits with another number of threads, and
+    CuPy's needs cuBLAS, a library of 500 MB that is used for nothing else here. So each pair of matrices goes through the
+    kernel of `LinearInput`, which is the same product; where y is a single matrix, the rows of x are all one matrix.
     """
 
     def forward(self, x, y):
-        if array_module(x) is not np or x.dtype.kind != "f" or x.dtype != y.dtype:
+        if x.dtype.kind != "f" or x.dtype != y.dtype:
             return x @ y
-        stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        out = np.empty(stack + (x.shape[-2], y.shape[-1]), x.dtype)
-        left, right = (np.broadcast_to(a, stack + a.shape[-2:]) for a in (x, y))
+        if y.ndim == 2:
+            rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+            return run("linear_input", rows, y).reshape(x.shape[:-1] + y.shape[-1:])
+        xp, stack = array_module(x), np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        out = xp.empty(stack + (x.shape[-2], y.shape[-1]), x.dtype)
+        left, right = (xp.broadcast_to(a, stack + a.shape[-2:]) for a in (x, y))
         for place in np.ndindex(*stack):
             out[place] = run("linear_input", left[place], right[place])
         return out

@@ -38,8 +38,9 @@ class Sum(Function):
 
     def forward(self, x, axes, keepdim):
         self.shape, self.kept = x.shape, kept_shape(x.shape, axes)
-        if type(x) is np.ndarray and x.dtype.kind == "f" and x.ndim > 2 and len(axes) == x.ndim - 1 and 1 not in axes:
-            sums = run("channel_sum", x)                         # all axes but the channels
+        of_channels = x.ndim > 2 and len(axes) == x.ndim - 1 and 1 not in axes
+        if of_channels and x.dtype.kind == "f" and (type(x) is np.ndarray or array_module(x) is not np):
+            sums = run("channel_sum", x)
             return sums.reshape(self.kept) if keepdim else sums
         return x.sum(axis=axes, dtype=None if x.dtype.kind == "f" else np.int64, keepdims=keepdim)
 

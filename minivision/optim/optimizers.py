@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels import array_module, run
+from minivision_kernels import array_module, beside, run
 
 from ..device import move
 from ..saved import check_free
@@ -87,7 +87,7 @@ class Optimizer:
         result: dict[str, Any] = {"name": type(self).__name__, "lr": self.lr, "steps": self.steps, **self.settings}
         for i, state in enumerate(self.state):
             for slot, value in state.items():
-                result[f"{i}.{slot}"] = value if isinstance(value, int) else Tensor(value.copy())
+                result[f"{i}.{slot}"] = value if isinstance(value, int) else Tensor(value).clone()
         return result
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -163,7 +163,8 @@ class SGD(Optimizer):
             params, grads, states = zip(*group)
             if momentum and first:
                 for param, state in zip(params, states):
-                    state["velocity"] = array_module(param).zeros_like(param)
+                    with beside(param):
+                        state["velocity"] = array_module(param).zeros_like(param)
             velocities = tuple([state["velocity"] for state in states]) if momentum else None
             run("sgd_update", params, grads, velocities, lr=self.lr, first=first, **self.settings)
 
@@ -187,8 +188,8 @@ class Adam(Optimizer):
     def update_all(self, changes: list[Change]) -> None:
         for param, _, state in changes:
             if not state:
-                xp = array_module(param)
-                state.update(m=xp.zeros_like(param), v=xp.zeros_like(param), t=0)
+                with beside(param):
+                    state.update(m=array_module(param).zeros_like(param), v=array_module(param).zeros_like(param), t=0)
             state["t"] += 1
         beta1, beta2 = self.settings["betas"]
         for step, group in alike(changes, lambda state: state["t"]):

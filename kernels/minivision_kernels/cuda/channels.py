@@ -29,11 +29,11 @@ def layout(x: Any) -> tuple[int, int, int]:
 def shares(x: Any) -> Shares:
     """How the numbers of each channel are shared between blocks: N, C, P, how many blocks, and how many numbers for each.
 
-    Four blocks of 256 threads on each multiprocessor keep the memory busy. Layers with fewer channels are split, but not
-    into shares so small that starting a block takes longer than its work.
+    Eight blocks of 256 threads are all that a multiprocessor holds, and keep the memory busy. Layers with fewer channels are
+    split, but not into shares so small that starting a block takes longer than its work.
     """
     N, C, P = layout(x)
-    wanted = blocks(4 * facts(x).multiprocessors, C)
+    wanted = blocks(8 * facts(x).multiprocessors, C)
     splits = max(1, min(wanted, MOST_SPLITS, N * P // LEAST_SHARE))
     each = 4 * blocks(blocks(N * P, splits), 4)
     return N, C, P, blocks(N * P, each), each

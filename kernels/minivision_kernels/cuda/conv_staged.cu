@@ -46,9 +46,9 @@ template <class P, int THREADS, int STAGES> struct WindowLoader {
   Tap* table;
   Counter counter;                                  // the tap that this thread writes next: channel, row, column
 
-  __device__ __forceinline__ WindowLoader(const real* x, const Sum& s, const Product& p, int first, Tap* table_)
+  __device__ __forceinline__ WindowLoader(const real* x, const Sum& s, const Product& p, int first, int begin, Tap* table_)
       : height(s.rows.in), width(s.columns.in), pixels(height * width), terms(s.terms), row_reach(p.rows.reach),
-        column_reach(p.columns.reach), table(table_), counter(threadIdx.x, P::DEPTH, p.rows.taps, p.columns.taps) {
+        column_reach(p.columns.reach), table(table_), counter(begin + (int)threadIdx.x, P::DEPTH, p.rows.taps, p.columns.taps) {
     const int n = first + (int)threadIdx.x % P::ROWS;
     row = p.rows.start + n % p.outputs / p.columns.outputs * p.rows.scale;
     column = p.columns.start + n % p.columns.outputs * p.columns.scale;
@@ -159,29 +159,34 @@ template <class P, int THREADS> struct UpstreamLoader {
 // ---------------------------------------------------------------------------------------------- panels into products
 
 // A tile of a sum. a is what arrange_weights makes, or the weights themselves where they are like that: the matrices of
-// groups and phases one behind the other.
+// groups and phases one behind the other. Late layers have few pixels and many terms: then each block sums a slice of them,
+// `length`, a multiple of the depth. Blocks along z have the phases of the first slice, of the second, and so on; each slice
+// has a result of its own, and add_slices (gemm.cu) adds them in order, so that the sum is the same every time.
 template <class Tile, int STAGES>
-__device__ __forceinline__ void sum_tile(const real* x, const real* a, real* y, const Sum& s, int pitch) {
+__device__ __forceinline__ void sum_tile(const real* x, const real* a, real* y, const Sum& s, int pitch, int length) {
   using A = typename Tile::Left;
   using B = typename Tile::Right;
   SHARED(real, panels);
   __shared__ Tap table[STAGES * B::DEPTH];
   __shared__ long long places[B::ROWS];             // of the first result of each column
-  const Product p(s, blockIdx.z);
+  const int phases = s.rows.share * s.columns.share, phase = blockIdx.z % phases, slice = blockIdx.z / phases;
+  const Product p(s, phase);
   if (blockIdx.x >= (unsigned)((p.M + A::ROWS - 1) / A::ROWS * ((p.N + B::ROWS - 1) / B::ROWS))) return;       // a small phase
   const Place first = place_of_block<A::ROWS, B::ROWS>(p.M, p.N);
-  a += (((long long)blockIdx.y * gridDim.z + blockIdx.z) * p.M + first.row) * pitch;
-  Matrix<A, Tile::THREADS> left = {a, pitch, p.M - first.row, pitch % WIDE == 0 ? pitch : p.K, pitch % WIDE == 0};
+  const int begin = slice * length, count = min(length, p.K - begin);           // a small phase has none left for some slices
+  a += (((long long)blockIdx.y * phases + phase) * p.M + first.row) * pitch + begin;
+  Matrix<A, Tile::THREADS> left = {a, pitch, p.M - first.row, (pitch % WIDE == 0 ? pitch : p.K) - begin, pitch % WIDE == 0};
   for (int n = threadIdx.x; n < B::ROWS; n += Tile::THREADS) places[n] = p.place(s, first.column + n);
-  WindowLoader<B, Tile::THREADS, STAGES> right(x, s, p, first.column, table);
+  WindowLoader<B, Tile::THREADS, STAGES> right(x, s, p, first.column, begin, table);
   Tile tile;
-  multiply_staged<STAGES>(tile, left, right, (p.K + A::DEPTH - 1) / A::DEPTH, panels);
+  multiply_staged<STAGES>(tile, left, right, (count + A::DEPTH - 1) / A::DEPTH, panels);
   const bool wide = s.rows.share == 1 && s.columns.share == 1 && p.outputs % Tile::RUN == 0;
   const int columns = p.N - first.column;
-  y += (long long)first.row * (s.rows.out * s.columns.out);
+  const long long image = s.rows.out * s.columns.out;
+  y += ((long long)slice * s.images * s.groups * s.results + first.row) * image;
   tile.each([&](int row, int column, const auto& run) {
     if (row >= p.M - first.row) return;
-    real* channel = y + (long long)row * (s.rows.out * s.columns.out);
+    real* channel = y + row * image;
     if (wide) {
       if (column < columns) put(channel + places[column], 0, Tile::RUN, run, true);
     } else {
@@ -192,9 +197,8 @@ __device__ __forceinline__ void sum_tile(const real* x, const real* a, real* y, 
   });
 }
 
-// A tile of the gradient to the filters, and of the terms a slice, `length` of them. With few filters and taps there are few
-// tiles, and pixels by the hundred thousand: slices give all multiprocessors something to do. Each slice has a result of its
-// own, and add_slices (gemm.cu) adds them in order, so that the sum is the same every time.
+// A tile of the gradient to the filters, and of the terms a slice, as above: with few filters and taps there are few tiles, and
+// pixels by the hundred thousand.
 template <class Tile, int STAGES>
 __device__ __forceinline__ void weight_tile(const real* x, const real* g, real* dw, const Sum& s, int length) {
   using A = typename Tile::Left;
@@ -231,8 +235,9 @@ template <bool B_ALONG_K, int WARPS_M, int WARPS_N, int MT, int NT, int DEPTH, i
 
 #ifdef STAGED
 using Chosen = Ordinary<false, STAGED>;
-extern "C" __global__ void __launch_bounds__(Chosen::THREADS, 2) staged(const real* x, const real* a, real* y, Sum s, int pitch) {
-  sum_tile<Chosen::Tile, Chosen::STAGES>(x, a, y, s, pitch);
+extern "C" __global__ void __launch_bounds__(Chosen::THREADS, 2) staged(const real* x, const real* a, real* y, Sum s, int pitch,
+                                                                         int length) {
+  sum_tile<Chosen::Tile, Chosen::STAGES>(x, a, y, s, pitch, length);
 }
 #endif
 
@@ -246,8 +251,11 @@ extern "C" __global__ void __launch_bounds__(Chosen::THREADS, 2) staged_weight(c
 
 #ifdef TENSOR
 using Chosen = OnTensorCores<false, TENSOR>;
-extern "C" __global__ void __launch_bounds__(Chosen::THREADS) tensor(const real* x, const real* a, real* y, Sum s, int pitch) {
-  sum_tile<Chosen::Tile, Chosen::STAGES>(x, a, y, s, pitch);
+// Left alone, the assembler aims at four blocks of 128 threads on a multiprocessor, and keeps some numbers in memory for it.
+constexpr int RESIDENT = Chosen::THREADS == 256 ? 1 : 3;
+extern "C" __global__ void __launch_bounds__(Chosen::THREADS, RESIDENT) tensor(const real* x, const real* a, real* y, Sum s,
+                                                                               int pitch, int length) {
+  sum_tile<Chosen::Tile, Chosen::STAGES>(x, a, y, s, pitch, length);
 }
 #endif
 

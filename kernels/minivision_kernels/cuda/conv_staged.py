@@ -21,26 +21,29 @@ ALONG_K = {SUM: (1, 0), WEIGHT: (1, 1)}         # whether terms are side by side
 _ARRANGE = Kernel("conv_staged.cu", "arrange_weights")
 
 
-def _ordinary(down: int, across: int, rows: int, columns: int, depth: int, stages: int, speed: float, *reals: str) -> Tile:
+def _ordinary(down: int, across: int, rows: int, columns: int, depth: int, stages: int, speed: float, resident: int,
+              *reals: str) -> Tile:
     """``down`` x ``across`` warps with ``rows`` x ``columns`` sums for each thread."""
     kernels = {way: Kernel("conv_staged.cu", name, down, across, rows, columns, depth, stages, reals=reals)
                for way, name in ((SUM, "staged"), (WEIGHT, "staged_weight"))}
-    return Tile(down * 4 * rows, across * 8 * columns, depth, stages, 32 * down * across, speed, kernels)
+    return Tile(down * 4 * rows, across * 8 * columns, depth, stages, 32 * down * across, speed, resident, kernels)
 
 
-def _tensor(down: int, across: int, rows: int, columns: int, depth: int, stages: int, products: int, speed: float) -> Tile:
+def _tensor(down: int, across: int, rows: int, columns: int, depth: int, stages: int, products: int, speed: float,
+            resident: int) -> Tile:
     """``down`` x ``across`` warps with ``rows`` x ``columns`` products of 16 x 8 for each."""
     kernels = {way: Kernel("conv_staged.cu", name, down, across, rows, columns, depth, stages, products,
                            needs=(8, 0), reals=("float32",)) for way, name in ((SUM, "tensor"), (WEIGHT, "tensor_weight"))}
-    return Tile(down * 16 * rows, across * 8 * columns, depth, stages, 32 * down * across, speed, kernels)
+    return Tile(down * 16 * rows, across * 8 * columns, depth, stages, 32 * down * across, speed, resident, kernels)
 
 
 SINGLE, DOUBLE = "float32", "float64"
-SMALL = _ordinary(2, 2, 8, 4, 8, 4, 0.8, SINGLE, DOUBLE)                # 64 x 64
-LARGE = _ordinary(4, 1, 8, 8, 8, 4, 1.0, SINGLE)                        # 128 x 64; loaders leave no registers for more
+SMALL = _ordinary(2, 2, 8, 4, 8, 4, 0.8, 2, SINGLE, DOUBLE)             # 64 x 64
+LARGE = _ordinary(4, 1, 8, 8, 8, 4, 1.0, 2, SINGLE)                     # 128 x 64; loaders leave no registers for more
 ORDINARY = {SINGLE: (LARGE, SMALL), DOUBLE: (SMALL,)}
-SPLIT = _tensor(2, 4, 4, 4, 16, 4, 3, 1.0), _tensor(2, 2, 2, 4, 16, 3, 3, 0.7)      # 128 x 128, 64 x 64
-ROUNDED = _tensor(2, 4, 4, 4, 16, 4, 1, 1.0), _tensor(2, 2, 2, 4, 16, 3, 1, 0.6)
+# 128 x 128; 64 x 64; 32 x 128 for few rows: the gradient to an image has 3, and the layers of small networks 32 filters
+SPLIT = _tensor(2, 4, 4, 4, 16, 4, 3, 1.0, 1), _tensor(2, 2, 2, 4, 16, 3, 3, 0.7, 3), _tensor(1, 4, 2, 4, 16, 3, 3, 0.6, 3)
+ROUNDED = _tensor(2, 4, 4, 4, 16, 4, 1, 1.0, 1), _tensor(2, 2, 2, 4, 16, 3, 1, 0.6, 3), _tensor(1, 4, 2, 4, 16, 3, 1, 0.5, 3)
 
 
 def _on_tensor_cores(*arguments: Any, **options: Any) -> bool:
@@ -140,9 +143,14 @@ def _input(choice: tuple[Tile, ...], g: Any, w: Any, shape: tuple[int, ...], *ge
 
 
 def _sum(choice: tuple[Tile, ...], x: Any, a: Any, y: Any, s: Sum, pitch: int) -> None:
-    tile, _ = plan(choice, SUM, s.results, s.pixels, pitch, facts(x), products=s.groups * s.phases, splits=False)
-    grid = blocks(s.results, tile.rows) * blocks(s.pixels, tile.columns), s.groups, s.phases
-    tile.kernels[SUM].launch(grid, tile.threads, ready(x), a, y, s, pitch, shared=tile.shared(ALONG_K[SUM], x.itemsize))
+    tile, slices = plan(choice, SUM, s.results, s.pixels, pitch, facts(x), products=s.groups * s.phases)
+    length, slices = slices_of(pitch, slices, tile.depth)
+    parts = y if slices == 1 else empty(y, (slices, *y.shape))
+    grid = blocks(s.results, tile.rows) * blocks(s.pixels, tile.columns), s.groups, s.phases * slices
+    tile.kernels[SUM].launch(grid, tile.threads, ready(x), a, parts, s, pitch, length,
+                             shared=tile.shared(ALONG_K[SUM], x.itemsize))
+    if slices > 1:
+        add_slices(parts, y)
 
 
 def _weight(choice: tuple[Tile, ...], x: Any, g: Any, shape: tuple[int, ...], *geometry: Any) -> Any:

@@ -34,6 +34,7 @@
 #define __shared__ static
 #define __forceinline__ inline
 #define __restrict__ __restrict
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 

@@ -120,6 +120,7 @@ extern "C" __global__ void add_slices(const real* parts, real* y, long long size
   const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
   if (i >= size) return;
   real sum = parts[i];
+#pragma unroll 8                                               // or there is one load under way
   for (int slice = 1; slice < slices; ++slice) sum += parts[slice * size + i];
   y[i] = sum;
 }

@@ -9,9 +9,10 @@ the machine code is kept on disk. A kernel with template constants, like the one
 REGISTER_TILE`` and ``#endif`` in its file and is compiled for those constants alone: ``-DREGISTER_TILE=128,128,8,8,8``.
 
 What is given for a parameter becomes the C type the kernel's text declares: Python numbers an ``int``, ``long long`` or
-``real``, a tuple of whole numbers a struct of ints, arrays a pointer, None a null pointer. An array of another type than
-declared, or one that is not contiguous, is refused. Launches come back at once; an error of a running kernel shows in a
-later call. With the environment variable MINIVISION_CUDA_SYNC=1 each launch waits for its end and names the kernel.
+``real``, a tuple of whole numbers a struct of ints, arrays a pointer, None a null pointer, and a tuple of these for ``Arrays``
+a struct of pointers to ``real``. An array of another type than declared, or one that is not contiguous, is refused. Launches
+come back at once; an error of a running kernel shows in a later call. With the environment variable MINIVISION_CUDA_SYNC=1
+each launch waits for its end and names the kernel.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minivision_kernels.ladder import array_module
+from minivision_kernels.ladder import array_module, beside
 
 HERE = Path(__file__).resolve().parent
 HEADERS = ("words.cuh", "tile.cuh", "conv.cuh")
@@ -142,9 +143,11 @@ class Kernel:
         """The first array, which says where to run, and the dtype of the first array of ``real``."""
         first = None
         for parameter, value in zip(parameters, arguments):
-            if parameter[2] and hasattr(value, "dtype"):        # a pointer
+            several = parameter[0] == "Arrays"
+            value = value[0] if several else value
+            if (several or parameter[2]) and hasattr(value, "dtype"):       # a pointer
                 first = value if first is None else first
-                if parameter[0] == "real":
+                if several or parameter[0] == "real":
                     if value.dtype.char not in self._chars:
                         raise TypeError(f"{self!r}: {parameter.name} is {value.dtype}, expected an array of "
                                         f"{' or '.join(self.reals)}")
@@ -196,17 +199,27 @@ def grouped(count: int, size: int) -> tuple[int, int]:
 
 def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     """A new array beside ``like``, of its dtype unless another is given."""
-    return array_module(like).empty(shape, dtype or like.dtype)
+    if type(like) is np.ndarray:
+        return np.empty(shape, dtype or like.dtype)
+    with beside(like):
+        return array_module(like).empty(shape, dtype or like.dtype)
 
 
 def ready(array: Any) -> Any:
     """``array``, or a copy of it, in C order and starting at a multiple of 16 bytes, where four numbers are loaded as one."""
-    return array if array.flags.c_contiguous and aligned(array) else array_module(array).array(array, order="C")
+    if array.flags.c_contiguous and aligned(array):
+        return array
+    with beside(array):
+        return array_module(array).array(array, order="C")
 
 
 def aligned(*arrays: Any) -> bool:
     """Whether all of them start at a multiple of 16 bytes; a slice of an array need not."""
-    return all((array.ctypes.data if array_module(array) is np else array.data.ptr) % 16 == 0 for array in arrays)
+    return all(_address(array) % 16 == 0 for array in arrays)
+
+
+def _address(array: Any) -> int:
+    return array.ctypes.data if array_module(array) is np else array.data.ptr
 
 
 def floats(*arrays: Any, **options: Any) -> bool:
@@ -244,7 +257,8 @@ def _parameters(text: str, kernel: str, source: str) -> tuple[Parameter, ...]:
         raise ValueError(f'{source} has no kernel {kernel}; expected extern "C" __global__ void {kernel}(...)')
     parameters = []
     for word in filter(None, (part.strip() for part in found.group(1).split(","))):
-        kind, name = re.fullmatch(r"(.*?)\s*(\w+)", word.replace("const ", "").replace("__restrict__", ""), re.S).groups()  # type: ignore[union-attr]
+        plain = re.sub(r"\bconst |__restrict__|__grid_constant__ ", "", word)
+        kind, name = re.fullmatch(r"(.*?)\s*(\w+)", plain, re.S).groups()  # type: ignore[union-attr]
         kind = kind.replace(" *", "*").strip()
         parameters.append(Parameter(kind.rstrip("*"), name, kind.endswith("*")))
     return tuple(parameters)
@@ -260,6 +274,10 @@ def _plain(text: str) -> list[str]:
 def _argument(kernel: Kernel, parameter: Parameter, value: Any, real: np.dtype) -> Any:
     """``value`` as the NumPy scalar or the array that the launch takes for a parameter."""
     kind, name, pointer = parameter
+    if kind == "Arrays":
+        one = parameter._replace(kind="real", pointer=True)
+        addresses = [0 if array is None else _address(_argument(kernel, one, array, real)) for array in value]
+        return np.frombuffer(np.array(addresses, np.uint64).tobytes(), np.dtype((np.void, 8 * len(addresses))))
     if pointer:
         if value is None:
             return None

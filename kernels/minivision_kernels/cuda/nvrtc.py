@@ -16,7 +16,7 @@ from dataclasses import dataclass
 __all__ = ["CompileError", "Machine", "NoCompiler", "architectures", "compile", "version"]
 
 USES = {"registers": r"Used (\d+) registers", "stack": r"(\d+) bytes stack frame",
-        "spill stores": r"(\d+) bytes spill stores", "spill loads": r"(\d+) bytes spill loads"}
+        "spill stores": r"(\d+) bytes spill stores", "spill loads": r"(\d+) bytes spill loads", "shared": r"(\d+) bytes smem"}
 
 
 class NoCompiler(RuntimeError):
@@ -35,7 +35,9 @@ class Machine:
     log: str
 
     def uses(self) -> dict[str, dict[str, int]]:
-        """For each kernel: its "registers", and the bytes of "stack", "spill stores" and "spill loads" of a thread."""
+        """For each kernel: its "registers", the bytes of "stack", "spill stores" and "spill loads" of a thread, and the bytes
+        of "shared" memory of a block, without those that a launch asks for.
+        """
         found: dict[str, dict[str, int]] = {}
         for name, report in re.findall(r"Compiling entry function '(\w+)'(.*?)(?=Compiling entry|\Z)", self.log, re.S):
             found[name] = {

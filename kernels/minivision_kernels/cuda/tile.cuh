@@ -137,7 +137,7 @@ template <class A, class B, int WARPS_M, int WARPS_N, int TM, int TN> struct Sim
 
 // MT x NT products of 16 x 8 for each warp, hence a tile of 16 MT WARPS_M x 8 NT WARPS_N; float32 only, from sm_80 on.
 //
-// PRODUCTS 1: operands rounded to TF32, good to 10 bits. PRODUCTS 3: each operand is split in a large and a small part
+// PRODUCTS 1: operands cut to TF32 (round_tf32), good to 10 bits. PRODUCTS 3: each operand is split in a large and a small part
 // (split_tf32), and small times large, large times small, large times large are added in this order, the small ones first.
 // The tensor core cuts off where a float addition rounds, an error that always points the same way and grows with the
 // number of terms. So with 3 products, each 8 terms start from zero, and their sum is added to the others by an ordinary

@@ -31,6 +31,7 @@ class Tile:
     stages: int
     threads: int
     speed: float                # of a multiprocessor that is full of such blocks, as a share of the best tile's
+    resident: int               # how many blocks it takes to keep a multiprocessor busy, and fit on it
     kernels: dict[str, Kernel]
 
     def shared(self, along_k: tuple[int, int], itemsize: int) -> int:
@@ -68,42 +69,43 @@ def studied(study: Study) -> Iterator[Study]:
 
 
 def plan(
-    tiles: tuple[Tile, ...], op: str, M: int, N: int, K: int, about: Facts, products: int = 1, splits: bool = True,
+    tiles: tuple[Tile, ...], op: str, M: int, N: int, K: int, about: Facts, products: int = 1,
 ) -> tuple[Tile, int]:
     """The tile for ``products`` products of M x K and K x N, and into how many slices of its terms a product is cut.
 
     What was measured for this product (the kernel ``op`` of the tiles) counts first, then the rule, `by_rule`.
     """
-    rule = by_rule(tiles, M, N, K, about, products, splits)
+    rule = by_rule(tiles, M, N, K, about, products)
     study = _study.get()
     if study is None and not tuned.any_tiles():
         return tiles[rule[0]], rule[1]
     key = f"{about.name}: {tiles[0].kernels[op]!r} {M} x {N} x {K}, {products} times"
     which, slices = tuned.tile(key) or rule
     if study is not None:
-        most = max(1, K // LEAST_TERMS) if splits else 1
+        most = max(1, K // LEAST_TERMS)
         study.key, study.rule = key, rule
         study.choices = tuple((i, 1 << n) for i in range(len(tiles)) for n in range(MOST_SLICES) if 1 << n <= most)
         which, slices = study.forced or rule
-    if not (0 <= which < len(tiles) and slices >= 1 and (splits or slices == 1)):
+    if not (0 <= which < len(tiles) and slices >= 1):
         which, slices = rule                                    # a table from elsewhere, or a damaged one
     return tiles[which], slices
 
 
-def by_rule(tiles: tuple[Tile, ...], M: int, N: int, K: int, about: Facts, products: int = 1, splits: bool = True) -> Choice:
+def by_rule(tiles: tuple[Tile, ...], M: int, N: int, K: int, about: Facts, products: int = 1) -> Choice:
     """The number of the tile, and of the slices.
 
     A multiprocessor has a block's time for each tile that it gets, so a product takes as many rounds as there are tiles for
-    each multiprocessor, rounded up: 133 tiles on 132 multiprocessors take two. Terms are cut in slices as long as a round
-    is not full and slices keep LEAST_TERMS terms. The choice is that of least rounds x work of a tile / its speed;
+    each multiprocessor, rounded up: 133 tiles on 132 multiprocessors take two. Terms are cut in slices until there are as
+    many blocks as fit on the device at a time (a block of four warps alone leaves a multiprocessor three quarters of its
+    time to wait), as long as slices keep LEAST_TERMS terms. The choice is that of least rounds x work of a tile / its speed;
     adding up s slices counts as s steps more.
     """
     best: tuple[float, int, int] | None = None
     for which, tile in enumerate(tiles):
         count = products * blocks(M, tile.rows) * blocks(N, tile.columns)
-        slices = max(1, min(about.multiprocessors // max(count, 1), K // LEAST_TERMS)) if splits else 1
+        slices = max(1, min(about.multiprocessors * tile.resident // max(count, 1), K // LEAST_TERMS))
         rounds = blocks(count * slices, about.multiprocessors)
-        time = rounds * tile.rows * tile.columns * (blocks(K, slices) + slices * tile.depth) / tile.speed
+        time = tile.rows * tile.columns * (rounds * blocks(K, slices) + slices * tile.depth) / tile.speed
         if best is None or time < best[0]:
             best = time, which, slices
     assert best is not None

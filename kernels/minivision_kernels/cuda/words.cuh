@@ -53,8 +53,8 @@ __device__ __forceinline__ void store(real* to, const Places& p, const real (&va
 
 // This thread's four of `size` numbers. Where the arrays do not start at a multiple of 16 bytes (`aligned` is 0), they lie a
 // block's width apart, so that the lanes of a warp still read one stretch.
-__device__ __forceinline__ Places my_four(long long size, int aligned) {
-  const long long first = blockIdx.x * 4LL * blockDim.x, start = first + (aligned ? 4 : 1) * threadIdx.x;
+__device__ __forceinline__ Places my_four(long long size, int aligned, unsigned block) {
+  const long long first = block * 4LL * blockDim.x, start = first + (aligned ? 4 : 1) * threadIdx.x;
   Places p = {{0, 0, 0, 0}, 0, aligned && start + 4 <= size};
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
@@ -63,6 +63,8 @@ __device__ __forceinline__ Places my_four(long long size, int aligned) {
   }
   return p;
 }
+
+__device__ __forceinline__ Places my_four(long long size, int aligned) { return my_four(size, aligned, blockIdx.x); }
 
 // An array (N, C, P) of N images with P pixels in each of C channels. The N P numbers of a channel are shared between
 // `splits` blocks, `each` numbers (a multiple of 4) for every block but the last; blocks of one channel are neighbours.
@@ -75,8 +77,11 @@ template <class Use> __device__ __forceinline__ void each_four(const Shares& of,
   auto place = [&](unsigned i) { return (i / P * (long long)of.C + channel) * P + i % P; };
   Places p = {{0, 0, 0, 0}, 4, P % 4 == 0};
   if (p.side_by_side) {
-    for (unsigned i = first + 4 * threadIdx.x; i < last; i += 4 * blockDim.x) {
-      p.at[0] = place(i);
+    const unsigned start = first + 4 * threadIdx.x, step = 4 * blockDim.x;
+    const int rounds = start < last ? (last - start + step - 1) / step : 0;
+#pragma unroll 4                                               // counted, so that four loads can be under way at a time
+    for (int round = 0; round < rounds; ++round) {
+      p.at[0] = place(start + round * step);
       use(p);
     }
   } else {
@@ -160,17 +165,21 @@ template <int PENDING> __device__ __forceinline__ void wait_copies() {
 
 // --------------------------------------------------------------------------------------------------- tensor cores
 
-// A float rounded to TF32: the exponent of a float, and 10 of its 23 bits of mantissa; ties away from zero.
-__device__ __forceinline__ unsigned round_tf32(float x) {
-#if defined(EMULATOR)
-  return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u ? __float_as_uint(x) : (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  unsigned rounded;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
-  return rounded;
-#else
-  return 0;
-#endif
+// TF32 has the exponent of a float and 10 of its 23 bits of mantissa. The tensor core takes floats as they are and does not
+// look at their last 13 bits. There is an instruction that rounds (cvt.rna.tf32), but the assembler makes three or four of it
+// for sm_90: the loop of gemm.cu then has 769 instructions for 96 products, and with the arithmetic below 583.
+
+// x for a single product: 2^-11.6 more, of which the core cuts off, so that the error points neither way. A TF32 number stays
+// what it is, an infinity or NaN likewise.
+__device__ __forceinline__ unsigned round_tf32(float x) { return __float_as_uint(x * 1.00032552f); }
+
+// x as large + small: the nearest TF32 number, ties away from zero, and the rest, of which the core sees 11 digits; good to
+// 21 bits or more. A product of two such sums needs three products of their parts to be as accurate as float's own (the
+// fourth, small times small, is below the last bit). NaN may become another number in `large`, but is NaN in `small`, and so
+// in the sum. Infinity less infinity is NaN, too, and numbers from 3.402e38 on round to infinity.
+__device__ __forceinline__ void split_tf32(float x, unsigned& large, unsigned& small) {
+  large = (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
+  small = __float_as_uint(x - __uint_as_float(large));
 }
 
 // c += a b, where a is 16 x 8, b is 8 x 8 and c is 16 x 8, spread over the lanes of a warp (mma.sync.m16n8k8, PTX ISA
@@ -214,11 +223,4 @@ __device__ __forceinline__ void load_quarters(float (&to)[4], const float* row) 
 #pragma unroll
   for (int q = 0; q < 4; ++q) to[q] = __uint_as_float(bits[q]);
 #endif
-}
-
-// x as a sum of two TF32 numbers, large + small, good to 21 bits: a product of two such sums needs three products of
-// their parts to be as accurate as float's own (the fourth, small times small, is below the last bit).
-__device__ __forceinline__ void split_tf32(float x, unsigned& large, unsigned& small) {
-  large = round_tf32(x);
-  small = round_tf32(x - __uint_as_float(large));
 }

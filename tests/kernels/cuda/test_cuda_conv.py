@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from minivision_kernels.cuda import conv, conv_staged, depthwise, emulator, tile
 from minivision_kernels.cuda.launch import Facts
+from minivision_kernels.shapes import conv_output_size
 
 OPS = "conv2d_forward", "conv2d_input", "conv2d_weight"
 RUNGS = [rung for rung in cuda_rungs(*OPS) if rung.name not in ("depthwise", "tf32")]
@@ -185,11 +186,14 @@ LARGE_CASES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("number", [0, 1], ids=["large", "small"])
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["large", "small", "flat"])
 @pytest.mark.parametrize("kind", TILES)
 @pytest.mark.parametrize("op", OPS)
 def test_each_tile(op, kind, number, place):
     """Which tile a rung takes depends on the device and the sizes; all are right for all sizes."""
+    if number >= len(TILES[kind]):
+        return
+
     @dataclasses.dataclass
     class WithOneTile:
         op: str
@@ -203,6 +207,27 @@ def test_each_tile(op, kind, number, place):
 
     for case in LARGE_CASES:
         on_the_cpu.check(Placed(WithOneTile(op), place), np.float32, *case, slack=100 if kind == "rounded" else 1)
+
+
+@pytest.mark.parametrize("tiles", [(conv_staged.SMALL,), conv_staged.SPLIT[1:2]], ids=["ordinary", "split"])
+@pytest.mark.parametrize("op", OPS)
+def test_sums_in_slices(op, tiles):
+    """As many terms as a slice has, fewer in the last one, and phases of which some have none left for it."""
+    for x_shape, w_shape, geometry in LARGE_CASES:
+        rng = np.random.default_rng(2)
+        x, w = rng.standard_normal(x_shape, np.float32), rng.standard_normal(w_shape, np.float32)
+        output = conv_output_size(x_shape[2:], w_shape[2:], *geometry[:3])
+        g = rng.standard_normal((x_shape[0], w_shape[0], *output), np.float32)
+        args = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x_shape), "conv2d_weight": (x, g, w_shape)}[op]
+        work = {"conv2d_forward": conv_staged._forward, "conv2d_input": conv_staged._input,
+                "conv2d_weight": conv_staged._weight}[op]
+        results = []
+        for order in ("forward", "backward"):
+            with emulator.threads(order), tile.studied(tile.Study(forced=(0, 3))):
+                results.append(work(tiles, *args, *geometry))
+        np.testing.assert_array_equal(*results)
+        expected = getattr(oracle, op)(*args, *geometry)
+        assert abs(results[0] - expected).max() < 1e-5 * expected.std()
 
 
 @pytest.mark.parametrize("place", ["forward", GPU])
@@ -223,13 +248,19 @@ def test_three_products_are_as_accurate_as_float32(op, place):
 # --------------------------------------------------------------------------------------------------- what is decided
 
 def test_a_plan_fills_the_device():
-    large, small = conv_staged.SPLIT
+    large, small, flat = conv_staged.SPLIT
     about = Facts((9, 0), 132, 227 << 10)
-    assert tile.plan((large, small), conv_staged.SUM, 512, 32 * 28 * 28, 4608, about, splits=False) == (large, 1)
-    assert tile.plan((large, small), conv_staged.SUM, 64, 64, 64, about) == (small, 1)
-    chosen, slices = tile.plan((large, small), conv_staged.WEIGHT, 64, 576, 32 * 56 * 56, about)
+
+    def plan(way, M, N, K):
+        return tile.plan(conv_staged.SPLIT, way, M, N, K, about)
+
+    assert plan(conv_staged.SUM, 512, 32 * 28 * 28, 4608) == (large, 1)
+    assert plan(conv_staged.SUM, 512, 32 * 7 * 7, 4608) == (large, 2)           # 52 tiles
+    assert plan(conv_staged.SUM, 64, 64, 64) == (small, 1)
+    assert plan(conv_staged.SUM, 3, 32 * 224 * 224, 576) == plan(conv_staged.SUM, 32, 64 * 32 * 32, 288) == (flat, 1)
+    chosen, slices = plan(conv_staged.WEIGHT, 64, 576, 32 * 56 * 56)
     count = -(-64 // chosen.rows) * -(-576 // chosen.columns)
-    assert 0.8 * 132 <= count * slices <= 132
+    assert chosen is small and 0.9 * 3 * 132 <= count * slices <= 3 * 132
 
 
 @pytest.mark.parametrize("K, slices, depth", [(0, 1, 8), (1, 1, 8), (17, 2, 8), (1000, 7, 16), (1 << 20, 132, 16)])

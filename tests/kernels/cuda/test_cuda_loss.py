@@ -101,14 +101,15 @@ def test_adam(rung, place, dtype):
 @dtypes
 @pytest.mark.parametrize("rung", cuda_rungs("sgd_update", "adam_update"), ids=str)
 def test_several_parameters_are_updated_like_each_alone(rung, place, dtype):
-    sizes = [min(size, 1500) for size in test_small_ops.SIZES]
+    sizes = [min(size, 1500) for size in test_small_ops.SIZES] * 2          # more than one launch takes
     test_small_ops.test_several_parameters_are_updated_like_each_alone(Placed(rung, place), dtype, sizes)
 
 
 @places
 @dtypes
 @pytest.mark.parametrize("size", [1, 5, 1024, 1031])
-def test_parameters_that_start_anywhere(place, dtype, size):
+@pytest.mark.parametrize("rung", ["vectors", "several"])
+def test_parameters_that_start_anywhere(rung, place, dtype, size):
     """One array is a view that starts between multiples of 16 bytes, the gradient is a column of a matrix."""
     def arrays(count):
         made = [test_streams.normal(size + 1, dtype, seed)[1:] for seed in range(count)]
@@ -119,7 +120,7 @@ def test_parameters_that_start_anywhere(place, dtype, size):
     for op, count, options in (("sgd_update", 2, (0.1, 0.9, 0.1, 0.01, False, False)),
                                ("adam_update", 3, (0.1, 0.9, 0.99, 1e-3, 0.01, 3))):
         ours, theirs = arrays(count), arrays(count)
-        Placed(next(r for r in cuda_rungs(op) if r.name == "vectors"), place)(ours[0], grad, *ours[1:], *options)
+        Placed(next(r for r in cuda_rungs(op) if r.name == rung), place)(ours[0], grad, *ours[1:], *options)
         next(r for r in ladder(op) if r.name == "numpy")(theirs[0], grad, *theirs[1:], *options)
         for got, expected in zip(ours, theirs):
             oracle.assert_close(got, expected, np.full(size, 10.0), dtype)

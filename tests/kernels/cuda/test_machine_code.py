@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minivision_kernels.cuda
-from minivision_kernels.cuda import nvrtc
+from minivision_kernels.cuda import conv_staged, gemm, nvrtc
 from minivision_kernels.cuda.launch import HEADERS, HERE, Kernel, architecture
 
 ARCHITECTURES = {"sm_75": (7, 5), "sm_80": (8, 0), "sm_90": (9, 0)}
@@ -22,6 +22,14 @@ UNITS = sorted({
     for kernel in Kernel.known if kernel.folder == HERE for real in kernel.reals
     for arch, capability in ARCHITECTURES.items() if capability >= kernel.needs
 })
+
+# What a launch asks for, by file and constants, and what a block can have: on the smaller GPUs of a generation.
+DYNAMIC = {
+    (kernel.source, tuple(kernel.options(np.dtype(real)))): tile.shared(family.ALONG_K[way], np.dtype(real).itemsize)
+    for family in (gemm, conv_staged) for tile in (*family.ORDINARY["float32"], *family.ORDINARY["float64"], *family.SPLIT)
+    for way, kernel in tile.kernels.items() for real in kernel.reals
+}
+ROOM = {"sm_75": 64 << 10, "sm_80": 99 << 10, "sm_90": 99 << 10}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,6 +57,7 @@ def test_kernels_compile_and_do_not_spill(source, name, options, arch):
         assert 0 < used["registers"] <= 255
         memory = {what: used[what] for what in ("stack", "spill stores", "spill loads")}
         assert not any(memory.values()), f"{kernel} of {source} keeps numbers in memory: {memory}"
+        assert used["shared"] + DYNAMIC.get((source, options), 0) <= ROOM[arch]
 
 
 def test_every_file_is_covered():
