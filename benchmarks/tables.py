@@ -4,7 +4,7 @@
     python benchmarks/tables.py
 
 Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
-the date. ``results/bench-*.json``, measured on a processor with AVX2, make the tables "layers", "pictures", "steps" and
+the date. ``results/bench-*.json``, measured with AVX2, make the tables "layers", "pictures", "steps" and
 "looks", and those in ``results/avx512`` a second one each; the scripts beside this one write their own.
 """
 

@@ -66,6 +66,8 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no file {path}; check the path")
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, expected a safetensors file")
+    if not path.is_file():                                      # a pipe would keep us waiting for ever
+        raise CheckpointError(f"{path} is not a regular file, expected a safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: _tensor(file.get_tensor(name), name, path) for name in file.keys()}  # noqa: SIM118
@@ -100,6 +102,9 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+            raise TypeError(f"a checkpoint cannot hold an array of {value.dtype} (at {path!r}); use numbers or bools of at "
+                            "most 64 bits")
         while path in arrays or path == "__metadata__":          # {"a/b": ..., "a": {"b": ...}}; the format's own name
             path += "'"
         arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
@@ -126,16 +131,22 @@ def _unpack(tree: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Any], Any]) -> None:
-    """Give ``write`` an open file and put it in place of ``path`` only once it is complete and on the disk."""
+    """Give ``write`` an open file and put it in place of ``path`` only once it is complete and on the disk.
+
+    A link stays one, and who may read a file stays as it was. Pipes and devices are refused.
+    """
     import contextlib
+    import errno
     import glob
     import tempfile
     import time
     from pathlib import Path
 
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file, which alone can be replaced by a whole one", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):      # left by a process that was killed
         with contextlib.suppress(OSError):
@@ -148,8 +159,8 @@ def write_whole(path: str | os.PathLike, write: Callable[[Any], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)      # mkstemp makes files private; this one is an ordinary file
+        os.umask(umask)                          # mkstemp makes files private; this one is an ordinary file
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -156,7 +156,7 @@ def _processor_name() -> str:
 
 
 def _features() -> str:
-    """What LLVM, which compiles the kernels, sees in the processor."""
+    """What LLVM, which compiles the kernels, sees in the processor, and what of it Numba was told to use."""
     names = FEATURES.get(MACHINES.get(platform.machine().lower(), platform.machine().lower()))
     if names is None:
         return f"not known for {platform.machine()}"
@@ -166,7 +166,10 @@ def _features() -> str:
         host = get_host_cpu_features()
     except (ImportError, RuntimeError) as problem:
         return f"cannot be asked: {problem}"
-    return ", ".join(f"{name} {'yes' if host.get(key) else 'no'}" for key, name in names.items())
+    told = os.environ.get("NUMBA_CPU_FEATURES")
+    used = {part[1:]: part[0] == "+" for part in told.split(",") if part} if told else host
+    return ", ".join(f"{name} {'no' if not host.get(key) else 'yes' if used.get(key) else 'not used'}"
+                     for key, name in names.items())
 
 
 def _threading_layer() -> str:

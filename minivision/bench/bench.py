@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 # NumPy's OpenBLAS lets its threads run on for 30 ms when their work is done, on cores that the next contestant needs.
 REST = {"OPENBLAS_THREAD_TIMEOUT": "20"}        # 2^20 cycles, well under a millisecond
+# As on a processor without AVX-512, for us, PyTorch (oneDNN, its own kernels, MKL) and NumPy; ONNX Runtime has no switch.
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt,+sse4.2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell"}
 BATCHES = 1, 4, 32              # of layers
 QUICK_SECONDS = 0.1
 STEP, LOOK = "training step", "look inside"

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:                             # `minivision doctor | head`: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, TypeError, LookupError, OSError, OverflowError, MemoryError, DeviceError) as problem:
+    except (ValueError, TypeError, LookupError, OSError, OverflowError, RecursionError, MemoryError, DeviceError) as problem:
         return _complain(_in_words(problem))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--threads", type=whole(1), metavar="N", help="threads for everyone (all cores)")
     how.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure other libraries too (yes)")
     how.add_argument("--keep-memory", action="store_true", help="let malloc keep what is freed, which helps PyTorch")
+    how.add_argument("--avx2", action="store_true", help="everyone without AVX-512, as on a processor that has AVX2 only")
     how.add_argument("--seconds", type=number(above=0), metavar="S", help="about this long for each row (1)")
     how.add_argument("--quick", action="store_true", help="batch 1 and a tenth of a second for each row")
     out = parser.add_argument_group("what is written")
@@ -80,6 +82,8 @@ def _check(arguments: argparse.Namespace) -> None:
         reason = why_no_gpu()
         if reason is not None:
             raise ValueError(f"--device cuda: {reason}")
+    if arguments.avx2 and platform.machine().lower() not in ("x86_64", "amd64"):
+        raise ValueError(f"--avx2: this processor is a {platform.machine()}, expected x86-64")
     if arguments.json and Path(arguments.json).is_dir():
         raise ValueError(f"--json: {arguments.json} is a folder, expected the name of a file to write")
     if arguments.plot:
@@ -175,9 +179,10 @@ def _tune_tiles(request: Request) -> int:
 
 def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     """Variables that must be set before NumPy, numba and malloc start."""
-    from ..bench.bench import KEEP_MEMORY, REST
+    from ..bench.bench import AVX2, KEEP_MEMORY, REST
 
-    needed = {**(KEEP_MEMORY if arguments.keep_memory else {}), **(REST if arguments.peers else {})}
+    needed = {**(KEEP_MEMORY if arguments.keep_memory else {}), **(REST if arguments.peers else {}),
+              **(AVX2 if arguments.avx2 else {})}
     if arguments.threads is not None:
         names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         needed.update(dict.fromkeys(names, str(arguments.threads)))

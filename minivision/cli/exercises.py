@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.word not in WORDS:
         near = difflib.get_close_matches(arguments.word, WORDS, n=1)
-        raise ValueError(f"exercises: there is no word {arguments.word!r}{f'; did you mean {near[0]}?' if near else ''} "
+        raise ValueError(f"exercises: there is no word {arguments.word!r}{f'; did you mean {near[0]}?' if near else '.'} "
                          f"There are {', '.join(WORDS[1:])}")
     if arguments.word == "init":
         return _init(arguments)
@@ -257,7 +257,7 @@ def _debug(progress: Progress, arguments: argparse.Namespace) -> int:
             raise ValueError(f"--case: got {', '.join(unknown)}, which {item.name} has not; its sizes are "
                              f"{', '.join(first) or 'fixed'}")
     path = course.file_of(progress, item)
-    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8")), {**first, **case})
+    item.exercise.check.debug(Work(str(path), path.read_text(encoding="utf-8-sig")), {**first, **case})
     return 0
 
 

@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     if image.dtype not in ("uint8", "float32"):
         image = vision.imread(arguments.photo, "gray")
     result, what = arguments.action(arguments, image)
+    if result.dtype == "float32" and image.min() >= 0 and image.max() <= 1:
+        result = result.clip(0, 1)                      # bicubic and Lanczos weights overshoot at edges
     stem = SAMPLE if arguments.photo is None else Path(arguments.photo).stem
     path = Path(arguments.out) if arguments.out else FOLDER / f"{stem}-{arguments.name}.png"
     vision.imwrite(path, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from .dataset import DataError
 
+LONGEST = 1 << 14               # pixels along a side that pictures are scaled to
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 
 
@@ -115,7 +117,8 @@ def _pictures(folder: Path) -> list[Path]:
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
-        raise DataError(f"size is {size!r}, expected (H, W) or one whole number, at least 1")
-    return pair
+    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, Integral) and not isinstance(side, bool) and 0 < side <= LONGEST
+                                 for side in pair):
+        raise DataError(f"size is {size!r}, expected (H, W) or one whole number, from 1 to {LONGEST}")
+    return int(pair[0]), int(pair[1])

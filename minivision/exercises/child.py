@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import signal
 import sys
 import warnings
 from typing import Any
@@ -18,6 +19,8 @@ from minivision_kernels import set_compiled
 from .result import Result
 from .track import Item, find
 from .work import Failure, Work
+
+LONGEST = 64 << 20              # a loop that prints for ever would fill the disk
 
 
 def examine(item: Item, text: str, path: str) -> Result:
@@ -51,16 +54,19 @@ def _failure(item: Item, work: Work) -> Failure | None:
     return None
 
 
-def limit_memory(megabytes: int) -> None:
-    """No more than so much memory for this process, where the system can do that."""
+def limit(megabytes: int) -> None:
+    """So much memory for this process, `LONGEST` bytes in each file it writes, and no more, where the system can do that."""
     try:
         import resource
     except ImportError:                                   # Windows
         return
-    size = megabytes << 20
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [(resource.RLIMIT_FSIZE, LONGEST)]
     if sys.platform.startswith("linux"):
-        resource.setrlimit(resource.RLIMIT_AS, (size if most == resource.RLIM_INFINITY else min(size, most), most))
+        limits.append((resource.RLIMIT_AS, megabytes << 20))
+    for kind, size in limits:
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (size if most == resource.RLIM_INFINITY else min(size, most), most))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)         # print() then raises an OSError
 
 
 def main() -> int:
@@ -70,7 +76,7 @@ def main() -> int:
     set_compiled(False)                                   # the engine is asked for small things, and nobody wants to wait
     with open(job["results"], "a", encoding="utf-8") as results, open(job["stack"], "w") as stack:
         faulthandler.enable(stack)
-        limit_memory(job["megabytes"])
+        limit(job["megabytes"])
         for text in job["texts"]:
             faulthandler.dump_traceback_later(job["seconds"], exit=True, file=stack)
             result = examine(item, text, job["path"])

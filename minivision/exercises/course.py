@@ -128,8 +128,8 @@ def reset(progress: Progress, item: Item) -> Path | None:
 def diff(progress: Progress, item: Item) -> str:
     """What the student changed of the file as it was in the beginning."""
     path = file_of(progress, item)
-    lines = difflib.unified_diff(item.shipped.splitlines(), path.read_text(encoding="utf-8").splitlines(), "in the beginning",
-                                 str(path), lineterm="")
+    lines = difflib.unified_diff(item.shipped.splitlines(), path.read_text(encoding="utf-8-sig").splitlines(),
+                                 "in the beginning", str(path), lineterm="")
     return "\n".join(lines)
 
 

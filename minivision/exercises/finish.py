@@ -122,7 +122,7 @@ def finish(progress: Progress, epochs: int) -> int:
         item = find(name)
         if name in progress.passed:
             path = file_of(progress, item)
-            students[name] = getattr(Work(str(path), path.read_text(encoding="utf-8")).fresh_module(), student)
+            students[name] = getattr(Work(str(path), path.read_text(encoding="utf-8-sig")).fresh_module(), student)
         whose = "yours" if name in students else f"the engine's (yours would be exercise {name})"
         print(f"  {student:14} {whose}")
     if not students:

@@ -1,4 +1,4 @@
-"""Run a check where it can do no harm: in a child process, with a limit of time and of memory."""
+"""Run a check where it can do no harm: in a child process, with a limit of time, of memory and of what it may print."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .track import Item
 
 MEGABYTES = 8192
 PRINTED = 2000                     # characters of what the student's code prints that are shown
+LOOKED_AT = 4 * PRINTED            # bytes of its beginning, and of its end
 
 
 def run(item: Item, path: Path) -> Result:
@@ -27,7 +28,7 @@ def run(item: Item, path: Path) -> Result:
         ValueError: it is not text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")             # some editors begin a file with a mark
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path} is not a text in UTF-8 ({problem.reason} at byte {problem.start})") from problem
     return check_texts(item, [text], str(path))[0]
@@ -61,14 +62,24 @@ def _one_process(item: Item, texts: Sequence[str], path: str, seconds: float) ->
                 if isinstance(problem, KeyboardInterrupt):
                     raise
         found = [Result.from_json(line) for line in results.read_text(encoding="utf-8").splitlines()]
-        said = printed.read_bytes().decode(errors="replace")
+        said, left_out = _said(printed)
         if len(found) < len(texts):
             where = stack.read_text(errors="replace")
             found.append(_ended(child.returncode, "Timeout" in where, _place(where, path, texts[len(found)]), seconds, said))
         if said and len(texts) == 1:
-            more = f"\n... {len(said) - PRINTED:,} characters more" if len(said) > PRINTED else ""
+            more = f"\n... {len(said) + left_out - PRINTED:,} characters more" if len(said) > PRINTED else ""
             found[0].printed = said[:PRINTED] + more
         return found
+
+
+def _said(printed: Path) -> tuple[str, int]:
+    """What was printed, its beginning and its end, and how many bytes between them were left out."""
+    size = printed.stat().st_size
+    with open(printed, "rb") as file:
+        head = file.read(LOOKED_AT)
+        file.seek(max(len(head), size - LOOKED_AT))
+        tail = file.read()
+    return (head + tail).decode(errors="replace"), size - len(head) - len(tail)
 
 
 def _end(child: subprocess.Popen) -> None:

@@ -152,7 +152,7 @@ def scales(
     least, most = _size("min_size", min_size), _size("max_size", max_size)
     every = _factors((shape[1], shape[0]), window, scale_factor)
     sizes = [tuple(int(np.rint(side * factor)) for side in map(np.float32, window)) for factor in every]
-    if not any(most):
+    if not all(most):                   # no limit, as for OpenCV, also if only one side is 0
         most = shape[1], shape[0]
     fitting = [factor for factor, (w, h) in zip(every, sizes) if least[0] <= w <= most[0] and least[1] <= h <= most[1]]
     if not fitting and every:

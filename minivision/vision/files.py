@@ -17,6 +17,7 @@ What a file may hold, and what ``imread`` makes of it:
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MODES = ("gray", "rgb", "rgba")
 MOST_PIXELS = 1 << 27           # of a file: half a gigabyte when decoded; the header tells before anything is decoded
 QUALITY = 95                    # of JPEG and WebP
+OPAQUE = ("BMP", "DIB", "GIF", "PPM")           # Pillow would drop transparency, or part of it, and say nothing
 
 
 class ImageError(ValueError):
@@ -107,6 +109,8 @@ def imwrite(path: str | PathLike[str], image: np.ndarray) -> None:
                          "use .png, .jpg, .webp, .tif, .bmp or .gif")
     if pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
         raise ImageError(f"{path}: {kind} cannot hold 16 bits; use .png or .tif, or image // 257 as uint8")
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and kind in OPAQUE:
+        raise ImageError(f"{path}: {kind} cannot hold transparency; use .png, or three channels")
     picture = Image.fromarray(pixels)
     options = {"quality": QUALITY} if kind in ("JPEG", "WEBP") else {}
     try:
@@ -115,7 +119,7 @@ def imwrite(path: str | PathLike[str], image: np.ndarray) -> None:
         if problem.errno is not None or isinstance(problem, IsADirectoryError):         # not a matter of the format
             raise
         raise ImageError(f"{path} cannot be written as {kind}: {problem}; use .png") from problem
-    except (ValueError, KeyError) as problem:
+    except (ValueError, KeyError, OverflowError, RuntimeError, struct.error) as problem:     # a side too long, for instance
         raise ImageError(f"{path} cannot be written as {kind}: {problem}; use .png") from problem
 
 
@@ -131,6 +135,8 @@ def _pixels(picture: Image, mode: str | None, path: Any) -> np.ndarray:
     if picture.mode in ("I", "F"):
         raise ImageError(f"{path} has pixels of 32 bits (Pillow mode {picture.mode}), expected 8 or 16"
                          + ("; read it without a mode" if picture.mode == "F" else ""))
+    if picture.mode == "LAB":
+        picture = picture.convert("RGB")                # the only mode that Pillow makes of it
     if mode == "rgba":
         return np.array(picture.convert("RGBA"))
     if picture.has_transparency_data:

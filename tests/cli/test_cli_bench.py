@@ -1,6 +1,7 @@
 """`minivision bench` and `minivision warmup`: what they say and write, and what they refuse."""
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -66,6 +67,18 @@ def test_bench_starts_itself_again_for_what_is_read_at_the_start(tmp_path):
     stored = json.loads((tmp_path / "rows.json").read_text())
     assert (stored["threads"], stored["keep_memory"], stored["exact"]) == (1, True, True)
     assert "malloc keeps memory" in out and "Winograd left out" in out
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="AVX2 is of x86 processors")
+def test_bench_can_do_without_avx512(command, monkeypatch):
+    from minivision.cli import bench
+
+    asked = []
+    monkeypatch.setattr(bench.subprocess, "call", lambda words, env: asked.append((words, env)) or 0)
+    assert command("bench", "--avx2", "--suite", "lenet").code == 0
+    (words, environment), = asked
+    assert words[-4:] == ["bench", "--avx2", "--suite", "lenet"]
+    assert "+avx2" in environment["NUMBA_CPU_FEATURES"] and environment["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 def test_bench_tune_is_followed_from_then_on(command, table):

@@ -50,6 +50,18 @@ def test_unusual_pictures(command, tmp_path):
     assert "700 x 5" not in command("image", "sample", "deep.png").out
 
 
+def test_pictures_of_floats(command, tmp_path):
+    edge = np.zeros((40, 50), np.float32)
+    edge[10:20] = 1                                     # where weights of both signs overshoot
+    Image.fromarray(edge).save(tmp_path / "edge.tif")
+    for action in ("resize", "rotate"):
+        assert command("image", action, "edge.tif", "-o", "o.png").code == 0
+
+
+def test_a_format_that_cannot_hold_the_size(refused):
+    assert "o.sgi cannot be written as SGI" in refused("image", "resize", "--width", "70000", "--height", "2", "-o", "o.sgi")
+
+
 @pytest.mark.parametrize("action", [(), *[(action,) for action in ACTIONS]], ids=str)
 def test_help_has_an_example(command, action):
     said = command("image", *action, "--help")

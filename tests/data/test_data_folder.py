@@ -42,6 +42,11 @@ def test_grey_and_size(pets):
     image, _ = ImageFolder(pets, mode="L", size=(2, 5))[1]
     assert image.shape == (1, 2, 5) and image[0, 0, 0] == 150                    # 255 x 0.587
     assert ImageFolder(pets, size=8)[0][0].shape == (3, 8, 8)
+    assert ImageFolder(pets, size=np.int64(8))[0][0].shape == (3, 8, 8)
+    assert ImageFolder(pets, size=(np.int64(3), 4))[0][0].shape == (3, 3, 4)
+    for wrong in (2.5, "8", 10**6, (1, 2, 3), 0):
+        with pytest.raises(DataError, match=r"expected \(H, W\) or one whole number"):
+            ImageFolder(pets, size=wrong)
 
 
 def test_a_loader_takes_it(pets):

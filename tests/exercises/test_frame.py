@@ -11,7 +11,7 @@ from minivision.exercises import Op, authors
 from minivision.exercises.checks.sizes import Sizes, random_of
 from minivision.exercises.checks.watched import LINES, OutOfBounds, Race, Watch, Watched
 from minivision.exercises.compare import difference
-from minivision.exercises.runner import check_texts
+from minivision.exercises.runner import check_texts, run
 from minivision.exercises.spec import Mutant
 from minivision.exercises.track import _face, find
 from minivision.exercises.work import Failure, Work
@@ -130,6 +130,17 @@ def test_a_loop_without_an_end_is_stopped_and_located(tmp_path):
 def test_what_the_code_prints_is_kept_apart_and_cut():
     found = checked(relu("print('hello ' * 1000); return grad * (self.x > 0)"))
     assert found.passed and found.printed.startswith("hello") and "characters more" in found.printed
+
+
+def test_a_loop_that_prints_for_ever_fills_no_disk():
+    found = checked(relu("while True: print('y' * 1_000_000)"))
+    assert not found.passed and "OSError" in " ".join(found.lines) and "characters more" in found.printed
+    assert len(found.printed) < 3000
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_mistake(tmp_path):
+    (tmp_path / "relu.py").write_text(RELU.solution, encoding="utf-8-sig")
+    assert run(RELU, tmp_path / "relu.py").passed
 
 
 def test_a_renamed_class_is_pointed_out():

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -95,6 +96,7 @@ def test_loaded_arrays_are_writable_and_own(tmp_path):
 @pytest.mark.parametrize("state, text", [
     ({"a": {"b": object()}}, "object (at 'a/b')"), ({"f": [1, len]}, "'f/1'"), ({1: 2}, "key 1"), ({"$array": "x"}, "$array"),
     ({"c": 1j}, "complex"), ({"s": {1, 2}}, "set"), ({"b": b"x"}, "bytes"),
+    ({"n": {"a": np.ones(2, complex)}}, "array of complex128 (at 'n/a')"), ({"t": np.array(["x"])}, "array of <U1 (at 't')"),
 ])
 def test_what_cannot_be_saved(tmp_path, state, text):
     (tmp_path / "x").write_bytes(b"old")
@@ -102,6 +104,26 @@ def test_what_cannot_be_saved(tmp_path, state, text):
         mv.save(state, tmp_path / "x")
     assert text in str(caught.value)
     assert (tmp_path / "x").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system with pipes that have names")
+def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(mv.CheckpointError, match="pipe is not a regular file"):
+        mv.load(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        mv.save({"x": 1}, tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and permissions of Unix")
+def test_links_and_permissions_stay(tmp_path):
+    mv.save({"x": 1}, tmp_path / "file")
+    (tmp_path / "file").chmod(0o600)
+    (tmp_path / "link").symlink_to("file")
+    mv.save({"x": 2}, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and mv.load(tmp_path / "file") == {"x": 2}
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
 
 
 # ---------------------------------------------------------------------------------------------- damage

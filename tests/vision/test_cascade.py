@@ -148,6 +148,11 @@ def test_bad_arguments(cascade, image, options, error, message):
         cascade.detect_multi_scale(image, **options)
 
 
+def test_a_largest_size_of_zero_is_none():
+    for most in ((0, 0), (0, 30), (30, 0)):
+        assert scales((60, 70), (10, 10), 1.2, None, most) == scales((60, 70), (10, 10), 1.2)
+
+
 def test_images_smaller_than_the_window_have_no_finds(cascade):
     for shape in ((1, 1), (7, 40), (40, 8)):
         boxes, counts, candidates = cascade.detect_multi_scale(

@@ -75,6 +75,8 @@ def test_other_kinds(tmp_path):
     np.testing.assert_array_equal(vision.imread(tmp_path / "x.tif", "rgb"), np.repeat(GRAY[..., None], 3, 2))
     Image.fromarray(COLOR).save(tmp_path / "c.png")
     np.testing.assert_array_equal(vision.imread(tmp_path / "c.png", "gray"), vision.to_gray(COLOR))
+    assert stored(Image.fromarray(COLOR).convert("LAB"), "lab.tif").shape == (7, 9, 3)
+    assert vision.imread(tmp_path / "lab.tif", "gray").shape == (7, 9)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -144,6 +146,13 @@ def test_what_cannot_be_written(tmp_path):
     for name in ("x", "x.doc", "x.psd"):
         with pytest.raises(vision.ImageError, match="suffix"):
             vision.imwrite(tmp_path / name, GRAY)
+    for suffix in (".bmp", ".gif", ".ppm"):
+        with pytest.raises(vision.ImageError, match="cannot hold transparency"):
+            vision.imwrite(tmp_path / f"x{suffix}", ALPHA)
+    for suffix in (".sgi", ".gif", ".tga", ".pcx"):
+        with pytest.raises(vision.ImageError, match=f"x{suffix} cannot be written as"):
+            vision.imwrite(tmp_path / f"x{suffix}", np.zeros((1, 70_000), np.uint8))
+    assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError):
         vision.imwrite(tmp_path / "file" / "x.png", GRAY)
