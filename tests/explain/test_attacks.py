@@ -24,7 +24,7 @@ def test_promises(linear, eps, norm, targeted, start, seed):
     x, y = rng.random((3, 1, 3, 4), np.float32), rng.integers(0, 3, 3)
     attack = explain.pgd(linear, x, y, eps, eps / 2, 3, start, targeted, norm, seed=seed)
     sizes = np.abs(attack.perturbation) if norm == "linf" else np.sqrt((attack.perturbation.astype(float) ** 2).sum((1, 2, 3)))
-    assert sizes.max() <= eps + float(np.spacing(np.float32(min(eps, 9))))     # the last bit of eps, not of a pixel
+    assert float(sizes.max()) <= eps + float(np.spacing(np.float32(min(eps, 9))))     # the last bit of eps, not of a pixel
     assert attack.images.min() >= 0 and attack.images.max() <= 1 and attack.images.dtype == np.float32
     np.testing.assert_array_equal(attack.perturbation, attack.images - x)
     answers = explain.probabilities(linear, attack.images).argmax(1)
