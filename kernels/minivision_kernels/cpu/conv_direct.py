@@ -68,6 +68,12 @@ def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads
     return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + 5.5 * filters * terms
 
 
+def tile_cost(array: np.ndarray, filters: int, across: int, terms: int) -> float:
+    """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them."""
+    L = lanes_of(array)
+    return -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (UNALIGNED * terms + 8)
+
+
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
     """Whether filters in the lanes promise to be faster than pixels in the lanes (``conv_tiles.py``).
 
@@ -79,8 +85,7 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     L, K = lanes_of(array), channels * taps
     width = TALL_COLUMNS * L
     mine = -(-filters // width) * width / L * (K + 21)
-    other = -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (UNALIGNED * K + 8)
-    return stride != (1, 1) or mine < other
+    return stride != (1, 1) or mine < tile_cost(array, filters, across, K)
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
