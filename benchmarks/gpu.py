@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import platform
 import shutil
 import statistics
@@ -43,6 +42,7 @@ from minivision.bench.gpu import Gpu
 from minivision.bench.peers import OURS, TORCH_CALLS, available
 from minivision.bench.problems import Reference, arguments, call_of, output, own
 from minivision.bench.suites import Problem, conv, conv_problems, linear_problems, problems
+from minivision.checkpoint import write_whole
 from minivision.device import why_no_gpu
 from minivision_kernels import ladder, run, set_tf32
 
@@ -395,9 +395,8 @@ class Results:
 
     def set(self, **values: Any) -> None:
         self.content.update(values)
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        content = (json.dumps(self.content, indent=1) + "\n").encode()
+        write_whole(self.path, lambda file: file.write(content))
 
     def has(self, **name: Any) -> bool:
         return any(name.items() <= row.items() for row in self.content["rows"])

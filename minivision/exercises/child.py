@@ -55,7 +55,7 @@ def _failure(item: Item, work: Work) -> Failure | None:
 
 
 def limit(megabytes: int) -> None:
-    """So much memory for this process, `LONGEST` bytes in each file it writes, and no more, where the system can do that."""
+    """Give this process so much memory at most, and each file it writes `LONGEST` bytes, where the system can do that."""
     try:
         import resource
     except ImportError:                                   # Windows
