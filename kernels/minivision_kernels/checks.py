@@ -60,12 +60,12 @@ def conv2d_weight(
 
 
 def max_pool2d_forward(
-    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
+    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
 ) -> None:
     _alike("f", x=x)
     _axes("x", x.shape, IMAGES)
     _pooling(kernel_size, stride, padding, dilation)
-    _truth(ceil_mode=ceil_mode)
+    _truth(ceil_mode=ceil_mode, with_index=with_index)
 
 
 def max_pool2d_backward(

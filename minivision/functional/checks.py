@@ -11,7 +11,20 @@ import numpy as np
 from minivision_kernels import beside
 
 from ..device import device_of, is_capturing, move
-from ..tensor import Tensor
+from ..tensor import Tensor, go_together
+
+
+def usual(*values: Any) -> bool:
+    """Whether all are Tensors on the CPU of one float dtype, but for the last, which may be None: nothing is to be converted or
+    moved, and all this is asked at once. Layers ask it when a kernel has just pushed Python out of the caches."""
+    if values[-1] is None:
+        values = values[:-1]
+    return go_together(values, True) and type(values[0]._data) is np.ndarray
+
+
+def whole(*values: Any) -> bool:
+    """Whether all are Python's whole numbers, which can be looked up as they are: True is not 1 here, nor 1.0."""
+    return set(map(type, values)) == {int}
 
 
 def tensor(value: Any, name: str) -> Tensor:
@@ -56,10 +69,15 @@ def pair(value: Any, name: str, least: int) -> tuple[int, int]:
 
 def images(x: Tensor, name: str) -> Tensor:
     """Insist on a floating (N, C, H, W)."""
-    if x.ndim != 4:
-        hint = "; add a batch axis with .unsqueeze(0)" if x.ndim == 3 else ""
-        raise ValueError(f"{name}: input has shape {x.shape}, expected four dimensions (N, C, H, W){hint}")
+    four_axes(x.shape, name)
     return floating(x, name)
+
+
+def four_axes(shape: tuple[int, ...], name: str) -> None:
+    """Insist on the shape of images, (N, C, H, W)."""
+    if len(shape) != 4:
+        hint = "; add a batch axis with .unsqueeze(0)" if len(shape) == 3 else ""
+        raise ValueError(f"{name}: input has shape {shape}, expected four dimensions (N, C, H, W){hint}")
 
 
 def floating(x: Tensor, name: str, argument: str = "input") -> Tensor:

@@ -116,25 +116,35 @@ def _conv2d(op: type[Function], *arguments: Any) -> Tensor:
 def _checked(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
              groups: int = 1) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any], tuple[int, int]]:
     """The Tensors, the geometry in the form that operations take, and the size of the result."""
-    name = "conv2d"
-    x, w = checks.images(checks.tensor(input, name), name), checks.tensor(weight, name)
-    b = None if bias is None else checks.tensor(bias, name)
-    checks.together(name, input=x, weight=w, bias=b)
-    stride, dilation = checks.pair(stride, "conv2d: stride", 1), checks.pair(dilation, "conv2d: dilation", 1)
-    if not isinstance(padding, str):
-        padding = checks.pair(padding, "conv2d: padding", 0)
-    shapes = x.shape, w.shape, None if b is None else b.shape
-    geometry, size, rest = _geometry(*shapes, stride, padding, dilation, _groups(groups, name))
+    x, w, b, name = input, weight, bias, "conv2d"
+    if not checks.usual(x, w, b):
+        x, w = checks.images(checks.tensor(x, name), name), checks.tensor(w, name)
+        b = None if b is None else checks.tensor(b, name)
+        checks.together(name, input=x, weight=w, bias=b)
+    how = stride, padding, dilation, groups
+    shapes = x._data.shape, w._data.shape, None if b is None else b._data.shape
+    geometry, size, rest = _geometry(*shapes, *(how if checks.whole(*how) else _pairs(*how)))
     return x if rest == (0, 0) else pad_border(x, (0, rest[1], 0, rest[0])), w, b, geometry, size
+
+
+def _pairs(
+    stride: Pair, padding: Pair | str, dilation: Pair, groups: int,
+) -> tuple[tuple[int, int], tuple[int, int] | str, tuple[int, int], int]:
+    """The same, with (height, width) pairs; a padding may have a name."""
+    return checks.pair(stride, "conv2d: stride", 1), \
+        padding if isinstance(padding, str) else checks.pair(padding, "conv2d: padding", 0), \
+        checks.pair(dilation, "conv2d: dilation", 1), _groups(groups, "conv2d")
 
 
 @functools.lru_cache(maxsize=4096)
 def _geometry(
-    x: tuple[int, ...], w: tuple[int, ...], bias: tuple[int, ...] | None, stride: tuple[int, int],
-    padding: tuple[int, int] | str, dilation: tuple[int, int], groups: int,
+    x: tuple[int, ...], w: tuple[int, ...], bias: tuple[int, ...] | None, stride: Pair, padding: Pair | str, dilation: Pair,
+    groups: int,
 ) -> tuple[dict[str, Any], tuple[int, int], tuple[int, int]]:
     """What depends on shapes alone, checked once for each kind of call: the geometry in the form that operations take, the size
     of the result, and how many zeros the image needs below and to the right besides its padding."""
+    checks.four_axes(x, "conv2d")
+    stride, padding, dilation, groups = _pairs(stride, padding, dilation, groups)
     _filters(w, "conv2d")
     if x[1] != w[1] * groups or w[0] % groups:
         last = x[3] == w[1] * groups

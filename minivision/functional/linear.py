@@ -32,10 +32,12 @@ def linear_relu(input: Any, weight: Any, bias: Any) -> Tensor:
 
 
 def _linear(op: type[Function], input: Any, weight: Any, bias: Any) -> Tensor:
-    x, w = checks.tensor(input, "linear"), checks.tensor(weight, "linear")
-    b = None if bias is None else checks.tensor(bias, "linear")
-    checks.floating(x, "linear")
-    checks.together("linear", input=x, weight=w, bias=b)
+    x, w, b = input, weight, bias
+    if not checks.usual(x, w, b):
+        x, w = checks.tensor(x, "linear"), checks.tensor(w, "linear")
+        b = None if b is None else checks.tensor(b, "linear")
+        checks.floating(x, "linear")
+        checks.together("linear", input=x, weight=w, bias=b)
     if w.ndim != 2:
         raise ValueError(f"linear: weight has shape {w.shape}, expected two dimensions (out_features, in_features)")
     if x.ndim == 0 or x.shape[-1] != w.shape[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def avg_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, paddin
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"avg_pool2d: got divisor_override={divisor_override!r}, expected a whole number other than 0")
     window = pool_window(x.shape[2:], "avg_pool2d", kernel_size, stride, padding, 1, ceil_mode)
-    del window["dilation"]
+    window = {name: value for name, value in window.items() if name != "dilation"}
     return ops.AvgPool2d.apply(x, count_include_pad=bool(count_include_pad), divisor=divisor_override, **window)
 
 
@@ -87,14 +88,23 @@ def _averages(n: int, out: int, like: Tensor) -> Any:
 
 def pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
                 dilation: Pair = 1, ceil_mode: bool = False) -> dict[str, Any]:
-    """The options in the form that operations take, for an input of so many pixels."""
+    """The options in the form that operations take, for an input of so many pixels; not to be changed."""
+    stride = kernel_size if stride is None else stride
+    look_up = checks.whole(kernel_size, stride, padding, dilation)
+    return (_pool_window if look_up else _pool_window.__wrapped__)(
+        pixels, name, kernel_size, stride, padding, dilation, bool(ceil_mode))
+
+
+@functools.lru_cache(maxsize=1024)
+def _pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair,
+                 ceil_mode: bool) -> dict[str, Any]:
     kernel = checks.pair(kernel_size, f"{name}: kernel_size", 1)
-    step = kernel if stride is None else checks.pair(stride, f"{name}: stride", 1)
+    step = checks.pair(stride, f"{name}: stride", 1)
     border, spread = checks.pair(padding, f"{name}: padding", 0), checks.pair(dilation, f"{name}: dilation", 1)
     if any(2 * p > k for p, k in zip(border, kernel)):
         raise ValueError(f"{name}: padding {border} is more than half of kernel_size {kernel}; a window would see nothing else")
     h, w = pixels
-    if min(pool_output_size((h, w), kernel, step, border, spread, bool(ceil_mode))) < 1:
+    if min(pool_output_size((h, w), kernel, step, border, spread, ceil_mode)) < 1:
         raise ValueError(f"{name}: the window {kernel} is larger than the input's {pixels} pixels with padding {border}; "
                          "use a smaller kernel_size")
-    return dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=bool(ceil_mode))
+    return dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=ceil_mode)

@@ -63,7 +63,7 @@ class Conv2dReluMaxPool(Conv2dRelu):
     def forward(self, x, w, bias, pool, **geometry):
         y = super().forward(x, w, bias, **geometry)
         self.shape, self.window = y.shape, {name: pool[name] for name in ("kernel_size", "stride", "padding", "dilation")}
-        largest, self.index = run("max_pool2d_forward", y, **pool)
+        largest, self.index = run("max_pool2d_forward", y, with_index=self._record, **pool)
         return largest
 
     def products(self, grad):

@@ -20,7 +20,8 @@ class MaxPool2d(Function):
     def forward(self, x, kernel_size, stride, padding, dilation, ceil_mode, winners=None):
         self.window = dict(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
         self.shape = x.shape
-        out, self.index = run("max_pool2d_forward", x, ceil_mode=ceil_mode, **self.window)
+        out, self.index = run("max_pool2d_forward", x, ceil_mode=ceil_mode, with_index=self._record or winners is not None,
+                              **self.window)
         if winners is not None:
             winners.append(self.index)
         return out

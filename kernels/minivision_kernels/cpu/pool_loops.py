@@ -12,8 +12,8 @@ from minivision_kernels.shapes import Pair, pool_output_size
 
 @rung("max_pool2d_forward", name="loops", device="cpu", accepts=floats)
 def max_pool2d_forward(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Each window is searched once, its best value and place held in registers.
 
     NumPy passes over whole arrays for every tap, with a temporary for each comparison and each choice.
@@ -22,7 +22,7 @@ def max_pool2d_forward(
     OH, OW = pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     y, index = np.empty((N, C, OH, OW), x.dtype), np.empty((N, C, OH, OW), np.int32)
     _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation)
-    return y, index
+    return y, index if with_index else None
 
 
 @rung("max_pool2d_backward", name="loops", device="cpu", accepts=floats)

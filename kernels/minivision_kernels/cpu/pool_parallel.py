@@ -12,15 +12,15 @@ from minivision_kernels.shapes import Pair, pool_output_size
 
 @rung("max_pool2d_forward", name="parallel", device="cpu", accepts=floats)
 def max_pool2d_forward(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The planes are shared between the threads; each is searched as in the rung below."""
     N, C, H, W = x.shape
     OH, OW = pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     y, index = np.empty((N, C, OH, OW), x.dtype), np.empty((N, C, OH, OW), np.int32)
     _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation,
                  work=y.size * kernel_size[0] * kernel_size[1])
-    return y, index
+    return y, index if with_index else None
 
 
 @rung("max_pool2d_backward", name="parallel", device="cpu", accepts=floats)

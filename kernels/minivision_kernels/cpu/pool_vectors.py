@@ -17,7 +17,7 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, entry, lanes, load, none, put_woven, vectors
-from minivision_kernels.cpu.stream import better, div, load_second, places, put_first, run_sum, spread
+from minivision_kernels.cpu.stream import better, div, larger, load_second, places, put_first, run_sum, spread
 from minivision_kernels.cpu.windows import spread_plane, window_divisor
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -26,8 +26,8 @@ from minivision_kernels.shapes import Pair, pool_output_size
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
 def max_pool2d_forward(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Comparisons of vectors: the best values and their places are two registers, and each tap is two selections.
 
     In the rung below every comparison is a branch that the processor cannot foresee, since images are noisy: a wrong guess
@@ -35,9 +35,13 @@ def max_pool2d_forward(
     """
     N, C, H, W = x.shape
     shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
-    y, index = empty(shape, x.dtype), empty(shape, np.int32)
-    _max_forward(contiguous(x), y, index, *kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2]),
-                 work=y.size * kernel_size[0] * kernel_size[1])
+    y, window = empty(shape, x.dtype), (*kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2]))
+    work = y.size * kernel_size[0] * kernel_size[1]
+    if not with_index:
+        _max_values(contiguous(x), y, *window, work=work)
+        return y, None
+    index = empty(shape, np.int32)
+    _max_forward(contiguous(x), y, index, *window, work=work)
     return y, index
 
 
@@ -102,42 +106,71 @@ def _max_forward(
                     stride_w, pad_w, dilation_h, dilation_w, first, end)
 
 
+@compiled
+def _max_values(
+    x: In4, y: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
+    parts: int, team: Team,
+):
+    """As ``_max_forward``, without the places."""
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2:]
+    pixels, best = x.reshape(x.size), y.reshape(y.size)
+    first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
+    for item in prange(N * C * parts, team):
+        plane, part = item // parts, item % parts
+        for oh in range(OH * part // parts, OH * (part + 1) // parts):
+            max_row(pixels, plane * H * W, best, None, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
+                    stride_w, pad_w, dilation_h, dilation_w, first, end)
+
+
 @helper
 def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, dilation_h, dilation_w, first, end):
-    """One row of outputs, from ``to`` on, of the plane of pixels from ``start`` on; its windows begin at row ``top``."""
+    """One row of outputs, from ``to`` on, of the plane of pixels from ``start`` on; its windows begin at row ``top``.
+
+    Without ``where`` the compiler leaves the places out.
+    """
     top_tap, bottom_tap = seen(top, KH, dilation_h, H)
-    step = lanes(pixels)
-    behind = start + (top + (bottom_tap - 1) * dilation_h) * W + (KW - 1) * dilation_w - pad + 2 * step
+    step, line = lanes(pixels), dilation_h * W
+    top_left = start + (top + top_tap * dilation_h) * W - pad
+    behind = top_left + (bottom_tap - top_tap - 1) * line + (KW - 1) * dilation_w + first * stride + 2 * step
+    if top_tap == bottom_tap or end - first < step and behind > pixels.size:
+        end = first
+    for vector in range((end - first + step - 1) // step):
+        ow, count = last_vector(first + vector * step, first, end, step)
+        at = top_left + ow * stride
+        value, place = taps(pixels, at, stride), places(pixels, at - start, stride)
+        column = 0
+        for _ in range(1, (bottom_tap - top_tap) * KW):             # the other taps, in reading order
+            column += 1
+            at += dilation_w
+            if column == KW:
+                column = 0
+                at += line - KW * dilation_w
+            if where is None:
+                value = larger(value, taps(pixels, at, stride))
+            else:
+                value, place = better(value, place, taps(pixels, at, stride), places(pixels, at - start, stride))
+        put_first(best, to + ow, value, count)
+        if where is not None:
+            put_first(where, to + ow, place, count)
     ow = 0
     while ow < OW:
-        if first <= ow < end and top_tap < bottom_tap and (end - first >= step or behind + ow * stride <= pixels.size):
-            ow, count = last_vector(ow, first, end, step)
-            left = ow * stride - pad
-            place = (top + top_tap * dilation_h) * W + left
-            value, at = taps(pixels, start + place, stride), places(pixels, place, stride)
-            column = 0
-            for _ in range(1, (bottom_tap - top_tap) * KW):         # the other taps, in reading order
-                column += 1
-                place += dilation_w
-                if column == KW:
-                    column = 0
-                    place += dilation_h * W - KW * dilation_w
-                value, at = better(value, at, taps(pixels, start + place, stride), places(pixels, place, stride))
-            put_first(best, to + ow, value, count)
-            put_first(where, to + ow, at, count)
-            ow += count
-        else:
-            left = ow * stride - pad
-            left_tap, right_tap = seen(left, KW, dilation_w, W)
-            highest, winner = pixels.dtype.type(-math.inf), -1
-            for i in range(top_tap, bottom_tap):
-                for j in range(left_tap, right_tap):
-                    place = (top + i * dilation_h) * W + left + j * dilation_w
-                    number = entry(pixels, start + place)
-                    wins = (number > highest) | (number != number) | (winner < 0)
-                    highest, winner = number if wins else highest, place if wins else winner
-            best[to + ow], where[to + ow] = highest, winner
-            ow += 1
+        if ow == first and first < end:
+            ow = end
+            continue
+        left = ow * stride - pad
+        left_tap, right_tap = seen(left, KW, dilation_w, W)
+        highest, winner = pixels.dtype.type(-math.inf), -1
+        for i in range(top_tap, bottom_tap):
+            for j in range(left_tap, right_tap):
+                at = (top + i * dilation_h) * W + left + j * dilation_w
+                number = entry(pixels, start + at)
+                wins = (number > highest) | (number != number) | (winner < 0)
+                highest, winner = number if wins else highest, at if wins else winner
+        best[to + ow] = highest
+        if where is not None:
+            where[to + ow] = winner
+        ow += 1
 
 
 @compiled

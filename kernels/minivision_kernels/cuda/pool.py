@@ -24,13 +24,13 @@ _FIXED = {(kind, way, window): Kernel("pool.cu", f"{kind}_{way}_window", *window
 
 @rung("max_pool2d_forward", name="threads", device="cuda", accepts=floats)
 def max_forward_threads(
-    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
+    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
 ) -> tuple[Any, Any]:
     """One thread for each output. Neighbouring threads look at neighbouring windows, which the first cache makes cheap;
     finding out which window is one's own takes longer than looking at it."""
     x, y, index, window = _max_arrays(x, kernel_size, stride, padding, dilation, ceil_mode)
     _MAX_FORWARD.launch(blocks(y.size, THREADS), THREADS, x, y, index, window, y.size)
-    return y, index
+    return y, index if with_index else None
 
 
 @rung("max_pool2d_backward", name="threads", device="cuda", accepts=floats)
@@ -70,14 +70,14 @@ def avg_backward_threads(
 
 @rung("max_pool2d_forward", name="windows", device="cuda", accepts=floats)
 def max_forward_windows(
-    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
+    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
 ) -> tuple[Any, Any]:
     """Planes are counted so that 32 bits suffice, and the usual windows (2 x 2 and 3 x 3 in steps of 2) are constants of the
     compiler, which makes straight lines of the loops. What is left is the memory's time."""
     x, y, index, window = _max_arrays(x, kernel_size, stride, padding, dilation, ceil_mode)
     grid, together, planes = _planes(y.shape)
     _fixed("max", "forward", kernel_size, stride, dilation).launch(grid, THREADS, x, y, index, window, together, planes)
-    return y, index
+    return y, index if with_index else None
 
 
 @rung("max_pool2d_backward", name="windows", device="cuda", accepts=floats)

@@ -10,9 +10,9 @@ from minivision_kernels.shapes import Pair, pool_output_size
 
 @rung("max_pool2d_forward", name="numpy", device="cpu")
 def max_pool2d_forward(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The largest pixel of each window of x (N, C, H, W), and where it was.
+    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool, with_index: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The largest pixel of each window of x (N, C, H, W), and where it was; without ``with_index`` None instead.
 
     Returns y (N, C, OH, OW) and index (N, C, OH, OW), int32: the place h * W + w of the maximum in its input plane.
     Padding counts as -inf and is never chosen. A tie goes to the first pixel in row-major order. NaN counts as larger
@@ -32,7 +32,7 @@ def max_pool2d_forward(
             better = (chosen < 0) | (tap > best) | np.isnan(tap)
             np.copyto(best, tap, where=better)
             np.copyto(chosen, places[h, w], where=better)
-    return y, index
+    return y, index if with_index else None
 
 
 @rung("max_pool2d_backward", name="numpy", device="cpu")
