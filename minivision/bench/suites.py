@@ -36,12 +36,12 @@ class Problem:
         """The FLOP that a rung really does: Winograd's products are a part of the direct ones, and whole patches."""
         if not rung.startswith("winograd"):
             return self.flops
-        size = 2 if rung == "winograd2" else 4
         N, C, H, W = self.options.get("shape", ()) if self.op == "conv2d_input" else self.shapes["x"]
-        F = self.shapes["w"][0] if "w" in self.shapes else self.options["shape"][0]
+        F, _, *window = self.shapes["w"] if "w" in self.shapes else self.options["shape"]
         if self.op != "conv2d_input":
-            H, W = conv_output_size((H, W), (3, 3), (1, 1), self.options["padding"], (1, 1))
-        return 2 * (size + 2) ** 2 * N * math.ceil(H / size) * math.ceil(W / size) * C * F
+            H, W = conv_output_size((H, W), tuple(window), (1, 1), self.options["padding"], (1, 1))
+        size = 2 if rung == "winograd2" or window == [5, 5] else 4          # outputs of a patch, each way
+        return 2 * (size + window[0] - 1) ** 2 * N * math.ceil(H / size) * math.ceil(W / size) * C * F
 
 
 class Conv(NamedTuple):

@@ -82,6 +82,8 @@ def test_layers_and_their_work():
     assert first.traffic == 4 * (2 * 2 * 64 * 224 * 224 + 64 * 64 * 9)
     assert first.executed("direct") == first.flops
     assert [p.executed("winograd") * 4 for p in conv_problems("vgg", CONVS["vgg"][1], 2)] == [first.flops] * 3
+    wide = list(conv_problems("none", conv(64, 28, 192, 5), 2))
+    assert [p.executed("winograd") * 100 for p in wide] == [p.flops * 36 for p in wide]
 
 
 @pytest.mark.parametrize("problem", ALL, ids=named)

@@ -51,7 +51,8 @@ EDGE_CASES = {
 }
 
 
-def check(rung, dtype, x_shape, w_shape, geometry, slack=1):
+def check(rung, dtype, x_shape, w_shape, geometry, of_largest=False):
+    """With ``of_largest`` the bound is that of the largest sum: transforms mix the numbers of a patch."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
     output = oracle.conv_size(x_shape[2:], w_shape[2:], *geometry[:3])
@@ -63,7 +64,10 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1):
     expect = getattr(oracle, rung.op)
     sizes = [np.abs(a) if isinstance(a, np.ndarray) else a for a in args]
     walled = [oracle.guarded(a, readonly=True) if isinstance(a, np.ndarray) else a for a in args]
-    oracle.assert_close(rung(*walled, *geometry), expect(*args, *geometry), slack * expect(*sizes, *geometry), dtype)
+    scale = expect(*sizes, *geometry)
+    if of_largest:
+        scale = scale.max(initial=0)
+    oracle.assert_close(rung(*walled, *geometry), expect(*args, *geometry), scale, dtype)
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
@@ -72,6 +76,7 @@ RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
 PACKED, = (rung for rung in ALL if rung.name == "packed")
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
+SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name == "winograd"]     # and taps each way
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -171,43 +176,42 @@ def test_packed_refuses_larger_filters():
 
 
 @st.composite
-def winograd_convolutions(draw):
-    """What Winograd's rung takes: off its grid of 4 x 4 patches, of 8 filters and of whole vectors."""
+def winograd_convolutions(draw, taps):
+    """What Winograd's rungs take: off their grid of patches, of 8 filters and of whole vectors."""
     C, F, N = draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(0, 3))
-    padding = draw(pair(0, 2))
-    size = tuple(draw(st.integers(max(1, 3 - 2 * p), 14)) for p in padding)
-    return (N, C, *size), (F, C, 3, 3), ((1, 1), padding, (1, 1), 1)
+    padding = draw(pair(0, taps - 1))
+    size = tuple(draw(st.integers(max(1, taps - 2 * p), 14)) for p in padding)
+    return (N, C, *size), (F, C, taps, taps), ((1, 1), padding, (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("rung", WINOGRAD, ids=str)
-@given(case=winograd_convolutions())
-def test_winograd_matches_the_formula(rung, dtype, case):
-    """The transforms cost accuracy: a factor of about ten on the bound of direct summation."""
-    check(rung, dtype, *case, slack=16)
+@pytest.mark.parametrize(("rung", "taps"), SIZES, ids=str)
+@given(data=st.data())
+def test_winograd_matches_the_formula(rung, taps, dtype, data):
+    check(rung, dtype, *data.draw(winograd_convolutions(taps)), of_largest=True)
 
 
-@pytest.mark.parametrize("rung", WINOGRAD, ids=str)
-def test_winograd_of_many_patches(rung):
-    check(rung, np.float32, (2, 17, 33, 30), (19, 17, 3, 3), ((1, 1), (1, 1), (1, 1), 1), slack=16)
+@pytest.mark.parametrize(("rung", "taps"), SIZES, ids=str)
+def test_winograd_of_many_patches(rung, taps):
+    check(rung, np.float32, (2, 17, 33, 30), (19, 17, taps, taps), ((1, 1), (1, 1), (1, 1), 1), of_largest=True)
 
 
 @st.composite
-def wide_convolutions(draw):
+def wide_convolutions(draw, taps):
     """More weights than numbers of patches, so that each thread transforms those of its filters as it needs them.
 
     Sums of the gradient to filters have so many terms here, or more; transforms are off by more than a few terms are."""
     C, F, N = draw(st.integers(9, 80)), draw(st.integers(17, 110)), draw(st.integers(1, 2))
-    padding = draw(pair(0, 2))
-    size = tuple(draw(st.integers(6 - 2 * p, 11)) for p in padding)
-    return (N, C, *size), (F, C, 3, 3), ((1, 1), padding, (1, 1), 1)
+    padding = draw(pair(0, taps - 1))
+    size = tuple(draw(st.integers(max(1, taps + 3 - 2 * p), 11)) for p in padding)
+    return (N, C, *size), (F, C, taps, taps), ((1, 1), padding, (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("rung", WINOGRAD, ids=str)
-@given(case=wide_convolutions())
-def test_winograd_of_few_patches(rung, dtype, case):
-    check(rung, dtype, *case, slack=16)
+@pytest.mark.parametrize(("rung", "taps"), SIZES, ids=str)
+@given(data=st.data())
+def test_winograd_of_few_patches(rung, taps, dtype, data):
+    check(rung, dtype, *data.draw(wide_convolutions(taps)), of_largest=True)
 
 
 def go_by_panels(monkeypatch, panels):
@@ -218,11 +222,12 @@ def go_by_panels(monkeypatch, panels):
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("rung", [rung for rung in WINOGRAD if rung.op != "conv2d_weight"], ids=str)
-def test_winograd_by_panels_is_bit_for_bit_the_same(rung, dtype, monkeypatch):
+@pytest.mark.parametrize(("rung", "taps"), [size for size in SIZES if size[0].op != "conv2d_weight"], ids=str)
+def test_winograd_by_panels_is_bit_for_bit_the_same(rung, taps, dtype, monkeypatch):
     """Three blocks of channels, and tiles of all heights."""
     rng, C, F = np.random.default_rng(0), 130, 140
-    w, x, g = (rng.standard_normal(shape).astype(dtype) for shape in ((F, C, 3, 3), (1, C, 9, 13), (1, F, 9, 13)))
+    shapes = (F, C, taps, taps), (1, C, 9, 13), (1, F, 12 - taps, 16 - taps)
+    w, x, g = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
     args = (x, w) if rung.op == "conv2d_forward" else (g, w, x.shape)
     ways = []
     for panels in (True, False):
@@ -256,10 +261,10 @@ def test_winograd_sums_nothing_that_memory_happens_to_hold(op, panels, arrays, m
         assert not np.isnan(matrices[:, :-SKEW]).any(), name
 
 
-@pytest.mark.parametrize("rung", WINOGRAD, ids=str)
-def test_winograd_refuses_what_it_cannot_do(rung):
-    x, w = np.zeros((1, 2, 9, 9)), np.zeros((2, 2, 3, 3))
-    g = np.zeros((1, 2, 4, 4))
+@pytest.mark.parametrize(("rung", "taps"), [*SIZES, *((rung, 7) for rung in WINOGRAD)], ids=str)
+def test_winograd_refuses_what_it_cannot_do(rung, taps):
+    x, w = np.zeros((1, 2, 13, 13)), np.zeros((2, 2, taps, taps))
+    g = np.zeros((1, 2, (15 - taps) // 2, (15 - taps) // 2))
     first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}[rung.op]
     with pytest.raises(ValueError, match="stride 1"):
         rung(*first, (2, 2), (0, 0), (1, 1), 1)

@@ -71,6 +71,7 @@ def test_the_exact_switch_leaves_out_what_trades_accuracy():
         assert mk.best(op, *args, **geometry).name == "winograd"
     assert mk.best("conv2d_forward", x, w, **{**geometry, "stride": (2, 2)}).exact
     assert mk.best("conv2d_forward", x[:1, :, :5, :5], w, **geometry).exact            # too few patches to pay
+    assert mk.best("conv2d_forward", x, np.zeros((128, 128, 5, 5), np.float32), **geometry).name == "winograd"
     mk.set_exact(True)
     try:
         for op, *args in calls:

@@ -4,8 +4,9 @@ The lanes are channels: a few lines of as many channels as a vector holds are tu
 vector, and turned back as results are written. Patches need not fill vectors then, and an image of 14 x 14 costs no more per
 patch than one of 224 x 224.
 
-Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, and ``outputs`` one as long as its piece of the result,
-4 or 2; what they hold does not matter. Places of a patch are numbered line by line, points² of them.
+Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, ``outputs`` one as long as its piece of the result, 4 or 2,
+and ``taps`` one as long as a line of a filter, 3 or 5; what they hold does not matter. Places of a patch are numbered line by
+line, points² of them.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ SEGMENT = 8         # patches of a line that are transformed together: 34 pixels
 
 
 @helper
-def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points):
+def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points, taps):
     """G w Gᵀ of a vector of filters for so many channels: place k of channel c goes to out[to + k * step + c * width].
 
-    Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or tap 8 - k if it goes ``backward``."""
-    L = lanes(w)
-    taps = room(w, 9 * L * L)
+    Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or the k-th from the last if it goes ``backward``."""
+    L, all_ = lanes(w), len(taps) ** 2
+    turned_ = room(w, all_ * L * L)
     for begin in range(0, terms, L):
         count = min(L, terms - begin)
-        run = 9 * count if term_step == 9 else 9            # so many numbers of a filter follow each other
-        for r in range(9 * count // run):
+        run = all_ * count if term_step == all_ else all_           # so many numbers of a filter follow each other
+        for r in range(all_ * count // run):
             start = at + (begin + r) * term_step
             for k in range(0, run, L):
                 here = min(L, run - k)
                 if filters == L and here == L:
-                    turn_whole(w, start + k, row_step, taps, (9 * r + k) * L, L)
+                    turn_whole(w, start + k, row_step, turned_, (all_ * r + k) * L, L)
                 else:
-                    turn(w, start + k, row_step, 0, here, filters, taps, (9 * r + k) * L, L, here, L)
-            # Ask for the same of the channels after these: so many filters, or nine numbers of all of them.
-            lines, length, after = (filters, run, run) if term_step == 9 else (1, filters * 9, L * term_step)
+                    turn(w, start + k, row_step, 0, here, filters, turned_, (all_ * r + k) * L, L, here, L)
+            # Ask for the same of the channels after these: so many filters, or the taps of all of them.
+            lines, length, after = (filters, run, run) if term_step == all_ else (1, filters * all_, L * term_step)
             for f in range(lines):
                 for k in range(0, length, 64 // w.itemsize):
                     prefetch(w, start + f * row_step + after + k)
         for c in range(count):
-            first, tap = (8 * L, -L) if backward else (0, L)
-            turn_taps(taps, 9 * L * c + first, tap, out, to + (begin + c) * TALL_COLUMNS * L, step, points)
+            first, tap = ((all_ - 1) * L, -L) if backward else (0, L)
+            turn_taps(turned_, all_ * L * c + first, tap, out, to + (begin + c) * TALL_COLUMNS * L, step, points, taps)
 
 
 @helper
@@ -71,9 +72,10 @@ def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, row, 
     """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of patch t goes to
     out[at + k * step + (t - first) * row]."""
     L, P, M = lanes(x), len(points), len(outputs)
+    shared = P - M
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
     most = SEGMENT if across <= SEGMENT else SEGMENT - 1
-    span = (M * SEGMENT + 2 + L) * L
+    span = (M * SEGMENT + shared + L) * L
     lines, half = room(x, P * span), room(x, P * P * L)
     channels = min(L, C - c)
     t = first
@@ -82,18 +84,18 @@ def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, row, 
         count = min(most, min(across - t % across, end - t))
         for i in range(P):
             if 0 <= top + i < H:
-                turn_line(x, ((n * C + c) * H + top + i) * W, H * W, left, W, channels, lines, i * span, M * count + 2)
+                turn_line(x, ((n * C + c) * H + top + i) * W, H * W, left, W, channels, lines, i * span, M * count + shared)
             else:
-                turn_line(x, 0, 0, 0, 0, channels, lines, i * span, M * count + 2)
-        for j in range(2):
+                turn_line(x, 0, 0, 0, 0, channels, lines, i * span, M * count + shared)
+        for j in range(shared):
             put_column(half, j * L, P * L, turned(column(lines, j * L, span, points)))
         for p in range(count):
-            for j in range(2, P):
+            for j in range(shared, P):
                 put_column(half, j * L, P * L, turned(column(lines, (M * p + j) * L, span, points)))
             to = at + (t - first + p) * row
             for i in range(P):
                 put_column(out, to + P * i * step, step, turned(column(half, i * P * L, L, points)))
-            for j in range(2):              # the last two columns are the first two of the next patch
+            for j in range(shared):         # the last columns are the first of the next patch
                 put_column(half, j * L, P * L, column(half, (M + j) * L, P * L, points))
         t += count
 
@@ -181,9 +183,9 @@ def fold_patches(products, at, step, first, end, y, y_step, bias, relu, F, f, OH
         for p in range(count):
             m = at + (t - first + p) * width
             for j in range(P):
-                put_column(half, j * L, P * L, folded(column(products, m + j * step, P * step, points)))
+                put_column(half, j * L, P * L, folded(column(products, m + j * step, P * step, points), outputs))
             for i in range(M):
-                line = folded(column(half, P * i * L, L, points))
+                line = folded(column(half, P * i * L, L, points), outputs)
                 if finish:
                     line = finish_columns(line, M, 1, bias, f, relu)
                 put_column(out, i * span + M * p * L, L, line)
@@ -219,29 +221,29 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
                 turn_line(g, 0, 0, 0, 0, filters, lines, i * span, M * count)
         for p in range(count):
             for j in range(M):
-                put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, span, outputs)))
+                put_column(half, j * L, M * L, spread(column(lines, (M * p + j) * L, span, outputs), points))
             to = at + (t - first + p) * width
             for i in range(P):
-                put_column(out, to + P * i * step, step, spread(column(half, M * i * L, L, outputs)))
+                put_column(out, to + P * i * step, step, spread(column(half, M * i * L, L, outputs), points))
         t += count
 
 
 @helper
-def fold_filters(sums, m, step, filters, terms, dw, at, C, points):
+def fold_filters(sums, m, step, filters, terms, dw, at, C, points, taps):
     """dw = Gᵀ m G of a vector of filters for so many channels: place k of channel c is at m + k * step + c * width in ``sums``,
-    tap k of channel c of filter f at + (f * C + c) * 9 + k in dw."""
-    L = lanes(sums)
-    taps = room(sums, 9 * L * L)
+    tap k of channel c of filter f at + (f * C + c) * taps² + k in dw."""
+    L, all_ = lanes(sums), len(taps) ** 2
+    turned_ = room(sums, all_ * L * L)
     for begin in range(0, terms, L):
         count = min(L, terms - begin)
         for c in range(count):
-            fold_taps(sums, m + (begin + c) * TALL_COLUMNS * L, step, taps, 9 * c * L, L, points)
-        for k in range(0, 9 * count, L):
-            here, to = min(L, 9 * count - k), at + 9 * begin + k
+            fold_taps(sums, m + (begin + c) * TALL_COLUMNS * L, step, turned_, all_ * c * L, L, points, taps)
+        for k in range(0, all_ * count, L):
+            here, to = min(L, all_ * count - k), at + all_ * begin + k
             if filters == L and here == L:
-                turn_whole(taps, k * L, L, dw, to, 9 * C)
+                turn_whole(turned_, k * L, L, dw, to, all_ * C)
             else:
-                turn(taps, k * L, L, 0, filters, here, dw, to, 9 * C, filters, here)
+                turn(turned_, k * L, L, 0, filters, here, dw, to, all_ * C, filters, here)
 
 
 @helper

@@ -1,4 +1,4 @@
-"""The kernels of Winograd's convolution, for patches of both sizes; ``conv_winograd.py`` says which are called when.
+"""The kernels of Winograd's convolution, for patches of all sizes; ``conv_winograd.py`` says which are called when.
 
 There are three ways through the three steps, transform, multiply, transform back:
 
@@ -14,7 +14,7 @@ they need to, since all of them are written at once and should not meet in one s
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange
 from minivision_kernels.cpu.patches import (
@@ -35,15 +35,29 @@ from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 SKEW = 16
 PIECE = 4 * TALL_ROWS       # patches of a stage that one thread transforms at a time
 
-POINTS, OUTPUTS = (0,) * 6, (0,) * 4        # as long as a line of a patch; `_sized` puts in those of each size
+class Size(NamedTuple):
+    """F(outputs x outputs, taps x taps)."""
+
+    outputs: int
+    taps: int
+
+    @property
+    def places(self) -> int:
+        """Of a patch, and so how many multiplications make its outputs."""
+        return (self.outputs + self.taps - 1) ** 2
 
 
-def _sized(function: Any) -> dict[int, Any]:
+F2_3, F4_3, F2_5 = Size(2, 3), Size(4, 3), Size(2, 5)
+POINTS, OUTPUTS, TAPS = (0,) * 6, (0,) * 4, (0,) * 3        # as long as a line of each; `_sized` puts in those of each size
+
+
+def _sized(function: Any) -> dict[Size, Any]:
     """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
     kernels = {}
-    for size in (4, 2):
-        constants = {**function.__globals__, "POINTS": (0,) * (size + 2), "OUTPUTS": (0,) * size}
-        name = f"{function.__name__}_{size}"            # Numba's cache knows functions by name
+    for size in (F2_3, F4_3, F2_5):
+        outputs, taps = (0,) * size.outputs, (0,) * size.taps
+        constants = {**function.__globals__, "POINTS": (*outputs, *taps[1:]), "OUTPUTS": outputs, "TAPS": taps}
+        name = f"{function.__name__}_{size.outputs}_{size.taps}"        # Numba's cache knows functions by name
         copy = types.FunctionType(function.__code__, constants, name)
         copy.__qualname__, copy.__annotations__ = name, function.__annotations__
         kernels[size] = compiled(copy)
@@ -59,7 +73,7 @@ def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, 
     for item in prange((F + width - 1) // width * TALL_COLUMNS * pieces, team):
         f, c = item // pieces * L, item % pieces * L
         turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), min(L, C - c), backward, out,
-                     f // width * P * P * step + c * width + f % width, step, POINTS)
+                     f // width * P * P * step + c * width + f % width, step, POINTS, TAPS)
 
 
 @_sized
@@ -121,7 +135,7 @@ def convolve_panels(
             terms = min(block, C - c)
             for f in range(panel * width, panel * width + width, L):
                 turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), terms, backward,
-                             weights, f - panel * width, step, POINTS)
+                             weights, f - panel * width, step, POINTS, TAPS)
             for k in range(places):
                 multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, k * step, products,
                              k * out_step, c > 0)
@@ -144,7 +158,8 @@ def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, b
             correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step, sums, k * matrix,
                       False)
         for f in range(panel * width, min(F, panel * width + width), L):
-            fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * 9, C, POINTS)
+            fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * len(TAPS) ** 2, C, POINTS,
+                         TAPS)
 
 
 # All threads take many patches, those from ``first`` to ``end``, through one step after the other:
@@ -280,4 +295,4 @@ def fold_sums(sums: In1, dw: Out1, F: int, C: int, team: Team):
     for item in prange((F + L - 1) // L * pieces, team):
         f, c = item // pieces * L, item % pieces * L
         at = f // width * places * matrix + c * width + f % width
-        fold_filters(sums, at, matrix, min(L, F - f), min(L, C - c), dw, (f * C + c) * 9, C, POINTS)
+        fold_filters(sums, at, matrix, min(L, F - f), min(L, C - c), dw, (f * C + c) * len(TAPS) ** 2, C, POINTS, TAPS)
