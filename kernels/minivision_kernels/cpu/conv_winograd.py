@@ -94,11 +94,13 @@ class Price(NamedTuple):
     far: int
 
 
-# Fitted to measured layers of 16 to 512 channels, of 5 x 5 filters 10 to 192. Transforms move lines from cache to cache, and a vector of AVX-512 is a whole
-# line; its multiply-adds are no slower for that.
-PRICES = {F4_3: Price(1050, 500, 2000, 5000), F2_3: Price(430, 300, 900, 1500), F2_5: Price(600, 1000, 3500, 6000)} \
-    if BYTES == 64 else {
-    F4_3: Price(700, 450, 900, 1600), F2_3: Price(300, 250, 400, 400), F2_5: Price(500, 700, 1500, 2000)}
+# Fitted to measured layers of 16 to 512 channels, and for filters of 5 x 5 of 10 to 192. Transforms move lines from cache to
+# cache, and a vector of AVX-512 is a whole line; its multiply-adds are no slower for that.
+PRICES = {
+    F4_3: Price(1050, 500, 2000, 5000), F2_3: Price(430, 300, 900, 1500), F2_5: Price(600, 1000, 3500, 6000),
+} if BYTES == 64 else {
+    F4_3: Price(700, 450, 900, 1600), F2_3: Price(300, 250, 400, 400), F2_5: Price(500, 700, 1500, 2000),
+}
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 TURNED = 0 if BYTES == 64 else 5.5      # what direct summation pays for each weight, where `direct_cost` leaves it out
 LOWER = 1.3         # how much longer the lower tiles of a panel take

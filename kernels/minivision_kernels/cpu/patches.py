@@ -25,7 +25,8 @@ SEGMENT = 8         # patches of a line that are transformed together: 34 pixels
 def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points, taps):
     """G w Gᵀ of a vector of filters for so many channels: place k of channel c goes to out[to + k * step + c * width].
 
-    Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or the k-th from the last if it goes ``backward``."""
+    Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or if it goes ``backward`` the k-th from the
+    last."""
     L, all_ = lanes(w), len(taps) ** 2
     turned_ = room(w, all_ * L * L)
     for begin in range(0, terms, L):

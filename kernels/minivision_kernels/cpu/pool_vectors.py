@@ -17,7 +17,7 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange
 from minivision_kernels.cpu.simd import add, entry, lanes, load, none, put_woven, vectors
-from minivision_kernels.cpu.stream import better, div, larger, load_second, places, put_first, run_sum, spread
+from minivision_kernels.cpu.stream import better, div, larger_or_nan, load_second, places, put_first, run_sum, spread
 from minivision_kernels.cpu.windows import spread_plane, window_divisor
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
@@ -133,7 +133,7 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
     step, line = lanes(pixels), dilation_h * W
     top_left = start + (top + top_tap * dilation_h) * W - pad
     behind = top_left + (bottom_tap - top_tap - 1) * line + (KW - 1) * dilation_w + first * stride + 2 * step
-    if top_tap == bottom_tap or end - first < step and behind > pixels.size:
+    if top_tap == bottom_tap or (end - first < step and behind > pixels.size):
         end = first
     for vector in range((end - first + step - 1) // step):
         ow, count = last_vector(first + vector * step, first, end, step)
@@ -147,7 +147,7 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
                 column = 0
                 at += line - KW * dilation_w
             if where is None:
-                value = larger(value, taps(pixels, at, stride))
+                value = larger_or_nan(value, taps(pixels, at, stride))
             else:
                 value, place = better(value, place, taps(pixels, at, stride), places(pixels, at - start, stride))
         put_first(best, to + ow, value, count)

@@ -189,20 +189,6 @@ def load_second(typing, a, at):
     return Vector(a.dtype)(a, int_), write
 
 
-@word
-def load_two(typing, a, at):
-    """``load_second(a, at)`` and ``load_second(a, at + 1)``, in as many loads as one of them."""
-    def write(context, builder, signature, args):
-        w = Writer(context, builder, signature.args[0])
-        pointer = w.pointer(signature.args[0], args[0], args[1])
-        first, second = w.load(pointer), w.load(w.beyond(pointer, w.lanes))
-        both = [builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, w.lanes), list(range(i, 2 * w.lanes, 2))))
-                for i in range(2)]
-        return context.make_tuple(builder, signature.return_type, both)
-
-    return types.UniTuple(Vector(a.dtype), 2)(a, int_), write
-
-
 class Places(types.Type):
     """As many int32 places as a vector has lanes."""
 
@@ -258,12 +244,12 @@ def better(typing, best, where, x, here):
 
 
 @word
-def larger(typing, best, x):
-    """The same without places."""
+def larger_or_nan(typing, best, x):
+    """`better` without places."""
     def write(context, builder, signature, args):
         best, x = args
-        value = builder.select(builder.fcmp_ordered(">", x, best), x, best)
-        return builder.select(builder.fcmp_unordered("uno", x, x), x, value)
+        wins = builder.or_(builder.fcmp_ordered(">", x, best), builder.fcmp_unordered("uno", x, x))
+        return builder.select(wins, x, best)
 
     return best(best, x), write
 
