@@ -52,6 +52,7 @@ from minivision_kernels.shapes import Pair, conv_output_size
 SMALL, NARROW = 1 << 20, 16     # products of a convolution, and outputs in a line
 TERMS = 256                 # products added up in registers before they are added to the rest of the sum
 SOON = 8                    # terms ahead of the sum for which pixels are asked
+WHOLE, SLIM = (0,) * TALL_COLUMNS, (0,)         # as long as a row of a tile is, of a whole panel or of a single vector
 UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
 
 
@@ -61,11 +62,16 @@ def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads
     Turning a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
     sums, and ``loads`` times that where they cost more; a weight is turned over for the price of five multiply-adds.
     """
-    width = TALL_COLUMNS * lanes_of(array)
-    sums = -(-filters // width) * TALL_COLUMNS * (terms + 20)
+    sums = _vectors(array, filters) * (terms + 20)
     if BYTES < 64:
         return outputs * sums
     return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + 5.5 * filters * terms
+
+
+def _vectors(array: np.ndarray, filters: int) -> float:
+    """Of filters, for each pixel; one that has a panel for itself takes more than half the time of two, which share loads."""
+    whole, rest = divmod(filters, TALL_COLUMNS * lanes_of(array))
+    return TALL_COLUMNS * whole + (0 if not rest else 1.4 if rest <= lanes_of(array) else TALL_COLUMNS)
 
 
 def tile_cost(array: np.ndarray, filters: int, across: int, terms: int) -> float:
@@ -82,10 +88,8 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     """
     if not filters * across:
         return True
-    L, K = lanes_of(array), channels * taps
-    width = TALL_COLUMNS * L
-    mine = -(-filters // width) * width / L * (K + 21)
-    return stride != (1, 1) or mine < tile_cost(array, filters, across, K)
+    mine = _vectors(array, filters) * (channels * taps + 21)
+    return stride != (1, 1) or mine < tile_cost(array, filters, across, channels * taps)
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -269,55 +273,70 @@ def sum_band(
         for i in range(t * rows + 1, t * rows + rows):
             follow[t] = follow[t] and row[i] == row[i - 1] + 1
     sums = room(source, tiles * rows * width)
+    runs = images, OH, OW, run
+    steps = n_target, h_target, w_target, plane
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
-        to, count = target + panel * width * plane, min(width, filters - panel * width)
-        for begin in range(0, K, TERMS):
-            end = min(K, begin + TERMS)
-            n, h, w = 0, 0, 0                           # the output in the first row of the tile
-            for t in range(tiles):
-                mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * width
-                tile = zeros(source, TALL_ROWS, TALL_COLUMNS)
-                if follow[t]:
-                    first = at + mine[0]
-                    for k in range(begin, end):
-                        prefetch(source, first + entry(place, min(K - 1, k + SOON)))
-                        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, source, first + entry(place, k), weights,
-                                           entry(number, k) * width)
-                else:
-                    for k in range(begin, end):
-                        prefetch(source, at + entry(place, min(K - 1, k + SOON)) + mine[0])
-                        tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, k), mine, weights,
-                                        entry(number, k) * width)
-                if begin > 0:
-                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
-                if end < K:
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
-                    continue
-                if bias.shape[0] > 0:
-                    tile = finish_columns(tile, TALL_ROWS, TALL_COLUMNS, bias, group * filters + panel * width, relu)
-                high = min(rows, total - t * rows)
-                passed = 0 if run == 1 else w if run == OW else h * OW + w      # of its run; a division is ten terms long
-                if passed + high <= run:
+        to, count, first = target + panel * width * plane, min(width, filters - panel * width), group * filters + panel * width
+        if count > lanes(source):
+            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, WHOLE)
+        else:
+            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, SLIM)
+
+
+@helper
+def sum_panel(
+    source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, columns,
+):
+    """The same for one panel. As many vectors of it are computed as the tuple ``columns`` is long."""
+    rows, width, M = TALL_ROWS, TALL_COLUMNS * lanes(source), len(columns)
+    images, OH, OW, run = runs
+    n_target, h_target, w_target, plane = steps
+    K, total, line = place.shape[0], images * OH * OW, M * lanes(source)
+    for begin in range(0, K, TERMS):
+        end = min(K, begin + TERMS)
+        n, h, w = 0, 0, 0                               # the output in the first row of the tile
+        for t in range(follow.shape[0]):
+            mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * line
+            tile = zeros(source, TALL_ROWS, M)
+            if follow[t]:
+                start = at + mine[0]
+                for k in range(begin, end):
+                    prefetch(source, start + entry(place, min(K - 1, k + SOON)))
+                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), weights, entry(number, k) * width)
+            else:
+                for k in range(begin, end):
+                    prefetch(source, at + entry(place, min(K - 1, k + SOON)) + mine[0])
+                    tile = outer_at(tile, TALL_ROWS, M, source, at + entry(place, k), mine, weights, entry(number, k) * width)
+            if begin > 0:
+                tile = plus(tile, TALL_ROWS, M, sums, keep, line)
+            if end < K:
+                store(tile, TALL_ROWS, M, sums, keep, line)
+                continue
+            if bias.shape[0] > 0:
+                tile = finish_columns(tile, TALL_ROWS, M, bias, first, relu)
+            high = min(rows, total - t * rows)
+            passed = 0 if run == 1 else w if run == OW else h * OW + w      # of its run; a division is ten terms long
+            if passed + high <= run:
+                here = to + n * n_target + h * h_target + w * w_target
+                store_turned(tile, TALL_ROWS, M, y, here, plane, high, count)
+                w += high
+                while w >= OW:
+                    w -= OW
+                    h += 1
+                if h >= OH:
+                    h = 0
+                    n += 1
+            else:                                       # the rows of this tile do not follow each other in y
+                store(tile, TALL_ROWS, M, sums, keep, line)
+                for i in range(high):
                     here = to + n * n_target + h * h_target + w * w_target
-                    store_turned(tile, TALL_ROWS, TALL_COLUMNS, y, here, plane, high, count)
-                    w += high
-                    while w >= OW:
-                        w -= OW
+                    for f in range(count):
+                        y[here + f * plane] = sums[keep + i * line + f]
+                    w += 1
+                    if w == OW:
+                        w = 0
                         h += 1
-                    if h >= OH:
-                        h = 0
-                        n += 1
-                else:                                   # the rows of this tile do not follow each other in y
-                    store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, width)
-                    for i in range(high):
-                        here = to + n * n_target + h * h_target + w * w_target
-                        for f in range(count):
-                            y[here + f * plane] = sums[keep + i * width + f]
-                        w += 1
-                        if w == OW:
-                            w = 0
-                            h += 1
-                            if h == OH:
-                                h = 0
-                                n += 1
+                        if h == OH:
+                            h = 0
+                            n += 1

@@ -210,7 +210,7 @@ def sum_part(x, g, dw, place, image, band_, outputs, taps, between, mine, where)
                     tile = outer_at(tile, TALL_ROWS, TALL_COLUMNS, source, at + entry(place, p), mine, upstream,
                                     (k * most + p) * panel)
                 if stretch > begin:
-                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep)
+                    tile = plus(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
                 if stretch + 1 < end:
                     store(tile, TALL_ROWS, TALL_COLUMNS, sums, keep, panel)
                     continue
@@ -225,5 +225,5 @@ def slim_tile(source, at, mine, place, count, upstream, start, sums, keep, begun
     for p in range(count):
         tile = outer_at(tile, TALL_ROWS, 1, source, at + entry(place, p), mine, upstream, start + p * panel)
     if begun:
-        tile = plus(tile, TALL_ROWS, 1, sums, keep)
+        tile = plus(tile, TALL_ROWS, 1, sums, keep, lanes(source))
     store(tile, TALL_ROWS, 1, sums, keep, lanes(source))

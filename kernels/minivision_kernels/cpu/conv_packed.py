@@ -224,7 +224,7 @@ def _sum_products(
                         tile = add_asking(tile, left, right, at, some, more, b, b_next, near_b, from_)
                         tile = add_terms(tile, left, right, at, more, terms)
                         if stretch > begin:
-                            tile = plus(tile, ROWS, COLUMNS, sums, turn_ * size)
+                            tile = plus(tile, ROWS, COLUMNS, sums, turn_ * size, wide)
                         if stretch + 1 < end:
                             store(tile, ROWS, COLUMNS, sums, turn_ * size, wide)
                             continue

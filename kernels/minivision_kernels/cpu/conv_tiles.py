@@ -230,7 +230,7 @@ def _sum_taps(
                         tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, buffer, entry(place, k), columns)
                         at += OUTER_ROWS
                     if begin > 0:
-                        tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep)
+                        tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep, OUTER_COLUMNS * L)
                     if finish and end == K:
                         tile = finish_rows(tile, OUTER_ROWS, OUTER_COLUMNS, bias, group * filters + panel * OUTER_ROWS, relu)
                     if end == K and step_w == 1 and f_count == OUTER_ROWS and full[t]:

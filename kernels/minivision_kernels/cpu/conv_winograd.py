@@ -103,6 +103,7 @@ PRICES = {
 }
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 TURNED = 0 if BYTES == 64 else 5.5      # what direct summation pays for each weight, where `direct_cost` leaves it out
+START = 120_000     # what three kernels for the gradient to filters cost more than one
 LOWER = 1.3         # how much longer the lower tiles of a panel take
 SLIM = BYTES == 64  # whether products with a vector of filters are so much cheaper than with two that it counts
 
@@ -125,11 +126,11 @@ def _size(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
     return sizes[shape[2:]]
 
 
-def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, slim: bool) -> float:
+def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size) -> float:
     """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms. Tiles of
-    a last panel are as wide as it is if they are ``slim``."""
+    a last panel are as wide as it is."""
     L = lanes_of(array)
-    f, c = _whole(F, L if slim else TALL_COLUMNS * L) // L, _whole(C, L) // L
+    f, c = _whole(F, L if SLIM else TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = images * -(-OH // size.outputs) * -(-OW // size.outputs), size.places
     price, panels = PRICES[size], _by_panels(L, patches, F, C)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
@@ -137,19 +138,22 @@ def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
 
 
-def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, slim: bool = False) -> bool:
-    """Whether it promises to be faster by `GAIN` than direct summation, and no slower than with the smallest patches.
+def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, third: bool = False) -> bool:
+    """Whether it promises to be faster by `GAIN` than direct summation, and no slower than with the smallest patches; in the
+    ``third`` direction, the gradient to the filters, if so said.
 
     For 10 or 12 filters or channels, too few for a vector, it is 1.1 to 1.9 times as fast where it promises that.
     """
     L = lanes_of(array)
-    if min(F, C) < (L // 2 + 1 if slim else L):
+    if min(F, C) < (L // 2 + 1 if SLIM else L):
         return False
-    terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size, slim)
+    terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size)
     direct = direct_cost(array, images * OH * OW, F, terms) + TURNED * F * terms
-    if slim and F <= L and OH * OW:
+    if third:
+        cost += START
+    elif SLIM and F <= L and OH * OW:
         direct = min(direct, images * OH * OW * tile_cost(array, F, OW, terms))
-    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3, slim))
+    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3) + third * START)
 
 
 def _forward_accepts(sizes: Sizes) -> Any:
@@ -164,7 +168,7 @@ def _forward_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
         size = sizes[w.shape[2:]]
         OH, OW = (n + 2 * p - (size.taps - 1) for n, p in zip(x.shape[2:], padding))
-        return _pays(x, w.shape[0], w.shape[1], x.shape[0], OH, OW, size, SLIM)
+        return _pays(x, w.shape[0], w.shape[1], x.shape[0], OH, OW, size)
 
     return worth
 
@@ -179,7 +183,7 @@ def _input_accepts(sizes: Sizes) -> Any:
 
 def _input_worth(sizes: Sizes) -> Any:
     def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(g, w.shape[1], w.shape[0], shape[0], shape[2], shape[3], sizes[w.shape[2:]], SLIM)
+        return _pays(g, w.shape[1], w.shape[0], shape[0], shape[2], shape[3], sizes[w.shape[2:]])
 
     return worth
 
@@ -238,7 +242,7 @@ def _weight_accepts(sizes: Sizes) -> Any:
 
 def _weight_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[shape[2:]])
+        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[shape[2:]], third=True)
 
     return worth
 

@@ -228,7 +228,7 @@ def multiply_panels(
             else:
                 tile = zeros(right, ROWS, COLUMNS)
                 if begun:
-                    tile = plus(tile, ROWS, COLUMNS, sums, keep)
+                    tile = plus(tile, ROWS, COLUMNS, sums, keep, width)
                 if row_step == 1:                       # packed; steps that are constants are worth 5 %
                     for k in range(terms):
                         tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
@@ -273,7 +273,7 @@ def add_narrow(
     """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
     tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
     if begun:
-        tile = plus(tile, ROWS, columns, sums, keep)
+        tile = plus(tile, ROWS, columns, sums, keep, columns * lanes(right))
     for k in range(terms):
         tile = outer(tile, ROWS, columns, left, at + k * term_step, row_step, right, bt + k * width)
         ask(right, bt + (k + AHEAD) * width, columns)

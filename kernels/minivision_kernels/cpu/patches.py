@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from minivision_kernels.cpu.compile import helper, inlined
 from minivision_kernels.cpu.simd import entries, fetch, lanes, none, prefetch, put, room, turn, turn_whole
-from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS, finish_columns, outer_along, outer_at, plus, store, zeros
+from minivision_kernels.cpu.tile import (
+    TALL_COLUMNS,
+    TALL_ROWS,
+    finish_columns,
+    outer_along,
+    outer_at,
+    plus,
+    store,
+    zeros,
+)
 from minivision_kernels.cpu.transforms import column, fold_taps, folded, put_column, spread, turn_taps, turned
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
@@ -140,7 +149,7 @@ def add_product(rows, turned_, at, stage, next_, C, weights, begin, out, to, beg
     width = TALL_COLUMNS * L
     tile = zeros(turned_, rows, TALL_COLUMNS)
     if begun:
-        tile = plus(tile, rows, TALL_COLUMNS, out, to)
+        tile = plus(tile, rows, TALL_COLUMNS, out, to, width)
     for c in range(C):
         fetch(turned_, at + c * stage + next_)
         tile = outer_along(tile, rows, TALL_COLUMNS, turned_, at + c * stage, weights, begin + c * width)
@@ -248,16 +257,25 @@ def fold_filters(sums, m, step, filters, terms, dw, at, C, points, taps):
 
 
 @helper
-def correlate(turned_, at, row, count, C, upstream, begin, sums, to, begun):
+def correlate(turned_, at, row, count, C, upstream, begin, filters, sums, to, begun):
     """sums (C, width) from ``to`` on (+)= the product of both transforms, (count, C) with lines of ``row`` and (count, width).
 
-    There is room for a whole number of tiles. The tile is low, so that it has no empty rows with 16, 32 or 64 channels."""
+    There is room for a whole number of tiles. The tile is low, so that it has no empty rows with 16, 32 or 64 channels. Of a
+    panel with one vector of ``filters`` only that one is computed; nobody reads the others."""
     L = lanes(turned_)
     width = TALL_COLUMNS * L
     for c in range(0, C, CROSS_ROWS):
-        tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
-        if begun:
-            tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width)
-        for t in range(count):
-            tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, upstream, begin + t * width)
-        store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
+        if filters > L:
+            tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
+            if begun:
+                tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
+            for t in range(count):
+                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, upstream, begin + t * width)
+            store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
+        else:
+            one = zeros(turned_, CROSS_ROWS, 1)
+            if begun:
+                one = plus(one, CROSS_ROWS, 1, sums, to + c * width, width)
+            for t in range(count):
+                one = outer_along(one, CROSS_ROWS, 1, turned_, at + t * row + c, upstream, begin + t * width)
+            store(one, CROSS_ROWS, 1, sums, to + c * width, width)

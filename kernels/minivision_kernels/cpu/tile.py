@@ -168,18 +168,20 @@ def inner_part(typing, tile, rows, columns, a, at, a_step, b, bt, place, pt, cou
 
 
 @word
-def plus(typing, tile, rows, columns, c, ct):
-    """The tile with the rows * columns vectors of c from ct on added to it."""
+def plus(typing, tile, rows, columns, c, ct, c_step):
+    """The tile with the vectors of c added to it, those of row i from ct + i * c_step on."""
     def write(context, builder, signature, args):
-        tile, _, _, c, ct = args
+        tile, _, _, c, ct, c_step = args
         w = Writer(context, builder, signature.args[3])
         pc = w.pointer(signature.args[3], c, ct)
-        for k in range(signature.args[0].count):
-            sum_ = builder.fadd(builder.extract_value(tile, k), w.load(w.beyond(pc, k * w.lanes)))
-            tile = builder.insert_value(tile, sum_, k)
+        for i in range(rows.literal_value):
+            for j in range(columns.literal_value):
+                k = i * columns.literal_value + j
+                there = w.load(w.beyond(w.beyond(pc, i, c_step), j * w.lanes))
+                tile = builder.insert_value(tile, builder.fadd(builder.extract_value(tile, k), there), k)
         return tile
 
-    return tile(tile, rows, columns, c, int_), write
+    return tile(tile, rows, columns, c, int_, int_), write
 
 
 def _finished(by_rows: bool) -> Any:

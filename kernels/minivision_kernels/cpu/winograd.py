@@ -155,8 +155,8 @@ def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, b
         panel, c = item // blocks, item % blocks * block
         sums, end = room(turned, places * matrix), min(C, c + block)
         for k in range(places):
-            correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step, sums, k * matrix,
-                      False)
+            correlate(turned, k * step + c, row, patches, end - c, upstream, (panel * places + k) * g_step,
+                      F - panel * width, sums, k * matrix, False)
         for f in range(panel * width, min(F, panel * width + width), L):
             fold_filters(sums, f - panel * width, matrix, min(L, F - f), end - c, dw, (f * C + c) * len(TAPS) ** 2, C, POINTS,
                          TAPS)
@@ -239,7 +239,8 @@ def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: I
     for item in prange(places * each, team):
         k, panel = item // each, item % each
         correlate(turned, k * (stage * row + SKEW), row, end - first, C, upstream,
-                  (panel * places + k) * (stage * width + SKEW), sums, (panel * places + k) * matrix, first > 0)
+                  (panel * places + k) * (stage * width + SKEW), F - panel * width, sums, (panel * places + k) * matrix,
+                  first > 0)
 
 
 @_sized
@@ -270,8 +271,8 @@ def correlate_blocks(
                 else:
                     blank(upstream, to, g_step, POINTS, end - first, width, L)
             for k in range(each * places):
-                correlate(turned, k % places * step, row, end - first, C, upstream, k * g_step, sums, part * total + k * matrix,
-                          first > begin)
+                correlate(turned, k % places * step, row, end - first, C, upstream, k * g_step,
+                          F - k // places * width, sums, part * total + k * matrix, first > begin)
 
 
 @compiled
