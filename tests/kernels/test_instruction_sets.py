@@ -18,7 +18,7 @@ assert writer.BYTES == {bytes}, writer.BYTES
 rng, F32 = np.random.default_rng(0), np.float32
 cases = [  # images, filters, stride, padding, groups: off the tile in every direction
     ((2, 13, 11, 19), (21, 13, 3, 3), 1, 1, 1), ((3, 9, 10, 9), (18, 9, 3, 3), 2, 1, 1),
-    ((2, 33, 7, 7), (37, 33, 1, 1), 1, 0, 1),
+    ((2, 33, 7, 7), (37, 33, 1, 1), 1, 0, 1), ((2, 11, 13, 9), (19, 11, 5, 5), 1, 2, 1),
     ((1, 6, 9, 21), (6, 1, 3, 3), 1, 1, 6), ((2, 4, 8, 8), (6, 2, 5, 5), 1, 2, 2)]
 cases = [(*case, F32) for case in cases] + [        # depthwise
     ((1, 2, 14, 41), (2, 1, k, k), s, p, 2, dtype)

@@ -45,6 +45,8 @@ def test_max_forward(rung, dtype, case, kind):
     assert y.shape[2:] == pool_output_size(shape[2:], *options)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(index, places)
+    alone, nothing = rung(x, *options, False)
+    assert nothing is None and np.array_equal(alone.view(np.uint8), y.view(np.uint8))
 
 
 @dtypes

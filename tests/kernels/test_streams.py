@@ -177,6 +177,8 @@ def test_pooling_of_rows_longer_and_shorter_than_vectors(dtype, shape, options, 
         for got in both_thread_counts(lambda rung=rung: rung(x, *options, ceil_mode)):
             np.testing.assert_array_equal(got[0], y)
             np.testing.assert_array_equal(got[1], index)
+        for got in both_thread_counts(lambda rung=rung: rung(x, *options, ceil_mode, with_index=False)[0]):
+            np.testing.assert_array_equal(got, y)
     for rung in oracle.rungs("max_pool2d_backward"):
         for got in both_thread_counts(lambda rung=rung: rung(g, index, shape, *options)):
             np.testing.assert_array_equal(got, dx)

@@ -259,7 +259,7 @@ def sum_band(
 ):
     """All outputs of a band for the panels of one split."""
     rows, width = TALL_ROWS, TALL_COLUMNS * lanes(source)
-    K, total = place.shape[0], images * OH * OW
+    total = images * OH * OW
     each = (filters + width - 1) // width
     run = 1                                             # how many outputs follow each other in memory
     if w_target == 1:
@@ -277,11 +277,12 @@ def sum_band(
     steps = n_target, h_target, w_target, plane
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
-        to, count, first = target + panel * width * plane, min(width, filters - panel * width), group * filters + panel * width
+        done, count = panel * width, min(width, filters - panel * width)
+        to, here = target + done * plane, group * filters + done
         if count > lanes(source):
-            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, WHOLE)
+            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, WHOLE)
         else:
-            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, SLIM)
+            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, SLIM)
 
 
 @helper

@@ -59,10 +59,11 @@ def _worth(
     """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
 
     A vector costs about ten to be packed and four for each other line in which its outputs lie, half as much again at stride 2,
-    and forty if they lie in too many and it is packed number by number; if all pixels of an image are seen ``in_a_row``, they
-    are one line. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and loads off the grid of cache
-    lines, with AVX-512 more for many rows, each tile of which comes back to them, and for short lines, stored number by number;
-    nor do those of ``conv_direct.py``, which has to turn its tiles over. What a ``weight`` costs, see `_packed`.
+    and forty if they lie in too many, or see pixels further apart, and it is packed number by number; if all pixels of an image
+    are seen ``in_a_row``, they are one line. Pixels read where they lie (``conv_tiles.py``) cost nothing but empty lanes and
+    loads off the grid of cache lines, with AVX-512 more for many rows, each tile of which comes back to them, and for short
+    lines, stored number by number; nor do those of ``conv_direct.py``, which has to turn its tiles over. What a ``weight``
+    costs, see `_packed`.
     """
     if not rows * outputs * terms:
         return True
@@ -72,7 +73,7 @@ def _worth(
     unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
-        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 else 40
+        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
         unpacked += START / terms if weight == 1 else 0
         return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
