@@ -7,9 +7,9 @@ Then pixels may lie anywhere. A *tile* of sums is 14 pixels x 2 vectors of filte
     tile[i, f] += source[row[i] + place[k]] * panel[k, f]                    for every k
 
 where ``row[i]`` says where the window of pixel i begins and ``place[k]`` how far tap k lies from there. The rows of a
-tile may come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. Where they are
-neighbours in one line, one address serves them all; with 14 of their own, half of which no register has room for, AVX-512 takes
-1.1 to 1.2 times as long. A *panel* holds the weights turned over, so that the filters lie side by side.
+tile may come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. Where they lie in
+one line, one, two or four pixels apart as strides have it, one address serves them all; with 14 of their own, half of which no
+register has room for, AVX-512 takes 1.1 to 1.2 times as long. A *panel* holds the weights turned over, so that the filters lie side by side.
 
 The same sum, with other rows and places, is each of the gradients:
 
@@ -267,11 +267,12 @@ def sum_band(
     tiles = (total + rows - 1) // rows
     row = np.empty(tiles * rows, np.int64)
     find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
-    follow = np.empty(tiles, np.bool_)                  # whether the pixels of a tile follow each other
+    apart = np.empty(tiles, np.int64)                   # how far the pixels of a tile lie from each other, or 0 if it differs
     for t in range(tiles):
-        follow[t] = True
-        for i in range(t * rows + 1, t * rows + rows):
-            follow[t] = follow[t] and row[i] == row[i - 1] + 1
+        apart[t] = row[t * rows + 1] - row[t * rows]
+        for i in range(t * rows + 2, t * rows + rows):
+            if row[i] - row[i - 1] != apart[t]:
+                apart[t] = 0
     sums = room(source, tiles * rows * width)
     runs = images, OH, OW, run
     steps = n_target, h_target, w_target, plane
@@ -280,14 +281,14 @@ def sum_band(
         done, count = panel * width, min(width, filters - panel * width)
         to, here = target + done * plane, group * filters + done
         if count > lanes(source):
-            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, WHOLE)
+            sum_panel(source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, WHOLE)
         else:
-            sum_panel(source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, SLIM)
+            sum_panel(source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, SLIM)
 
 
 @helper
 def sum_panel(
-    source, at, row, follow, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, columns,
+    source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, columns,
 ):
     """The same for one panel. As many vectors of it are computed as the tuple ``columns`` is long."""
     rows, width, M = TALL_ROWS, TALL_COLUMNS * lanes(source), len(columns)
@@ -297,17 +298,25 @@ def sum_panel(
     for begin in range(0, K, TERMS):
         end = min(K, begin + TERMS)
         n, h, w = 0, 0, 0                               # the output in the first row of the tile
-        for t in range(follow.shape[0]):
+        for t in range(apart.shape[0]):
             mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * line
             tile = zeros(source, TALL_ROWS, M)
-            if follow[t]:
-                start = at + mine[0]
+            start = at + mine[0]
+            if apart[t] == 1:
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
-                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), weights, entry(number, k) * width)
+                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 1, weights, entry(number, k) * width)
+            elif apart[t] == 2:
+                for k in range(begin, end):
+                    prefetch(source, start + entry(place, min(K - 1, k + SOON)))
+                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 2, weights, entry(number, k) * width)
+            elif apart[t] == 4:
+                for k in range(begin, end):
+                    prefetch(source, start + entry(place, min(K - 1, k + SOON)))
+                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 4, weights, entry(number, k) * width)
             else:
                 for k in range(begin, end):
-                    prefetch(source, at + entry(place, min(K - 1, k + SOON)) + mine[0])
+                    prefetch(source, start + entry(place, min(K - 1, k + SOON)))
                     tile = outer_at(tile, TALL_ROWS, M, source, at + entry(place, k), mine, weights, entry(number, k) * width)
             if begin > 0:
                 tile = plus(tile, TALL_ROWS, M, sums, keep, line)

@@ -42,6 +42,7 @@ from minivision_kernels.cpu.panels import (
 )
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.tile import TALL_ROWS
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
@@ -75,7 +76,9 @@ def _worth(
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
         packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
         unpacked += START / terms if weight == 1 else 0
-        return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct_cost(array, outputs, rows, terms) / terms)
+        loads = 0.25 if stride[1] > 1 and across % TALL_ROWS == 0 else 1    # every tile of `direct` lies in one line
+        direct = direct_cost(array, outputs, rows, terms, loads) / terms
+        return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
 

@@ -152,7 +152,7 @@ def add_product(rows, turned_, at, stage, next_, C, weights, begin, out, to, beg
         tile = plus(tile, rows, TALL_COLUMNS, out, to, width)
     for c in range(C):
         fetch(turned_, at + c * stage + next_)
-        tile = outer_along(tile, rows, TALL_COLUMNS, turned_, at + c * stage, weights, begin + c * width)
+        tile = outer_along(tile, rows, TALL_COLUMNS, turned_, at + c * stage, 1, weights, begin + c * width)
     store(tile, rows, TALL_COLUMNS, out, to, width)
 
 
@@ -270,12 +270,12 @@ def correlate(turned_, at, row, count, C, upstream, begin, filters, sums, to, be
             if begun:
                 tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
             for t in range(count):
-                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, upstream, begin + t * width)
+                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, 1, upstream, begin + t * width)
             store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
         else:
             one = zeros(turned_, CROSS_ROWS, 1)
             if begun:
                 one = plus(one, CROSS_ROWS, 1, sums, to + c * width, width)
             for t in range(count):
-                one = outer_along(one, CROSS_ROWS, 1, turned_, at + t * row + c, upstream, begin + t * width)
+                one = outer_along(one, CROSS_ROWS, 1, turned_, at + t * row + c, 1, upstream, begin + t * width)
             store(one, CROSS_ROWS, 1, sums, to + c * width, width)

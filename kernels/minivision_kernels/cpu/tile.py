@@ -101,16 +101,17 @@ def outer_at(typing, tile, rows, columns, a, at, place, b, bt):
 
 
 @word
-def outer_along(typing, tile, rows, columns, a, at, b, bt):
-    """tile[i][j] += a[at + i] * (vector j of b from bt on): rows that follow each other need no addresses but one."""
+def outer_along(typing, tile, rows, columns, a, at, apart, b, bt):
+    """tile[i][j] += a[at + i * apart] * (vector j of b from bt on): rows a constant ``apart`` need no addresses but one."""
     def write(context, builder, signature, args):
-        tile, _, _, a, at, b, bt = args
-        _, rows, columns, a_type, _, b_type, _ = signature.args
+        tile, _, _, a, at, _, b, bt = args
+        _, rows, columns, a_type, _, apart, b_type, _ = signature.args
         w = Writer(context, builder, b_type)
         pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
-        return _settled_rows(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], pb, columns.literal_value)
+        numbers = [w.beyond(pa, i * apart.literal_value) for i in range(rows.literal_value)]
+        return _settled_rows(w, tile, numbers, pb, columns.literal_value)
 
-    return tile(tile, rows, columns, a, int_, b, int_), write
+    return tile(tile, rows, columns, a, int_, apart, b, int_), write
 
 
 def _settled_rows(w: Writer, tile: Any, numbers: list[Any], pb: Any, columns: int) -> Any:
