@@ -94,7 +94,7 @@ def of_outer_at(a, b, place, c, terms):
 def of_outer_along(a, b, place, c, terms):
     tile = zeros(b, TALL_ROWS, TALL_COLUMNS)
     for k in range(terms):
-        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, a, entry(place, k), b, k * 32)
+        tile = outer_along(tile, TALL_ROWS, TALL_COLUMNS, a, entry(place, k), 2, b, k * 32)
     store(tile, TALL_ROWS, TALL_COLUMNS, c, 0, 32)
 
 def of_outer_to(a, b, place, c, terms):

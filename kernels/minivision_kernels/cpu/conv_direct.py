@@ -6,10 +6,11 @@ Then pixels may lie anywhere. A *tile* of sums is 14 pixels x 2 vectors of filte
 
     tile[i, f] += source[row[i] + place[k]] * panel[k, f]                    for every k
 
-where ``row[i]`` says where the window of pixel i begins and ``place[k]`` how far tap k lies from there. The rows of a
-tile may come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. Where they lie in
-one line, one, two or four pixels apart as strides have it, one address serves them all; with 14 of their own, half of which no
-register has room for, AVX-512 takes 1.1 to 1.2 times as long. A *panel* holds the weights turned over, so that the filters lie side by side.
+where ``row[i]`` says where the window of pixel i begins and ``place[k]`` how far tap k lies from there. The rows of a tile may
+come from different lines and different images: 7 x 7 images fill tiles as well as large ones do. Where they lie in one line,
+one, two or four pixels apart as strides have it, one address serves them all; with 14 of their own, half of which no register
+has room for, AVX-512 takes 1.1 to 1.2 times as long. A *panel* holds the weights turned over, so that the filters lie side by
+side.
 
 The same sum, with other rows and places, is each of the gradients:
 
@@ -253,51 +254,65 @@ def _sum_taps(
 
 
 @helper
+def by_lines(across):
+    """Whether lines of so many outputs are divided into tiles so well that none has to lie in two of them. The last tile of a
+    line may begin within the one before: few outputs are computed twice."""
+    return across >= TALL_ROWS and (across + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS <= across + across // 16
+
+
+@helper
 def sum_band(
     source, at, images, OH, OW, image_step, line_step, column_step, place, panels, number, panel_size, group, split, splits,
     filters, y, target, n_target, h_target, w_target, plane, bias, relu,
 ):
     """All outputs of a band for the panels of one split."""
     rows, width = TALL_ROWS, TALL_COLUMNS * lanes(source)
-    total = images * OH * OW
-    each = (filters + width - 1) // width
-    run = 1                                             # how many outputs follow each other in memory
-    if w_target == 1:
-        run = OH * OW if h_target == OW else OW
-    tiles = (total + rows - 1) // rows
-    row = np.empty(tiles * rows, np.int64)
-    find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
-    apart = np.empty(tiles, np.int64)                   # how far the pixels of a tile lie from each other, or 0 if it differs
+    each, total = (filters + width - 1) // width, images * OH * OW
+    whole, across = by_lines(OW), (OW + rows - 1) // rows
+    tiles = images * OH * across if whole else (total + rows - 1) // rows
+    # Where the pixels of each tile begin, and where its sums go.
+    row, goal = np.empty(tiles * rows, np.int64), np.empty(tiles * rows, np.int64)
+    if whole:
+        for t in range(tiles):
+            line, w = t // across, min(t % across * rows, OW - rows)
+            n, h = line // OH, line % OH
+            for i in range(rows):
+                row[t * rows + i] = n * image_step + h * line_step + (w + i) * column_step
+                goal[t * rows + i] = n * n_target + h * h_target + (w + i) * w_target
+    else:
+        find_rows(row, 0, images, OH, OW, image_step, line_step, column_step)
+        find_rows(goal, 0, images, OH, OW, n_target, h_target, w_target)
+    # How far the pixels of a tile lie from each other, or 0 if it differs; and how many sums it has, or -1 times that if they
+    # do not lie side by side.
+    apart, high = np.empty(tiles, np.int64), np.empty(tiles, np.int64)
     for t in range(tiles):
-        apart[t] = row[t * rows + 1] - row[t * rows]
+        apart[t], high[t] = row[t * rows + 1] - row[t * rows], rows if whole else min(rows, total - t * rows)
         for i in range(t * rows + 2, t * rows + rows):
-            if row[i] - row[i - 1] != apart[t]:
-                apart[t] = 0
+            apart[t] = apart[t] if row[i] - row[i - 1] == apart[t] else 0
+        if goal[t * rows + high[t] - 1] - goal[t * rows] != high[t] - 1:
+            high[t] = -high[t]
     sums = room(source, tiles * rows * width)
-    runs = images, OH, OW, run
-    steps = n_target, h_target, w_target, plane
     for panel in range(each * split // splits, each * (split + 1) // splits):
         weights = panels[(group * each + panel) * panel_size:]
         done, count = panel * width, min(width, filters - panel * width)
         to, here = target + done * plane, group * filters + done
         if count > lanes(source):
-            sum_panel(source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, WHOLE)
+            sum_panel(source, at, row, apart, place, weights, number, sums, y, to, goal, high, plane, count, bias, here, relu,
+                      WHOLE)
         else:
-            sum_panel(source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, here, relu, SLIM)
+            sum_panel(source, at, row, apart, place, weights, number, sums, y, to, goal, high, plane, count, bias, here, relu,
+                      SLIM)
 
 
 @helper
 def sum_panel(
-    source, at, row, apart, place, weights, number, sums, runs, y, to, steps, count, bias, first, relu, columns,
+    source, at, row, apart, place, weights, number, sums, y, to, goal, high, plane, count, bias, first, relu, columns,
 ):
     """The same for one panel. As many vectors of it are computed as the tuple ``columns`` is long."""
     rows, width, M = TALL_ROWS, TALL_COLUMNS * lanes(source), len(columns)
-    images, OH, OW, run = runs
-    n_target, h_target, w_target, plane = steps
-    K, total, line = place.shape[0], images * OH * OW, M * lanes(source)
+    K, line = place.shape[0], M * lanes(source)
     for begin in range(0, K, TERMS):
         end = min(K, begin + TERMS)
-        n, h, w = 0, 0, 0                               # the output in the first row of the tile
         for t in range(apart.shape[0]):
             mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * line
             tile = zeros(source, TALL_ROWS, M)
@@ -305,19 +320,23 @@ def sum_panel(
             if apart[t] == 1:
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
-                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 1, weights, entry(number, k) * width)
+                    seen, weight = start + entry(place, k), entry(number, k) * width
+                    tile = outer_along(tile, TALL_ROWS, M, source, seen, 1, weights, weight)
             elif apart[t] == 2:
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
-                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 2, weights, entry(number, k) * width)
+                    seen, weight = start + entry(place, k), entry(number, k) * width
+                    tile = outer_along(tile, TALL_ROWS, M, source, seen, 2, weights, weight)
             elif apart[t] == 4:
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
-                    tile = outer_along(tile, TALL_ROWS, M, source, start + entry(place, k), 4, weights, entry(number, k) * width)
+                    seen, weight = start + entry(place, k), entry(number, k) * width
+                    tile = outer_along(tile, TALL_ROWS, M, source, seen, 4, weights, weight)
             else:
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
-                    tile = outer_at(tile, TALL_ROWS, M, source, at + entry(place, k), mine, weights, entry(number, k) * width)
+                    seen, weight = at + entry(place, k), entry(number, k) * width
+                    tile = outer_at(tile, TALL_ROWS, M, source, seen, mine, weights, weight)
             if begin > 0:
                 tile = plus(tile, TALL_ROWS, M, sums, keep, line)
             if end < K:
@@ -325,28 +344,10 @@ def sum_panel(
                 continue
             if bias.shape[0] > 0:
                 tile = finish_columns(tile, TALL_ROWS, M, bias, first, relu)
-            high = min(rows, total - t * rows)
-            passed = 0 if run == 1 else w if run == OW else h * OW + w      # of its run; a division is ten terms long
-            if passed + high <= run:
-                here = to + n * n_target + h * h_target + w * w_target
-                store_turned(tile, TALL_ROWS, M, y, here, plane, high, count)
-                w += high
-                while w >= OW:
-                    w -= OW
-                    h += 1
-                if h >= OH:
-                    h = 0
-                    n += 1
-            else:                                       # the rows of this tile do not follow each other in y
-                store(tile, TALL_ROWS, M, sums, keep, line)
-                for i in range(high):
-                    here = to + n * n_target + h * h_target + w * w_target
-                    for f in range(count):
-                        y[here + f * plane] = sums[keep + i * line + f]
-                    w += 1
-                    if w == OW:
-                        w = 0
-                        h += 1
-                        if h == OH:
-                            h = 0
-                            n += 1
+            if high[t] > 0:
+                store_turned(tile, TALL_ROWS, M, y, to + goal[t * rows], plane, high[t], count)
+                continue
+            store(tile, TALL_ROWS, M, sums, keep, line)
+            for i in range(-high[t]):
+                for f in range(count):
+                    y[to + goal[t * rows + i] + f * plane] = sums[keep + i * line + f]

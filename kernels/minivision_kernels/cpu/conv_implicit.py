@@ -27,7 +27,7 @@ from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, forward, phase_by_phase, workers
 from minivision_kernels.cpu.columns import LINES, READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.conv_direct import direct_cost
+from minivision_kernels.cpu.conv_direct import by_lines, direct_cost
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import (
     COLUMNS,
@@ -42,7 +42,6 @@ from minivision_kernels.cpu.panels import (
 )
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
-from minivision_kernels.cpu.tile import TALL_ROWS
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
@@ -76,7 +75,7 @@ def _worth(
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
         packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
         unpacked += START / terms if weight == 1 else 0
-        loads = 0.25 if stride[1] > 1 and across % TALL_ROWS == 0 else 1    # every tile of `direct` lies in one line
+        loads = 0.25 if stride[1] > 1 and by_lines(across) else 1
         direct = direct_cost(array, outputs, rows, terms, loads) / terms
         return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
