@@ -70,9 +70,11 @@ def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads
 
 
 def _vectors(array: np.ndarray, filters: int) -> float:
-    """Of filters, for each pixel; one that has a panel for itself takes more than half the time of two, which share loads."""
-    whole, rest = divmod(filters, TALL_COLUMNS * lanes_of(array))
-    return TALL_COLUMNS * whole + (0 if not rest else 1.4 if rest <= lanes_of(array) else TALL_COLUMNS)
+    """Of filters, for each pixel. One that has a panel for itself takes more than half the time of two, which share loads; if it
+    is not half full, rungs with pixels in the lanes are so much better that it counts as two."""
+    L = lanes_of(array)
+    whole, rest = divmod(filters, TALL_COLUMNS * L)
+    return TALL_COLUMNS * whole + (0 if not rest else 1.4 if L // 2 < rest <= L else TALL_COLUMNS)
 
 
 def tile_cost(array: np.ndarray, filters: int, across: int, terms: int) -> float:
