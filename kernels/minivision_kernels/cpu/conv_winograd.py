@@ -108,12 +108,13 @@ LOWER = 1.3         # how much longer the lower tiles of a panel take
 SLIM = BYTES == 64  # whether products with a vector of filters are so much cheaper than with two that it counts
 
 
-Sizes = Mapping[Pair, Size]         # that a rung has, by the size of the filters
-SIZES, SMALLER = {(3, 3): F4_3, (5, 5): F2_5}, {(3, 3): F2_3}
+Sizes = Mapping[tuple[int, ...], Size]          # that a rung has, by the size of the filters
+SIZES: Sizes = {(3, 3): F4_3, (5, 5): F2_5}
+SMALLER: Sizes = {(3, 3): F2_3}
 
 
 def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
-    size = sizes.get(tuple(shape[2:]))
+    size = sizes.get(shape[2:])
     return size is not None and stride == (1, 1) and dilation == (1, 1) and groups == 1 and max(padding) < size.taps
 
 
