@@ -319,7 +319,7 @@ def sum_panel(
             mine, keep = entries(row, t * rows, TALL_ROWS), t * rows * line
             tile = zeros(source, TALL_ROWS, M)
             start = at + mine[0]
-            if apart[t] == 1:
+            if apart[t] == 1:                           # only a constant distance is part of an instruction
                 for k in range(begin, end):
                     prefetch(source, start + entry(place, min(K - 1, k + SOON)))
                     seen, weight = start + entry(place, k), entry(number, k) * width
