@@ -175,6 +175,21 @@ def test_packed_refuses_larger_filters():
         PACKED(x, np.zeros((1, 2, 3, 3)), (2, 2, 3, 3), (1, 1), (0, 0), (1, 1), 1)
 
 
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("across", [13, 14, 15, 27, 28, 29, 55, 56, 57, 111, 113])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_direct_of_lines_of_whole_tiles(across, stride, dtype):
+    """Lines that tiles of 14 or of 6 rows fill, or nearly, or not; their pixels next to each other and not, in the image and in
+    the result; with one vector of filters in the last panel, and more."""
+    for op in ("conv2d_forward", "conv2d_input"):
+        direct, = (rung for rung in ALL if rung.op == op and rung.name == "direct")
+        for few, padding in ((1, 0), (34, 1)):
+            channels = (2, few) if op == "conv2d_forward" else (few, 2)
+            pixels = (across - 1) * stride + 3 - 2 * padding
+            check(direct, dtype, (2, channels[0], 4, pixels), (channels[1], channels[0], 3, 3),
+                  ((1, stride), (padding, padding), (1, 1), 1))
+
+
 @st.composite
 def winograd_convolutions(draw, taps):
     """What Winograd's rungs take: off their grid of patches, of 8 filters and of whole vectors."""
