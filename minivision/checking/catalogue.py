@@ -132,7 +132,7 @@ def _peaked(random: Draw) -> np.ndarray:
 def _winners(random: Draw) -> np.ndarray:
     """Where max pooling of such images finds its maxima."""
     operation = pool.MaxPool2d()
-    operation.forward(_peaked(random), dilation=(1, 1), ceil_mode=False, **OVERLAP)
+    operation.forward(_peaked(random), dilation=(1, 1), ceil_mode=False, winners=[], **OVERLAP)
     return operation.index
 
 

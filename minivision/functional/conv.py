@@ -121,16 +121,19 @@ def _checked(input: Any, weight: Any, bias: Any, stride: Pair = 1, padding: Pair
         x, w = checks.images(checks.tensor(x, name), name), checks.tensor(w, name)
         b = None if b is None else checks.tensor(b, name)
         checks.together(name, input=x, weight=w, bias=b)
-    how = stride, padding, dilation, groups
+    how: tuple[Any, ...] = stride, padding, dilation, groups
+    if not checks.whole(*how):
+        checks.images(x, name)
+        how = _pairs(*how)
     shapes = x._data.shape, w._data.shape, None if b is None else b._data.shape
-    geometry, size, rest = _geometry(*shapes, *(how if checks.whole(*how) else _pairs(*how)))
+    geometry, size, rest = _geometry(*shapes, *how)
     return x if rest == (0, 0) else pad_border(x, (0, rest[1], 0, rest[0])), w, b, geometry, size
 
 
 def _pairs(
     stride: Pair, padding: Pair | str, dilation: Pair, groups: int,
 ) -> tuple[tuple[int, int], tuple[int, int] | str, tuple[int, int], int]:
-    """The same, with (height, width) pairs; a padding may have a name."""
+    """A geometry in (height, width) pairs; the padding may be a name."""
     return checks.pair(stride, "conv2d: stride", 1), \
         padding if isinstance(padding, str) else checks.pair(padding, "conv2d: padding", 0), \
         checks.pair(dilation, "conv2d: dilation", 1), _groups(groups, "conv2d")

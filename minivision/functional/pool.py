@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -87,8 +89,8 @@ def _averages(n: int, out: int, like: Tensor) -> Any:
 
 
 def pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
-                dilation: Pair = 1, ceil_mode: bool = False) -> dict[str, Any]:
-    """The options in the form that operations take, for an input of so many pixels; not to be changed."""
+                dilation: Pair = 1, ceil_mode: bool = False) -> Mapping[str, Any]:
+    """The options in the form that operations take, for an input of so many pixels."""
     stride = kernel_size if stride is None else stride
     look_up = checks.whole(kernel_size, stride, padding, dilation)
     return (_pool_window if look_up else _pool_window.__wrapped__)(
@@ -97,7 +99,7 @@ def pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: P
 
 @functools.lru_cache(maxsize=1024)
 def _pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair,
-                 ceil_mode: bool) -> dict[str, Any]:
+                 ceil_mode: bool) -> Mapping[str, Any]:
     kernel = checks.pair(kernel_size, f"{name}: kernel_size", 1)
     step = checks.pair(stride, f"{name}: stride", 1)
     border, spread = checks.pair(padding, f"{name}: padding", 0), checks.pair(dilation, f"{name}: dilation", 1)
@@ -107,4 +109,4 @@ def _pool_window(pixels: tuple[int, ...], name: str, kernel_size: Pair, stride: 
     if min(pool_output_size((h, w), kernel, step, border, spread, ceil_mode)) < 1:
         raise ValueError(f"{name}: the window {kernel} is larger than the input's {pixels} pixels with padding {border}; "
                          "use a smaller kernel_size")
-    return dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=ceil_mode)
+    return MappingProxyType(dict(kernel_size=kernel, stride=step, padding=border, dilation=spread, ceil_mode=ceil_mode))

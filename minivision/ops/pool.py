@@ -13,7 +13,8 @@ from .reduce import TakeAlong
 
 
 class MaxPool2d(Function):
-    """(N, C, H, W) -> (N, C, OH, OW). ``index`` remembers the winner's place h * W + w for the way back."""
+    """(N, C, H, W) -> (N, C, OH, OW). ``index`` remembers the winner's place h * W + w for the way back, if there is to be one,
+    or a list ``winners`` that takes it; otherwise it is None."""
 
     keeps_inputs = False
 

@@ -53,6 +53,7 @@ from minivision_kernels.shapes import Pair, conv_output_size
 SMALL, NARROW = 1 << 20, 16     # products of a convolution, and outputs in a line
 TERMS = 256                 # products added up in registers before they are added to the rest of the sum
 SOON = 8                    # terms ahead of the sum for which pixels are asked
+ALONE = 1.5 if BYTES == 64 else 2           # what a vector of filters alone in a panel costs
 WHOLE, SLIM = (0,) * TALL_COLUMNS, (0,)         # as long as a row of a tile is, of a whole panel or of a single vector
 UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
 
@@ -70,11 +71,11 @@ def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads
 
 
 def _vectors(array: np.ndarray, filters: int) -> float:
-    """Of filters, for each pixel. One that has a panel for itself takes more than half the time of two, which share loads; if it
-    is not half full, rungs with pixels in the lanes are so much better that it counts as two."""
+    """Of filters, for each pixel. One that has a panel for itself takes more than half the time of two, which share loads; if
+    it is not half full, rungs with pixels in the lanes are so much better that it counts as two."""
     L = lanes_of(array)
     whole, rest = divmod(filters, TALL_COLUMNS * L)
-    return TALL_COLUMNS * whole + (0 if not rest else 1.4 if L // 2 < rest <= L else TALL_COLUMNS)
+    return TALL_COLUMNS * whole + (0 if not rest else ALONE if L // 2 < rest <= L else TALL_COLUMNS)
 
 
 def tile_cost(array: np.ndarray, filters: int, across: int, terms: int) -> float:

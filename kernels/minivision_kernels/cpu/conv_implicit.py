@@ -76,7 +76,7 @@ def _worth(
         packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
         unpacked += START / terms if weight == 1 else 0
         loads = 0.25 if stride[1] > 1 and by_lines(across) else 1
-        direct = direct_cost(array, outputs, rows, terms, loads) / terms
+        direct = (direct_cost(array, outputs, rows, terms, loads) + (START if weight == 1 and stride[1] > 1 else 0)) / terms
         return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return panels * COLUMNS * (filled + 6) < min(unpacked, turned)

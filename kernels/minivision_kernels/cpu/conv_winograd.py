@@ -28,7 +28,7 @@ The price is accuracy. The transforms add and subtract numbers of different size
 multiplications instead of 36, need no factors but 1/2: with its shorter sums (over channels only, not over taps) that is off by
 1e-6 to 5e-6 of the spread, less than direct summation (64 to 512 channels, measured), and so counts as exact. Filters of 5 x 5
 have patches of 6 x 6 for 2 x 2 outputs: 36 multiplications instead of 100, from the same transform of the image, and errors of
-7e-6 to 2e-5. All need stride 1, no dilation and no groups.
+1e-5 to 7e-5 (16 to 512 channels, all three directions). All need stride 1, no dilation and no groups.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ PRICES = {
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 TURNED = 0 if BYTES == 64 else 5.5      # what direct summation pays for each weight, where `direct_cost` leaves it out
 START = 120_000     # what three kernels for the gradient to filters cost more than one
+LEAST, LEAST_THIRD = 16, 64         # patches of 5 x 5 filters; with fewer, the transforms of weights cost more than is saved
 LOWER = 1.3         # how much longer the lower tiles of a panel take
 SLIM = BYTES == 64  # whether products with a vector of filters are so much cheaper than with two that it counts
 
@@ -114,7 +115,7 @@ SMALLER: Sizes = {(3, 3): F2_3}
 
 
 def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
-    size = sizes.get(shape[2:])
+    size = sizes.get(tuple(shape[2:]))
     return size is not None and stride == (1, 1) and dilation == (1, 1) and groups == 1 and max(padding) < size.taps
 
 
@@ -124,7 +125,7 @@ def _size(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
         filters = " or ".join(f"{high} x {wide}" for high, wide in sizes)
         raise ValueError(f"this rung takes filters of {filters} taps, stride 1, dilation 1, one group, and less padding than a "
                          "filter has taps; call another rung")
-    return sizes[shape[2:]]
+    return sizes[tuple(shape[2:])]
 
 
 def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size) -> float:
@@ -147,6 +148,8 @@ def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     """
     L = lanes_of(array)
     if min(F, C) < (L // 2 + 1 if SLIM else L):
+        return False
+    if size == F2_5 and images * -(-OH // 2) * -(-OW // 2) < (LEAST_THIRD if third else LEAST):
         return False
     terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size)
     direct = direct_cost(array, images * OH * OW, F, terms) + TURNED * F * terms
@@ -243,7 +246,7 @@ def _weight_accepts(sizes: Sizes) -> Any:
 
 def _weight_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[shape[2:]], third=True)
+        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[tuple(shape[2:])], third=True)
 
     return worth
 

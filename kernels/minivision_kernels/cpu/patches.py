@@ -27,7 +27,8 @@ from minivision_kernels.cpu.transforms import column, fold_taps, folded, put_col
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
 HIGH, MIDDLE, LOW = (12, 8, 4) if TALL_ROWS == 14 else (6, 4, 2)        # and of those of `multiply_panel`
-SEGMENT = 8         # patches of a line that are transformed together: 34 pixels of 16 channels stay in the first-level cache
+SEGMENT = 8         # patches of a line that are transformed together: at most 34 pixels of 16 channels stay in the first cache
+TERMS = 256         # patches that are summed before they are added to a sum over more of them
 
 
 @helper
@@ -261,21 +262,27 @@ def correlate(turned_, at, row, count, C, upstream, begin, filters, sums, to, be
     """sums (C, width) from ``to`` on (+)= the product of both transforms, (count, C) with lines of ``row`` and (count, width).
 
     There is room for a whole number of tiles. The tile is low, so that it has no empty rows with 16, 32 or 64 channels. Of a
-    panel with one vector of ``filters`` only that one is computed; nobody reads the others."""
+    panel with one vector of ``filters`` only that one is computed; nobody reads the others.
+
+    Some patches are summed by themselves before they are added to all before them: of thousands, one by one, each is rounded to
+    what the whole sum can hold, and what is transformed back was off by up to eight times as much."""
     L = lanes(turned_)
     width = TALL_COLUMNS * L
-    for c in range(0, C, CROSS_ROWS):
-        if filters > L:
-            tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
-            if begun:
-                tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
-            for t in range(count):
-                tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, at + t * row + c, 1, upstream, begin + t * width)
-            store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
-        else:
-            one = zeros(turned_, CROSS_ROWS, 1)
-            if begun:
-                one = plus(one, CROSS_ROWS, 1, sums, to + c * width, width)
-            for t in range(count):
-                one = outer_along(one, CROSS_ROWS, 1, turned_, at + t * row + c, 1, upstream, begin + t * width)
-            store(one, CROSS_ROWS, 1, sums, to + c * width, width)
+    for first in range(0, count, TERMS):
+        end = min(count, first + TERMS)
+        for c in range(0, C, CROSS_ROWS):
+            if filters > L:
+                tile = zeros(turned_, CROSS_ROWS, TALL_COLUMNS)
+                for t in range(first, end):
+                    seen = at + t * row + c
+                    tile = outer_along(tile, CROSS_ROWS, TALL_COLUMNS, turned_, seen, 1, upstream, begin + t * width)
+                if begun or first > 0:
+                    tile = plus(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
+                store(tile, CROSS_ROWS, TALL_COLUMNS, sums, to + c * width, width)
+            else:
+                one = zeros(turned_, CROSS_ROWS, 1)
+                for t in range(first, end):
+                    one = outer_along(one, CROSS_ROWS, 1, turned_, at + t * row + c, 1, upstream, begin + t * width)
+                if begun or first > 0:
+                    one = plus(one, CROSS_ROWS, 1, sums, to + c * width, width)
+                store(one, CROSS_ROWS, 1, sums, to + c * width, width)
