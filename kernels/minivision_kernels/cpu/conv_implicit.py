@@ -50,6 +50,7 @@ from minivision_kernels.shapes import Pair, conv_output_size
 
 START = 36_000              # multiply-adds that take as long as it takes to call a kernel that packs a few weights
 WOVEN = 10                  # pixels of a line
+LONG = 128                  # terms for which it counts that a stride is above 2, or that tiles of `direct` lie in one line
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
@@ -73,9 +74,10 @@ def _worth(
     unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
     if BYTES == 64:
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
-        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
+        apart = stride[1] > 2 and terms >= LONG
+        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and not apart else 40
         unpacked += START / terms if weight == 1 else 0
-        loads = 0.25 if stride[1] > 1 and by_lines(across) else 1
+        loads = 0.25 if stride[1] > 1 and terms >= LONG and by_lines(across) else 1
         direct = (direct_cost(array, outputs, rows, terms, loads) + (START if weight == 1 and stride[1] > 1 else 0)) / terms
         return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
