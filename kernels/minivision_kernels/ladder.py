@@ -51,7 +51,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv": (
         ("conv2d_forward", "conv2d_input"),
         ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit",
-         "cpu.conv_product", "cpu.conv_fold", "cpu.conv_depthwise", "cpu.conv_winograd", "cuda.conv", "cuda.conv_staged",
+         "cpu.conv_product", "cpu.conv_fold", "cpu.conv_depthwise", "cpu.conv_winograd", "cpu.conv_amx", "cuda.conv", "cuda.conv_staged",
          "cuda.depthwise"),
     ),
     "conv weight": (
@@ -83,7 +83,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "linear": (
         ("linear_forward", "linear_input", "linear_weight"),
         ("cpu.linear_loops", "cpu.linear_blocked", "cpu.linear_vectors", "cpu.linear_parallel", "reference.linear",
-         "cpu.linear_tiles", "cpu.linear_packed", "cpu.linear_small", "cuda.gemm"),
+         "cpu.linear_tiles", "cpu.linear_packed", "cpu.linear_small", "cpu.linear_amx", "cuda.gemm"),
     ),
     "cross_entropy": (
         ("cross_entropy_forward", "cross_entropy_backward"),

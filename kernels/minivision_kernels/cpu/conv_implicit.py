@@ -161,14 +161,14 @@ def plan(
     """For sums over taps: the columns of the product are outputs."""
     each = len(taps.down) * len(taps.right)
     stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
-    in_place = _seen(size, OH, OW, stride, taps, 0)[0]
+    in_place = seen_of_block(size, OH, OW, stride, taps, 0)[0]
     blocks, parts = division(-(-images * OH * OW // lanes), stretch, rows, groups, workers)
-    _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
+    _, height, width = seen_of_block(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
-                _place(taps, stretch // each, height, width))
+                tap_places(taps, stretch // each, height, width))
 
 
-def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
+def seen_of_block(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
     """Whether all windows lie inside the image; the height and width of it, or else of what so many outputs see of one."""
     reach_h, reach_w = max(taps.down), max(taps.right)
     if taps.top <= 0 and taps.left <= 0 and (OH - 1) * stride[0] + reach_h - taps.top < size[0] and (
@@ -178,7 +178,7 @@ def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) 
     return False, (lines - 1) * stride[0] + reach_h + 1, (OW - 1) * stride[1] + reach_w + 1
 
 
-def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
+def tap_places(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
     """Where the taps of some channels lie, from the first pixel of the window."""
     down, right = np.array(taps.down, np.int64)[:, None], np.array(taps.right, np.int64)
     place = np.pad((np.arange(channels)[:, None, None] * (height * width) + down * width + right).ravel(), (0, SOON))

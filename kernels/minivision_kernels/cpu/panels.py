@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,24 +76,40 @@ def stretches(terms: int, whole: int = 1) -> int:
     return -(-terms // (max(1, count) * whole)) * whole
 
 
+class Shape(NamedTuple):
+    """What panels are like."""
+
+    rows: int                   # of a left one
+    columns: int                # vectors of a right one,
+    bytes: int                  # and of each of them for one term
+    again: int                  # rows that take as long to be multiplied as a right panel takes to be packed,
+    each: int                   # and vectors of columns, as a left one takes, if a block is packed for each of them
+
+
+TILES = Shape(ROWS, COLUMNS, BYTES, 8, 0)
+
+
 @functools.lru_cache(maxsize=1024)
-def division(vectors: int, stretch: int, rows: int, others: int, workers: int, block: int = BLOCK) -> tuple[int, int]:
+def division(
+    vectors: int, stretch: int, rows: int, others: int, workers: int, block: int = BLOCK, shape: Shape = TILES,
+) -> tuple[int, int]:
     """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products of
     ``rows`` rows and so many vectors of columns.
 
     Blocks have ``block`` bytes at most, which fit the cache. The pieces, all blocks for the first part, then all for the next,
     are dealt to the threads in that order, and all should have the same to do: five panels, which are two blocks, are shared as
-    halves of the rows. Who shares a block packs it again, at about the price of eight rows.
+    halves of the rows. Who shares a block packs it again, and so are left panels for each block, unless all are packed before.
     """
-    panels, left = -(-vectors // COLUMNS), -(-rows // ROWS)
-    least = max(1, -(-panels * COLUMNS * stretch * BYTES // block))
+    panels, left = -(-vectors // shape.columns), -(-rows // shape.rows)
+    least = max(1, -(-panels * shape.columns * stretch * shape.bytes // block))
 
     def time(choice: tuple[int, int]) -> int:
         blocks, parts = choice
         cuts = [others * blocks * parts * worker // workers for worker in range(workers + 1)]
-        before = [cut // blocks * vectors + min(cut % blocks * panels // blocks * COLUMNS, vectors) for cut in cuts]
+        before = [cut // blocks * vectors + min(cut % blocks * panels // blocks * shape.columns, vectors) for cut in cuts]
         mine, pieces = (max(b - a for a, b in itertools.pairwise(at)) for at in (before, cuts))
-        return mine * (-(-left // parts) * ROWS + 8) + pieces
+        rows_ = -(-left // parts) * shape.rows
+        return mine * (rows_ + shape.again) + pieces * (1 + rows_ * shape.each)
 
     shares = [parts for parts in range(1, min(left, workers) + 1) if workers % parts == 0]
     choices = [(blocks, parts) for blocks in range(least, min(panels, least + 2 * workers) + 1) for parts in shares]

@@ -19,14 +19,19 @@ from numba.extending import intrinsic, models, register_model
 config: Any = numba_config
 
 
+def instruction_sets() -> frozenset[str]:
+    """What Numba compiles for, as LLVM calls it: what the user has said, or else what this processor has."""
+    chosen = config.CPU_FEATURES
+    return frozenset(chosen.replace("+", "").split(",") if chosen else (
+        name for name, present in binding.get_host_cpu_features().items() if present))
+
+
 def register_bytes() -> int:
     """The size of a vector register: 64 with AVX-512, 32 with AVX, 16 with SSE or NEON."""
-    chosen = config.CPU_FEATURES                        # what Numba compiles for, if the user has said so
-    features = set(chosen.replace("+", "").split(",")) if chosen else {
-        name for name, present in binding.get_host_cpu_features().items() if present}
-    return 64 if "avx512f" in features else 32 if features & {"avx", "avx2"} else 16
+    return 64 if "avx512f" in FEATURES else 32 if FEATURES & {"avx", "avx2"} else 16
 
 
+FEATURES = instruction_sets()
 BYTES = register_bytes()
 NEON = "neon" in binding.get_host_cpu_features()
 

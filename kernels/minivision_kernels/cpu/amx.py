@@ -1,0 +1,216 @@
+"""Words for a matrix unit: products of whole tiles, 16 x 16 sums at a time.
+
+Some processors have, beside their vectors, eight *tile registers* of 16 rows of 64 bytes, and an instruction that multiplies
+two of them as matrices and adds the product to a third (Intel's Advanced Matrix Extensions, AMX; Intel 64 and IA-32
+Architectures Optimization Reference Manual, chapter 20). It does in 16 cycles what vectors of AVX-512 do in 256, but it takes
+numbers in bfloat16: the sign, the exponent and the first 8 digits of a float32, which has 24.
+
+So a number is split into three: its first 8 binary digits, the next 8, and the last 8, with
+
+    a = a1 + a2 + a3            exactly, |a2| <= 2^-8 |a|, |a3| <= 2^-17 |a|
+    a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1) + what is left out, less than 2^-24 |a b|
+
+Six products of tiles, then, for one in float32, which still is 2.7 times as fast (Henry, Tang and Heinecke 2019, "Leveraging the
+bfloat16 artificial intelligence datatype for higher-precision computations"). Products of bfloat16 are exact in float32, and
+that is what they are added up in. CUDA's rung ``3xtf32`` splits numbers for its tensor cores in the same way.
+
+A left tile holds 16 rows and 32 terms, a right one 32 terms and 16 columns, and terms come in pairs, which lie in the two halves
+of one 32-bit word. Which terms are a pair is for us to say: here terms k and k + 16 of a block of 32. Then both sides are made
+of two vectors of float32 that lie in memory as they are, two rows of the right matrix or two pieces of one row of the left one.
+
+Numbers too small to be split into numbers in float32's normal range, below 2^-102, lose their last digits: the unit takes
+anything below 2^-126 for 0. One that is infinite or not a number gives NaN instead of whatever it should, and so does one beyond
+the largest bfloat16, 3.39e38. A product that has NaN in it, or infinity, is therefore computed again without the unit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from minivision_kernels.cpu.simd import vectors
+from minivision_kernels.cpu.writer import BYTES, FEATURES, INT, INT32, Vector, Writer, int_, word
+from minivision_kernels.ladder import of_dtype
+
+SIDE = 16                   # rows and columns of a tile of sums; also pairs of terms in a tile of either side
+BLOCK_TERMS = 2 * SIDE      # terms of one tile of either side
+TILE = SIDE * SIDE          # words of 32 bits in a tile
+PIECES = 3                  # bfloat16 numbers of which a float32 is made
+ROW_BYTES = 4 * SIDE
+# Which pieces meet, and in which order: each step changes one side only.
+ORDER = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
+
+BYTE = ir.IntType(8)
+ASK_PERMISSION, TILE_DATA, SYSTEM_CALL = 0x1023, 18, 158     # Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+
+
+@functools.cache
+def present() -> bool:
+    """Whether there is a matrix unit, and the system lets this process use it. Linux wants to be asked, once."""
+    if not {"amx-tile", "amx-bf16"} <= FEATURES or BYTES < 64 or not sys.platform.startswith("linux"):
+        return False
+    return ctypes.CDLL(None, use_errno=True).syscall(SYSTEM_CALL, ASK_PERMISSION, TILE_DATA) == 0
+
+
+@of_dtype
+def matrix_unit(array: np.ndarray, *_: Any, **__: Any) -> bool:
+    """Whether kernels made of tiles can run on this array: it is float32, and there is a unit for it."""
+    return array.dtype == np.float32 and vectors(array) and present()
+
+
+def require() -> None:
+    """Raise an error where there is no unit to use; its instructions would end the process."""
+    if not present():
+        raise RuntimeError("this rung needs a matrix unit (AMX, with bfloat16) that Linux lets this process use, and there is "
+                           "none; call the rung 'packed' or 'implicit', or let best() choose")
+
+
+def _number(value: int, bits: int = 8) -> Any:
+    return ir.Constant(ir.IntType(bits), value)
+
+
+def _do(builder: Any, name: str, *args: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [x.type for x in args])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), args)
+
+
+def _bytes(w: Writer, array_type: Any, array: Any, at: Any, tiles: int = 0) -> Any:
+    return w.builder.bitcast(w.beyond(w.pointer(array_type, array, at), tiles * TILE), BYTE.as_pointer())
+
+
+@word
+def tiles_begin(typing):
+    """Set the unit up for eight tiles of 16 rows of 64 bytes; every thread does so before it uses them."""
+    def write(context, builder, signature, args):
+        shape = [1, 0, *[0] * 14, *[ROW_BYTES, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8]        # palette 1; bytes of rows; rows
+        kind = ir.ArrayType(BYTE, len(shape))
+        name = "minivision.tiles"
+        found = builder.module.globals.get(name) or cgutils.global_constant(builder.module, name, ir.Constant(kind, shape))
+        _do(builder, "ldtilecfg", builder.bitcast(found, BYTE.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(), write
+
+
+@word
+def tiles_end(typing):
+    """Give the tile registers back, so that nobody has to save them."""
+    def write(context, builder, signature, args):
+        _do(builder, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(), write
+
+
+@word
+def tiles_zero(typing, rows, columns):
+    """rows x columns tiles of sums, all 0."""
+    def write(context, builder, signature, args):
+        for tile in range(rows.literal_value * columns.literal_value):
+            _do(builder, "tilezero", _number(tile))
+        return context.get_dummy_value()
+
+    return types.void(rows, columns), write
+
+
+def _sums(name: str) -> Any:
+    def write(context, builder, signature, args):
+        rows, columns = (x.literal_value for x in signature.args[:2])
+        w = Writer(context, builder, signature.args[2])
+        step = INT(ROW_BYTES * columns)
+        for i in range(rows):
+            for j in range(columns):
+                place = w.beyond(w.pointer(signature.args[2], *args[2:]), i * columns * TILE + j * SIDE)
+                _do(builder, name, _number(i * columns + j), builder.bitcast(place, BYTE.as_pointer()), step)
+        return context.get_dummy_value()
+
+    return write
+
+
+@word
+def tiles_load(typing, rows, columns, a, at):
+    """Take up the sums that `tiles_store` put there."""
+    return types.void(rows, columns, a, int_), _sums("tileloadd64")
+
+
+@word
+def tiles_store(typing, rows, columns, a, at):
+    """Write the sums, row after row, to a from ``at`` on: rows * 16 rows of columns * 16 numbers."""
+    return types.void(rows, columns, a, int_), _sums("tilestored64")
+
+
+@word
+def tiles_add_products(typing, rows, columns, left, lt, right, rt):
+    """Add the products of a block of 32 terms to the sums: 6 for each of them.
+
+    The left side has two tiles for each piece, the first for rows 0 to 15; so has the right one.
+    """
+    def write(context, builder, signature, args):
+        height, width, left_type, _, right_type, _ = signature.args
+        height, width = height.literal_value, width.literal_value
+        _, _, left, lt, right, rt = args
+        w = Writer(context, builder, left_type)
+        here: dict[str, int | None] = {"left": None, "right": None}
+        for pieces in ORDER:
+            sides = ("left", left_type, left, lt, height, 4), ("right", right_type, right, rt, width, 6)
+            for piece, (side, kind, array, at, count, register) in zip(pieces, sides):
+                if here[side] != piece:
+                    for half in range(count):
+                        place = _bytes(w, kind, array, at, 2 * piece + half)
+                        _do(builder, "tileloadd64", _number(register + half), place, INT(ROW_BYTES))
+                    here[side] = piece
+            for i in range(height):
+                for j in range(width):
+                    _do(builder, "tdpbf16ps", _number(i * width + j), _number(4 + i), _number(6 + j))
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, left, int_, right, int_), write
+
+
+@word
+def put_split(typing, low, high, out, to):
+    """Split two vectors of float32 and write them as pairs of bfloat16, first pieces to out[to], second ones to the tile
+    behind the next, and so on: number i of ``low`` and of ``high`` to the lower and upper half of word i.
+
+    Digits are cut off by rounding to the nearest, halves away from 0.
+    """
+    def write(context, builder, signature, args):
+        low, high, out, to = args
+        b, w = builder, Writer(context, builder, signature.args[2])
+        words = ir.VectorType(INT32, w.lanes)
+        def all_(number: int) -> Any:
+            return ir.Constant(words, [number] * w.lanes)
+
+        target = w.pointer(signature.args[2], out, to)
+        for piece in range(PIECES):
+            pair = []
+            for vector in (low, high):
+                digits = b.bitcast(vector, words)
+                if piece < PIECES - 1:                              # what is left at last has no more than 8 digits
+                    digits = b.and_(b.add(digits, all_(0x8000)), all_(0xFFFF0000))
+                pair.append(digits)
+            low, high = (b.fsub(v, b.bitcast(digits, v.type)) for v, digits in zip((low, high), pair))
+            woven = b.or_(b.lshr(pair[0], all_(16)), pair[1])
+            w.store(b.bitcast(woven, w.kind), w.beyond(target, 2 * piece * TILE))
+        return context.get_dummy_value()
+
+    return types.void(low, high, out, int_), write
+
+
+@word
+def watched(typing, sums, tile):
+    """sums + 0 * tile: stays 0 until a number of the tile is infinite or none, and is not a number from then on."""
+    def write(context, builder, signature, args):
+        w = Writer(context, builder, sums.dtype)
+        nothing = ir.Constant(w.kind, [0.0] * w.lanes)
+        pairs = zip(*(cgutils.unpack_tuple(builder, v) for v in args))
+        return cgutils.pack_array(builder, [w.multiply_add(x, nothing, total) for total, x in pairs])
+
+    return sums(sums, tile), write
