@@ -1,25 +1,37 @@
-"""Both sides of a matrix product split into bfloat16 and laid out as tiles, and the product of such panels.
+"""The words of ``panels.py`` for a matrix unit: both sides of a product split into bfloat16 and laid out as tiles.
 
-As in ``panels.py``, both sides are copied first, in the order in which they will be used: the left one in *bands* of two tiles of
-rows, the right one in *panels* of two tiles of columns. Two by two tiles of sums are formed at a time; the other four registers
-hold tiles of the two sides. Of a band as of a panel there is, for one block of 32 terms after the other,
+Kernels that multiply panels are told of them by the names of ``panels.py``, and so can be built with these instead (``rebuilt`` in
+``compile.py``): the same text, and panels are
 
-    tile [piece][half]          3 pieces of the numbers, each for the first and the second 16 rows, or columns
+    right       two tiles of columns, for one block of 32 terms after the other [piece][half]: 3 pieces of the numbers, each for
+                the first and for the second 16 columns
+    left        the same with rows. Rows lie in memory as they are, and are split when they are needed, for each block of right
+                panels: to have one thread split them for the other takes longer, and so does reading 6 bytes for a number of 4
 
-A tile that begins anywhere but at a line of the cache is loaded at a third of the speed, since each of its rows lies in two.
+Two by two tiles of sums are formed at a time, and the other four of the unit's eight registers hold tiles of the two sides. A tile
+that does not begin with a line of the cache is loaded at a third of the speed, since each of its rows lies in two.
+
+What was measured on two cores of a processor with 2 MiB of second-level cache: tiles of a stretch that lie in the first-level cache
+are multiplied at 5.3 times the speed of AVX-512's measured peak, counting each product (0.88 times that speed for six of them), from
+the second-level cache at 0.9 of that. Numbers that are not 0 take 1.2 times as long as zeros: the unit is limited by the heat it makes.
+To ask for the next rows or columns while these are multiplied gains nothing where they are near, and where they come from memory it
+makes the product up to 1.4 times as slow.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 
+from minivision_kernels.cpu import panels
 from minivision_kernels.cpu.amx import (
-    BLOCK_TERMS,
     PIECES,
     SIDE,
     TILE,
     put_split,
     tiles_add_products,
+    tiles_begin,
+    tiles_end,
     tiles_load,
     tiles_store,
     tiles_zero,
@@ -27,175 +39,210 @@ from minivision_kernels.cpu.amx import (
 )
 from minivision_kernels.cpu.columns import READ, pack_torn
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.panels import COLUMNS, Shape
-from minivision_kernels.cpu.simd import entry, load, load_between, none, put, turn, turn_whole
+from minivision_kernels.cpu.panels import Unit, fairest
+from minivision_kernels.cpu.simd import entry, load, load_between, none, put, room, turn, turn_whole
 from minivision_kernels.cpu.tile import finish_rows, plus, store, zeros
 
-PAIR = 2                            # tiles beside each other in a band or a panel
-WIDE = PAIR * SIDE                  # rows of a band, columns of a panel
-PANEL = PIECES * PAIR * TILE        # words of a block of terms of either
-SUMS = WIDE * WIDE
+COLUMNS = 2                         # tiles beside each other in a panel, and so vectors of its columns
+ROWS = COLUMNS * SIDE
+DEEP = 2 * SIDE                     # terms of a block
+PANEL = PIECES * COLUMNS * TILE     # words of a block of a panel
+SUMS = ROWS * COLUMNS * SIDE        # of a panel of rows and one of columns
+CHUNK = panels.COLUMNS * SIDE       # numbers of a row of a piece of the right side, before it is split
+FEW = 8                             # rows of sums that are written together
 TERMS = 576                         # of a stretch, at most: terms whose panels are used together
 ANEW = 16                           # terms that take as long as it takes to put sums away and take them up again
 BLOCK = 800 * 1024                  # bytes of right panels that are used together, in a second-level cache of 2 MiB
-SHAPE = Shape(WIDE, PAIR, PIECES * SIDE * 2, 32, 4)
-FEW = 8                             # rows of sums that are written together
-CHUNK = COLUMNS * SIDE              # numbers of a row of a piece of the right side, before it is split
+AGAIN, LEFT = 32, 4                 # rows, or vectors, that are multiplied while a right panel, or a left one, is split
+
+begin_products, end_products = tiles_begin, tiles_end
 
 
 @functools.lru_cache(maxsize=1024)
 def stretches(terms: int, whole: int = 1) -> int:
     """How many terms a stretch has: a multiple of ``whole``, and such that few tiles are partly empty."""
-    unit = BLOCK_TERMS if whole == 1 else whole
+    unit = DEEP if whole == 1 else whole
 
-    def cost(size: int) -> tuple[int, int]:
-        (all_, rest), filled = divmod(terms, size), lambda n: -(-n // BLOCK_TERMS) * BLOCK_TERMS
-        return all_ * (filled(size) + ANEW) + (filled(rest) + ANEW if rest else 0), -size
+    def filled(count: int) -> int:
+        return -(-count // DEEP) * DEEP + ANEW if count else 0
 
     most = min(max(unit, TERMS // unit * unit), -(-terms // unit) * unit)
-    return min(range(unit, most + 1, unit), key=cost, default=unit)
+    return min(range(unit, most + 1, unit), default=unit,
+               key=lambda size: (terms // size * filled(size) + filled(terms % size), size))
+
+
+@functools.lru_cache(maxsize=1024)
+def division(vectors: int, stretch: int, rows: int, others: int, workers: int, shares: int = 1) -> tuple[int, int]:
+    """As in ``panels.py``."""
+    bytes_ = -(-vectors // COLUMNS) * -(-stretch // DEEP) * PANEL * 4
+    return fairest(math.ceil(bytes_ * shares / BLOCK), vectors, COLUMNS, rows, ROWS, others, workers, AGAIN, LEFT)
+
+
+TILES = Unit(ROWS, COLUMNS, stretches, division)
 
 
 @helper
-def split_rows(b, at, place, terms, first, vectors, right, to, blocks):
-    """Right panels whose vectors lie in b as they are: vector v of term k from at + place[k] + first[v] on.
+def panel_at(number, terms, lanes_):
+    """Where right panel ``number`` of a block begins, if a stretch has so many terms; also how much room so many panels need."""
+    return number * ((terms + DEEP - 1) // DEEP) * PANEL
+
+
+@helper
+def pack_rows(b, at, place, terms, first, count, out, to):
+    """So many right panels whose vectors lie in b as they are: vector v of term k from at + place[k] + first[v] on.
 
     Two terms are read in the longest runs there are, across all panels.
     """
-    for k in range(0, blocks * BLOCK_TERMS, BLOCK_TERMS):
+    blocks = (terms + DEEP - 1) // DEEP
+    for k in range(0, blocks * DEEP, DEEP):
         for i in range(k, k + SIDE):
-            goal = to + k // BLOCK_TERMS * PANEL + (i - k) * SIDE
+            goal = to + k // DEEP * PANEL + (i - k) * SIDE
             if i + SIDE < terms:
                 low, high = at + entry(place, i), at + entry(place, i + SIDE)
-                for v in range(vectors):
+                for v in range(count * COLUMNS):
                     here = entry(first, v)
-                    put_split(load(b, low + here), load(b, high + here), right,
-                              goal + v // PAIR * blocks * PANEL + v % PAIR * TILE)
+                    put_split(load(b, low + here), load(b, high + here), out,
+                              goal + v // COLUMNS * blocks * PANEL + v % COLUMNS * TILE)
             else:
                 low = at + entry(place, min(i, terms - 1))
-                for v in range(vectors):
-                    here = goal + v // PAIR * blocks * PANEL + v % PAIR * TILE
-                    put_split(load(b, low + entry(first, v)) if i < terms else none(b), none(b), right, here)
+                for v in range(count * COLUMNS):
+                    pixels = load(b, low + entry(first, v)) if i < terms else none(b)
+                    put_split(pixels, none(b), out, goal + v // COLUMNS * blocks * PANEL + v % COLUMNS * TILE)
 
 
 @helper
-def split_piece(piece, terms, right, to):
-    """A tile of each piece of 16 columns, from a piece of the right side: row k of it from k * CHUNK on."""
+def split_piece(piece, terms, out, to):
+    """A tile of each piece of 16 columns; row k of them, of 32, lies from k * CHUNK on."""
     for i in range(SIDE):
         low = load(piece, i * CHUNK) if i < terms else none(piece)
         high = load(piece, (i + SIDE) * CHUNK) if i + SIDE < terms else none(piece)
-        put_split(low, high, right, to + i * SIDE)
+        put_split(low, high, out, to + i * SIDE)
 
 
 @helper
-def split_seen(source, at, place, terms, seen, read, stride, vectors, right, piece, blocks):
-    """Right panels of what windows see: term k of column j from source[at + place[k] + seen[j]] (``columns.py``).
+def pack_seen(source, at, place, terms, seen, read, stride, count, right):
+    """So many right panels of what windows see: term k of column j from source[at + place[k] + seen[j]] (``columns.py``).
 
-    Vectors that lie in one line each are read together as far as they follow each other, which often is one long run of memory.
+    Panels whose vectors lie in one line each are packed together, as far as they follow each other.
     """
-    begin = seen[::SIDE].copy()
-    v = 0
-    while v < vectors:
+    blocks, begin, piece = (terms + DEEP - 1) // DEEP, seen[::SIDE].copy(), room(source, DEEP * CHUNK)
+    p = 0
+    while p < count:
         run = 0
-        while stride == 1 and v + run < vectors and read[(v + run) * READ] == 1:
+        while stride == 1 and p + run < count and read[(p + run) * COLUMNS * READ] == read[((p + run) * COLUMNS + 1) * READ] == 1:
             run += 1
-        if run > 1 and v % PAIR == 1:           # a run begins with the first half of a panel
-            run = 1
-        if run > 0 and v % PAIR == 0:
-            split_rows(source, at, place, terms, begin[v:], run, right, v // PAIR * blocks * PANEL, blocks)
-            v += run
+        if run > 0:
+            pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, p * blocks * PANEL)
+            p += run
             continue
-        for block in range(blocks):
-            k = block * BLOCK_TERMS
-            here, some = place[k:], min(BLOCK_TERMS, terms - k)
-            if read[v * READ] == 0:
-                for i in range(some):
-                    for j in range(SIDE):
-                        piece[i * CHUNK + j] = entry(source, at + entry(here, i) + entry(seen, v * SIDE + j))
-            else:
-                pack_torn(source, at, here, some, read, v * READ, stride, piece, 0)
-            split_piece(piece, some, right, (v // PAIR * blocks + block) * PANEL + v % PAIR * TILE)
-        v += 1
-
-
-@helper
-def split_turned(b, at, column_step, columns, terms, right, to, piece):
-    """A right panel of columns each of which lies in b side by side: number k of column j at at + j * column_step + k."""
-    for k in range(0, terms, BLOCK_TERMS):
-        some = min(BLOCK_TERMS, terms - k)
-        for half in range(PAIR):
-            count = max(0, min(SIDE, columns - half * SIDE))
-            from_ = at + half * SIDE * column_step + k
-            for i in range(0, some, SIDE):
-                here = min(SIDE, some - i)
-                if here == SIDE and count == SIDE:
-                    turn_whole(b, from_ + i, column_step, piece, i * CHUNK, CHUNK)
+        for v in range(p * COLUMNS, (p + 1) * COLUMNS):
+            for k in range(0, terms, DEEP):
+                here, some = place[k:], min(DEEP, terms - k)
+                if read[v * READ] == 0:
+                    for i in range(some):
+                        for j in range(SIDE):
+                            piece[i * CHUNK + j] = entry(source, at + entry(here, i) + entry(seen, v * SIDE + j))
+                elif read[v * READ] == 1 and stride == 1:
+                    for i in range(some):
+                        put(piece, i * CHUNK, load(source, at + entry(here, i) + entry(seen, v * SIDE)))
                 else:
-                    turn(b, from_ + i, column_step, 0, here, count, piece, i * CHUNK, CHUNK, here, SIDE)
-            split_piece(piece, some, right, to + k // BLOCK_TERMS * PANEL + half * TILE)
+                    pack_torn(source, at, here, some, read, v * READ, stride, piece, 0)
+                split_piece(piece, some, right, (p * blocks + k // DEEP) * PANEL + v % COLUMNS * TILE)
+        p += 1
 
 
 @helper
-def split_band(a, at, row_step, term_step, rows, terms, band, piece):
-    """A left band: number k of row i from a[at + i * row_step + k * term_step], zeros from row ``rows`` on. One step is 1."""
-    for k in range(0, terms, BLOCK_TERMS):
-        some, to = min(BLOCK_TERMS, terms - k), k // BLOCK_TERMS * PANEL
-        for half in range(PAIR):
-            from_, goal, high = at + half * SIDE * row_step + k * term_step, to + half * TILE, min(SIDE, rows - half * SIDE)
-            if high <= 0:
-                continue                                # nobody multiplies the second tile then
-            if term_step == 1 and some == BLOCK_TERMS:
+def pack_right(b, at, term_step, column_step, columns, terms, out, to):
+    """One right panel: term k of column j from b[at + k * term_step + j * column_step], zeros from column ``columns`` on.
+
+    One of the steps is 1.
+    """
+    piece = room(b, DEEP * CHUNK)
+    for k in range(0, terms, DEEP):
+        some = min(DEEP, terms - k)
+        for half in range(COLUMNS):
+            count, from_ = max(0, min(SIDE, columns - half * SIDE)), at + half * SIDE * column_step + k * term_step
+            if term_step > 1:
+                for i in range(some):
+                    put(piece, i * CHUNK, load_between(b, from_ + i * term_step, 0, count))
+            else:
+                for i in range(0, some, SIDE):
+                    here = min(SIDE, some - i)
+                    if here == SIDE and count == SIDE:
+                        turn_whole(b, from_ + i, column_step, piece, i * CHUNK, CHUNK)
+                    else:
+                        turn(b, from_ + i, column_step, 0, here, count, piece, i * CHUNK, CHUNK, here, SIDE)
+            split_piece(piece, some, out, to + k // DEEP * PANEL + half * TILE)
+
+
+@helper
+def find_left(by_rows, group, rows, terms, band, begin, stretch):
+    """Where the rows of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term. The left matrix is
+    (groups, rows, terms) if it lies ``by_rows``, else (groups, terms, rows)."""
+    if by_rows:
+        return (group * rows + band * ROWS) * terms + begin, ROWS * terms, terms, 1
+    return (group * terms + begin) * rows + band * ROWS, ROWS, 1, rows
+
+
+@helper
+def split_left(a, at, row_step, term_step, rows, terms, out, piece):
+    """A left panel: number k of row i from a[at + i * row_step + k * term_step]. A second tile of which there is no row is left
+    as it is."""
+    for k in range(0, terms, DEEP):
+        some, to, from_ = min(DEEP, terms - k), k // DEEP * PANEL, at + k * term_step
+        for half in range(min(COLUMNS, (rows + SIDE - 1) // SIDE)):
+            high, goal, here = min(SIDE, rows - half * SIDE), to + half * TILE, from_ + half * SIDE * row_step
+            if term_step == 1 and some == DEEP:
                 for i in range(high):
-                    put_split(load(a, from_ + i * row_step), load(a, from_ + i * row_step + SIDE), band, goal + i * SIDE)
+                    put_split(load(a, here + i * row_step), load(a, here + i * row_step + SIDE), out, goal + i * SIDE)
             elif term_step == 1:
                 for i in range(high):
-                    here = from_ + i * row_step
-                    put_split(load_between(a, here, 0, some), load_between(a, here + SIDE, 0, some - SIDE), band,
-                              goal + i * SIDE)
+                    put_split(load_between(a, here + i * row_step, 0, some),
+                              load_between(a, here + i * row_step + SIDE, 0, some - SIDE), out, goal + i * SIDE)
             else:
-                for j in range(0, BLOCK_TERMS, SIDE):
+                for j in range(0, DEEP, SIDE):
                     if high == SIDE and some >= j + SIDE:
-                        turn_whole(a, from_ + j * term_step, term_step, piece, j, BLOCK_TERMS)
+                        turn_whole(a, here + j * term_step, term_step, piece, j, DEEP)
                     else:
-                        turn(a, from_ + j * term_step, term_step, 0, high, max(0, min(SIDE, some - j)), piece, j, BLOCK_TERMS,
-                             high, SIDE)
+                        turn(a, here + j * term_step, term_step, 0, high, max(0, min(SIDE, some - j)), piece, j, DEEP, high, SIDE)
                 for i in range(high):
-                    put_split(load(piece, i * BLOCK_TERMS), load(piece, i * BLOCK_TERMS + SIDE), band, goal + i * SIDE)
+                    put_split(load(piece, i * DEEP), load(piece, i * DEEP + SIDE), out, goal + i * SIDE)
             for i in range(high, SIDE):
-                put_split(none(a), none(a), band, goal + i * SIDE)
+                put_split(none(a), none(a), out, goal + i * SIDE)
 
 
 @helper
-def multiply_tiles(
-    a, at, row_step, term_step, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose, bias,
-    row, relu, band, piece,
+def multiply_panels(
+    left, where, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose, bias, row, relu,
 ):
-    """A stretch of so many terms for some rows and right panels, added to ``sums`` or, if it is the last, put into y.
+    """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y, as in
+    ``panels.py``.
 
-    The left side is found as in `split_band`, to which ``band`` and ``piece`` are room. The other arguments are those of
-    `multiply_panels`. Returns 0, or NaN if a number that was put into y is not finite.
+    Returns 0, or NaN if a sum is infinite or NaN.
     """
-    panels, blocks = (vectors + PAIR - 1) // PAIR, (terms + BLOCK_TERMS - 1) // BLOCK_TERMS
+    at, band_step, row_step, term_step = where
+    panels_, blocks = (vectors + COLUMNS - 1) // COLUMNS, (terms + DEEP - 1) // DEEP
     last = sums.shape[0] - SUMS                         # room for the results of a tile
-    wrong = zeros(y, FEW, 1)
-    for r in range(0, rows, WIDE):
-        high = min(WIDE, rows - r)
-        split_band(a, at + r * row_step, row_step, term_step, high, terms, band, piece)
-        for p in range(panels):
-            some, rt, keep = min(PAIR, vectors - p * PAIR), p * blocks * PANEL, (r // WIDE * panels + p) * SUMS
+    mine, piece, wrong = room(sums, blocks * PANEL), room(sums, SIDE * DEEP), zeros(sums, FEW, 1)
+    for r in range(0, rows, ROWS):
+        high = min(ROWS, rows - r)
+        split_left(left, at, row_step, term_step, high, terms, mine, piece)
+        at += band_step
+        for p in range(panels_):
+            some, rt, keep = min(COLUMNS, vectors - p * COLUMNS), p * blocks * PANEL, (r // ROWS * panels_ + p) * SUMS
             goal = last if ended else keep
-            if high > SIDE and some == PAIR:
-                add_products(band, right, rt, blocks, sums, keep, begun, goal, 2, 2)
+            if high > SIDE and some == COLUMNS:
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 2, 2)
             elif high > SIDE:
-                add_products(band, right, rt, blocks, sums, keep, begun, goal, 2, 1)
-            elif some == PAIR:
-                add_products(band, right, rt, blocks, sums, keep, begun, goal, 1, 2)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 2, 1)
+            elif some == COLUMNS:
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 1, 2)
             else:
-                add_products(band, right, rt, blocks, sums, keep, begun, goal, 1, 1)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 1, 1)
             if not ended:
                 continue
             for j in range(some):
-                v, step = p * PAIR + j, some * SIDE
+                v, step = p * COLUMNS + j, some * SIDE
                 here = entry(count, v)
                 for i in range(0, high, FEW):
                     from_, goal = last + i * step + j * SIDE, to + (r + i) * y_step

@@ -154,6 +154,16 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return helper(function)
 
 
+def rebuilt(kernel: Kernel, words: types.ModuleType, ending: str) -> Kernel:
+    """The same text with other words: a helper or number of the kernel's that ``words`` has too means what it means there."""
+    old = kernel.function
+    found = {name: getattr(words, name) for name in old.__code__.co_names if hasattr(words, name)}
+    new = types.FunctionType(old.__code__, {**old.__globals__, **found}, old.__name__ + ending, old.__defaults__)
+    new.__annotations__, new.__doc__, new.__module__ = old.__annotations__, old.__doc__, old.__module__
+    new.__qualname__ = new.__name__             # by which the cache tells them apart
+    return Kernel(new)
+
+
 _helpers: set[Callable[..., Any]] = set()
 _inlined: set[Callable[..., Any]] = set()
 

@@ -34,11 +34,14 @@ from minivision_kernels.cpu.panels import (
     ROWS,
     SOON,
     TOGETHER,
-    division,
+    VECTORS,
+    Unit,
+    begin_products,
+    end_products,
     find_left,
     multiply_panels,
     pack_bands,
-    stretches,
+    panel_at,
 )
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
@@ -98,7 +101,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
                   5 if rows % ROWS else 1)
 
 
-def _in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
+def in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
     """Whether ``conv_phases.py`` takes the gradient to the image."""
     return stride == (2, 2) and min(shape[2:]) >= 2
 
@@ -111,7 +114,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     rows, outputs = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1])
     terms = w.size // (groups * max(1, rows))
     one = w.shape[2:] == (1, 1)
-    if _in_phases(shape, stride) and rows >= 8:
+    if in_phases(shape, stride) and rows >= 8:
         if BYTES < 64 or not terms:
             return True
         packed = _packed(outputs / lanes_of(g), rows, 5 if one else 7)
@@ -135,7 +138,7 @@ def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
-    if _in_phases(shape, stride):
+    if in_phases(shape, stride):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)
 
@@ -156,19 +159,19 @@ class Plan(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def plan(
     images: int, size: Pair, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, groups: int, lanes: int,
-    workers: int,
+    workers: int, unit: Unit,
 ) -> Plan:
     """For sums over taps: the columns of the product are outputs."""
-    each = len(taps.down) * len(taps.right)
-    stretch, panels = stretches(channels * each, each), -(-images * OH * OW // (COLUMNS * lanes))
-    in_place = seen_of_block(size, OH, OW, stride, taps, 0)[0]
-    blocks, parts = division(-(-images * OH * OW // lanes), stretch, rows, groups, workers)
-    _, height, width = seen_of_block(size, OH, OW, stride, taps, -(-panels // blocks) * COLUMNS * lanes)
+    each, vectors_ = len(taps.down) * len(taps.right), -(-images * OH * OW // lanes)
+    stretch, panels = unit.stretches(channels * each, each), -(-vectors_ // unit.columns)
+    in_place = _seen(size, OH, OW, stride, taps, 0)[0]
+    blocks, parts = unit.division(vectors_, stretch, rows, groups, workers)
+    _, height, width = _seen(size, OH, OW, stride, taps, -(-panels // blocks) * unit.columns * lanes)
     return Plan(stretch, in_place, height, width, max(taps.down) * width + max(taps.right), blocks, parts,
-                tap_places(taps, stretch // each, height, width))
+                _place(taps, stretch // each, height, width))
 
 
-def seen_of_block(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
+def _seen(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, outputs: int) -> tuple[bool, int, int]:
     """Whether all windows lie inside the image; the height and width of it, or else of what so many outputs see of one."""
     reach_h, reach_w = max(taps.down), max(taps.right)
     if taps.top <= 0 and taps.left <= 0 and (OH - 1) * stride[0] + reach_h - taps.top < size[0] and (
@@ -178,7 +181,7 @@ def seen_of_block(size: Pair, OH: int, OW: int, stride: Pair, taps: Taps, output
     return False, (lines - 1) * stride[0] + reach_h + 1, (OW - 1) * stride[1] + reach_w + 1
 
 
-def tap_places(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
+def _place(taps: Taps, channels: int, height: int, width: int) -> np.ndarray:
     """Where the taps of some channels lie, from the first pixel of the window."""
     down, right = np.array(taps.down, np.int64)[:, None], np.array(taps.right, np.int64)
     place = np.pad((np.arange(channels)[:, None, None] * (height * width) + down * width + right).ravel(), (0, SOON))
@@ -200,15 +203,16 @@ def sum_taps(
         fill(y, goal)
         return
     groups = weights.groups
-    how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers())
+    how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers(), VECTORS)
     K = weights.offset.size
     left, as_it_lies = flat, weights.step == 1 and weights.rows % ROWS == 0
     if not as_it_lies:
         left = empty((groups * -(-weights.rows // ROWS) * ROWS * K,), x.dtype)
         _pack(flat, *weights, how.stretch, left, work=left.size)
-    _multiply(
+    multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, *goal, F,
-        out_h, out_w, *first, *step, groups, workers(), work=N * F * OH * OW * K // lanes_of(x))
+        out_h, out_w, *first, *step, groups, workers(), np.zeros(workers(), x.dtype),
+        work=N * F * OH * OW * K // lanes_of(x))
 
 
 @compiled
@@ -246,12 +250,12 @@ def _pack(
 
 
 @compiled
-def _multiply(
+def multiply(
     x: In1, N: int, C: int, H: int, W: int, top: int, left_: int,
     stretch: int, in_place: bool, height: int, width: int, reach: int, blocks: int, parts: int, place: IntIn1,
     stride_h: int, stride_w: int, left: In1, as_it_lies: bool, K: int, OH: int, OW: int,
     y: Out1, y_step: int, bias: In1, relu: bool, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int,
-    step_w: int, groups: int, workers_: int, team: Team,
+    step_w: int, groups: int, workers_: int, wrong: Out1, team: Team,
 ):
     L = lanes(x)
     wide = COLUMNS * L
@@ -264,13 +268,14 @@ def _multiply(
     images = min(N, (most * wide + OH * OW - 2) // (OH * OW) + 1)       # of how many images they may be
     for worker in prange(workers_, team):
         buffer = room(x, 0 if in_place else images * image_step + 2 * L)
-        right = room(x, most * stretch * wide)
+        right = room(x, panel_at(most, stretch, L))
         sums = room(x, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * wide)
         # Where the window of each output begins, and where its result goes.
         seen, target = np.empty(most * wide, np.int64), np.empty(most * wide, np.int64)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         read = np.empty(most * COLUMNS * READ, np.int64)
         source = x if in_place else buffer
+        begin_products()
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks
             first = all_panels * block // blocks
@@ -296,5 +301,7 @@ def _multiply(
                 pack_seen(source, origin + term // taps * H * W if in_place else 0, place, terms, seen, read, stride_w, panels,
                           right)
                 where = find_left(as_it_lies, group, filters, K, top_band, term, terms)
-                multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K,
-                                y, to, plane, start, count, target, loose, bias, group * filters + top_band * ROWS, relu)
+                wrong[worker] += multiply_panels(
+                    left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane,
+                    start, count, target, loose, bias, group * filters + top_band * ROWS, relu)
+        end_products()

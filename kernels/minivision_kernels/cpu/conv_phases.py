@@ -27,16 +27,18 @@ from minivision_kernels.cpu.bands import copy_band, input_phases, workers
 from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import (
-    BLOCK,
     COLUMNS,
     ROWS,
     SOON,
     TOGETHER,
-    division,
+    VECTORS,
+    Unit,
+    begin_products,
+    end_products,
     find_left,
     multiply_panels,
     pack_bands,
-    stretches,
+    panel_at,
 )
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room, turn
 from minivision_kernels.cpu.stream import put_first
@@ -66,9 +68,10 @@ class Plan(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def plan(
     images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, lanes: int,
-    workers: int,
-) -> tuple[Plan, np.ndarray, np.ndarray]:
-    """How, and where the weights of each filter and tap go: that of row r to base + r // ROWS * step + r % ROWS."""
+    workers: int, unit: Unit,
+) -> tuple[Plan, np.ndarray, np.ndarray, np.ndarray]:
+    """How; which weight of a channel's each is; and where those of each filter and tap go as left panels: that of row r to base +
+    r // ROWS * step + r % ROWS."""
     filters, channels = w_shape[0] // groups, w_shape[1]
     parts = input_phases(w_shape, size, (2, 2), padding, dilation, groups)
     taps = [part.taps for part in parts if part.taps]
@@ -76,11 +79,12 @@ def plan(
     down, right = max(top - t.top + max(t.down) for t in taps), max(left - t.left + max(t.right) for t in taps)
     OH, OW = (-(-n // 2) for n in size)
     begins = np.cumsum([0, *(part.number.size for part in parts)])
-    stretch = np.array([stretches(part.number.size) if part.taps else 1 for part in parts])
-    panels = -(-images * OH * OW // (COLUMNS * lanes))
-    blocks, shares = division(-(-images * OH * OW // lanes), int(stretch.max()), channels, groups, workers, BLOCK // 2)
+    stretch = np.array([unit.stretches(part.number.size) if part.taps else 1 for part in parts])
+    vectors = -(-images * OH * OW // lanes)
+    panels = -(-vectors // unit.columns)
+    blocks, shares = unit.division(vectors, int(stretch.max()), channels, groups, workers, 2)
     in_place = top <= 0 and left <= 0 and OH + down - top <= g_size[0] and OW + right - left <= g_size[1]
-    lines = min(OH, (-(-panels // blocks) * COLUMNS * lanes + OW - 2) // OW + 1)
+    lines = min(OH, (-(-panels // blocks) * unit.columns * lanes + OW - 2) // OW + 1)
     height, width = g_size if in_place else (lines + down, OW + right)
     plane = np.arange(filters)[:, None, None] * (height * width)
     place = np.concatenate([*(
@@ -90,10 +94,11 @@ def plan(
     phase = np.searchsorted(begins, order, side="right") - 1
     begin = begins[phase] + (order - begins[phase]) // stretch[phase] * stretch[phase]
     terms = np.minimum(stretch[phase], begins[phase + 1] - begin)
-    lie = np.argsort(np.concatenate([part.number for part in parts]))       # each tap belongs to one phase
+    number = np.concatenate([part.number for part in parts])
+    lie = np.argsort(number)                            # each tap belongs to one phase
     bands = -(-channels // ROWS)
     base, step = ((begin * bands + order - begin) * ROWS)[lie], (terms * ROWS)[lie]
-    return Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place), base, step
+    return Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place), number, base, step
 
 
 def conv2d_input(
@@ -106,11 +111,11 @@ def conv2d_input(
     if not g.size * w.size:
         dx.fill(0)
         return dx
-    how, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers())
+    how, _, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers(), VECTORS)
     left = empty((-(-channels // ROWS) * ROWS * F * KH * KW,), g.dtype)
     _pack(contiguous(w).reshape(-1), channels, groups, KH * KW, base, step, int(how.stretch.max()), left, work=left.size)
-    _multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, dx.reshape(-1), C, H, W, groups, workers(),
-              work=g.size * channels * KH * KW // lanes_of(g))
+    multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, dx.reshape(-1), C, H, W, groups, workers(),
+              np.zeros(workers(), g.dtype), work=g.size * channels * KH * KW // lanes_of(g))
     return dx
 
 
@@ -151,10 +156,10 @@ def _pack(
 
 
 @compiled
-def _multiply(
+def multiply(
     g: In1, N: int, F: int, H: int, W: int, top: int, left_: int, in_place: bool, height: int, width: int, reach: int,
     blocks: int, parts: int, begins: IntIn1, stretch: IntIn1, place: IntIn1, left: In1, dx: Out1, C: int, dx_h: int, dx_w: int,
-    groups: int, workers_: int, team: Team,
+    groups: int, workers_: int, wrong: Out1, team: Team,
 ):
     L = lanes(g)
     wide, OH, OW = COLUMNS * L, (dx_h + 1) // 2, (dx_w + 1) // 2
@@ -166,7 +171,7 @@ def _multiply(
     most_bands = (bands + parts - 1) // parts
     for worker in prange(workers_, team):
         buffer = room(g, 0 if in_place else images * image_step + 2 * L)
-        right = room(g, most * longest * wide)
+        right = room(g, panel_at(most, longest, L))
         sums = room(g, (most_bands * most + 1) * ROWS * wide)
         woven = most_bands * ROWS * most * wide
         halves = room(g, 2 * woven + L)            # the results of two phases, even columns and odd ones
@@ -174,6 +179,7 @@ def _multiply(
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         read = np.empty(most * COLUMNS * READ, np.int64)
         source, nothing = g if in_place else buffer, room(g, 0)[:0]
+        begin_products()
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, part, block = item // (blocks * parts), item // blocks % parts, item % blocks
             first = all_panels * block // blocks
@@ -203,9 +209,10 @@ def _multiply(
                     terms = min(stretch[phase], last_term - term)
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
                     where = find_left(False, group, channels, K, top_band, term, terms)
-                    multiply_panels(left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > first_term,
-                                    term + terms == last_term, halves, to, line, start, count, start, False, nothing, 0,
-                                    False)
+                    wrong[worker] += multiply_panels(
+                        left, where, min(rows, channels - top_band * ROWS), terms, right, (end - begin + L - 1) // L, sums,
+                        term > first_term, term + terms == last_term, halves, to, line, start, count, start, False, nothing, 0,
+                        False)
                 if phase % 2 == 0:
                     continue
                 for r in range(min(rows, channels - top_band * ROWS)):
@@ -220,3 +227,4 @@ def _multiply(
                                 put_woven(dx, result + 2 * k, load(halves, from_ + k), load(halves, woven + from_ + k),
                                           numbers - 2 * k)
                         at += here
+        end_products()

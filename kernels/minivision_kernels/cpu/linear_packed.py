@@ -7,7 +7,7 @@ them alike, so one kernel serves them. Threads share the columns of the result, 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,16 @@ from minivision_kernels.cpu.panels import (
     ROWS,
     SOON,
     TOGETHER,
-    division,
+    VECTORS,
+    Unit,
+    begin_products,
+    end_products,
     find_left,
     multiply_panels,
     pack_bands,
     pack_right,
     pack_rows,
-    stretches,
+    panel_at,
 )
 from minivision_kernels.cpu.simd import lanes, lanes_of, room, turn, turn_whole, vectors
 from minivision_kernels.cpu.writer import BYTES
@@ -109,32 +112,40 @@ def product(
     y, goal = matrix(M, N, a.dtype, finish)
     if not as_it_lies and _narrow(a, M, N):
         turned = product(b, a, N, M, K, b_steps[::-1], a_steps[::-1])
-        _turn_over(turned.reshape(-1), N, M, y.reshape(-1), work=M * N)
+        turn_over(turned.reshape(-1), N, M, y.reshape(-1), work=M * N)
         return y if finish is None else run("bias_add", y[None], goal.bias[:M], relu=goal.relu)[0]
     if not M * N * K:
         fill(y[None, :, None], goal)
         return y
     threads = workers()
-    how = plan(M, N, K, lanes_of(a), threads)
+    how = plan(M, N, K, lanes_of(a), threads, VECTORS)
     left = contiguous(a).reshape(-1)
     if not as_it_lies:
         panels = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
         _pack(left, *a_steps, M, K, how[0], panels, work=panels.size)
         left = panels
-    _multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias,
-              goal.relu, work=M * N * K // lanes_of(a))
+    multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias,
+              goal.relu, np.zeros(threads, a.dtype), work=M * N * K // lanes_of(a))
     return y
 
 
+class Plan(NamedTuple):
+    """How the work is divided."""
+
+    stretch: int                # terms of the sum that are packed together
+    blocks: int                 # of right panels, and
+    parts: int                  # of rows
+
+
 @functools.lru_cache(maxsize=1024)
-def plan(M: int, N: int, K: int, lanes: int, workers: int) -> tuple[int, int, int]:
-    """Terms of a stretch, blocks of panels and parts of rows."""
-    stretch = stretches(K)
-    return stretch, *division(-(-N // lanes), stretch, M, 1, workers)
+def plan(M: int, N: int, K: int, lanes: int, workers: int, unit: Unit) -> Plan:
+    """For y (M, N), sums of K terms."""
+    stretch = unit.stretches(K)
+    return Plan(stretch, *unit.division(-(-N // lanes), stretch, M, 1, workers))
 
 
 @compiled
-def _turn_over(a: In1, rows: int, columns: int, out: Out1, team: Team):
+def turn_over(a: In1, rows: int, columns: int, out: Out1, team: Team):
     """The transpose of a (rows, columns), a strip of its columns after the other, in squares; the last may begin earlier."""
     L = lanes(a)
     for strip in prange((columns + L - 1) // L, team):
@@ -159,9 +170,9 @@ def _pack(a: In1, a_row: int, a_term: int, M: int, K: int, stretch: int, left: O
 
 
 @compiled
-def _multiply(
+def multiply(
     left: In1, as_it_lies: bool, b: In1, b_term: int, b_column: int, M: int, N: int, K: int, stretch: int, blocks: int,
-    parts: int, workers_: int, y: Out1, bias: In1, relu: bool, team: Team,
+    parts: int, workers_: int, y: Out1, bias: In1, relu: bool, wrong: Out1, team: Team,
 ):
     L = lanes(b)
     width = COLUMNS * L
@@ -169,10 +180,11 @@ def _multiply(
     items = blocks * parts
     most = (all_panels + blocks - 1) // blocks
     for worker in prange(workers_, team):
-        right = room(b, most * stretch * width)
+        right = room(b, panel_at(most, stretch, L))
         sums = room(b, ((bands + parts - 1) // parts * most * (stretch < K) + 1) * ROWS * width)
         start, count = np.empty(most * COLUMNS, np.int64), np.empty(most * COLUMNS, np.int64)
         place = np.arange(stretch + SOON) * b_term
+        begin_products()
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             part, block = item // blocks, item % blocks
             first, top = all_panels * block // blocks, bands * part // parts
@@ -188,7 +200,9 @@ def _multiply(
                 for p in range(whole, panels):
                     column = (first + p) * width
                     pack_right(b, begin * b_term + column * b_column, b_term, b_column, N - column, terms, right,
-                               p * terms * width)
+                               panel_at(p, terms, L))
                 where = find_left(as_it_lies, 0, M, K, top, begin, terms)
-                multiply_panels(left, where, rows, terms, right, vectors, sums, begin > 0, begin + terms == K, y,
-                                top * ROWS * N + first * width, N, start, count, start, False, bias, top * ROWS, relu)
+                wrong[worker] += multiply_panels(
+                    left, where, rows, terms, right, vectors, sums, begin > 0, begin + terms == K, y,
+                    top * ROWS * N + first * width, N, start, count, start, False, bias, top * ROWS, relu)
+        end_products()

@@ -41,6 +41,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -76,44 +78,67 @@ def stretches(terms: int, whole: int = 1) -> int:
     return -(-terms // (max(1, count) * whole)) * whole
 
 
-class Shape(NamedTuple):
-    """What panels are like."""
-
-    rows: int                   # of a left one
-    columns: int                # vectors of a right one,
-    bytes: int                  # and of each of them for one term
-    again: int                  # rows that take as long to be multiplied as a right panel takes to be packed,
-    each: int                   # and vectors of columns, as a left one takes, if a block is packed for each of them
-
-
-TILES = Shape(ROWS, COLUMNS, BYTES, 8, 0)
-
-
 @functools.lru_cache(maxsize=1024)
-def division(
-    vectors: int, stretch: int, rows: int, others: int, workers: int, block: int = BLOCK, shape: Shape = TILES,
-) -> tuple[int, int]:
+def division(vectors: int, stretch: int, rows: int, others: int, workers: int, shares: int = 1) -> tuple[int, int]:
     """Into how many blocks right panels are divided, and into how many parts the left ones, for each of ``others`` products of
     ``rows`` rows and so many vectors of columns.
 
-    Blocks have ``block`` bytes at most, which fit the cache. The pieces, all blocks for the first part, then all for the next,
-    are dealt to the threads in that order, and all should have the same to do: five panels, which are two blocks, are shared as
-    halves of the rows. Who shares a block packs it again, and so are left panels for each block, unless all are packed before.
+    Blocks have `BLOCK` bytes at most, which fit the cache, or less if there are more ``shares``. The pieces, all blocks for the
+    first part, then all for the next, are dealt to the threads in that order, and all should have the same to do: five panels,
+    which are two blocks, are shared as halves of the rows. Who shares a block packs it again, at about the price of eight rows.
     """
-    panels, left = -(-vectors // shape.columns), -(-rows // shape.rows)
-    least = max(1, -(-panels * shape.columns * stretch * shape.bytes // block))
+    least = -(-vectors // COLUMNS) * COLUMNS * stretch * BYTES * shares / BLOCK
+    return fairest(math.ceil(least), vectors, COLUMNS, rows, ROWS, others, workers, 8, 0)
+
+
+def fairest(
+    least: int, vectors: int, columns: int, rows: int, high: int, others: int, workers: int, again: int, left: int,
+) -> tuple[int, int]:
+    """The division of ``vectors`` in panels of ``columns`` and ``rows`` in panels of ``high`` of which the thread with the most
+    to do has the least, into ``least`` blocks or more. To pack a right panel takes as long as so many rows, ``again``, and to
+    pack a left one, if that is done for each block, as so many vectors."""
+    panels, bands = -(-vectors // columns), -(-rows // high)
+    least = max(1, least)
 
     def time(choice: tuple[int, int]) -> int:
         blocks, parts = choice
         cuts = [others * blocks * parts * worker // workers for worker in range(workers + 1)]
-        before = [cut // blocks * vectors + min(cut % blocks * panels // blocks * shape.columns, vectors) for cut in cuts]
+        before = [cut // blocks * vectors + min(cut % blocks * panels // blocks * columns, vectors) for cut in cuts]
         mine, pieces = (max(b - a for a, b in itertools.pairwise(at)) for at in (before, cuts))
-        rows_ = -(-left // parts) * shape.rows
-        return mine * (rows_ + shape.again) + pieces * (1 + rows_ * shape.each)
+        part = -(-bands // parts) * high
+        return mine * (part + again) + pieces * (1 + part * left)
 
-    shares = [parts for parts in range(1, min(left, workers) + 1) if workers % parts == 0]
+    shares = [parts for parts in range(1, min(bands, workers) + 1) if workers % parts == 0]
     choices = [(blocks, parts) for blocks in range(least, min(panels, least + 2 * workers) + 1) for parts in shares]
     return min(choices, key=time, default=(least, 1))
+
+
+class Unit(NamedTuple):
+    """What products are made with, as those must know who divide them."""
+
+    rows: int                           # of a left panel
+    columns: int                        # vectors of a right one
+    stretches: Callable[..., int]
+    division: Callable[..., tuple[int, int]]
+
+
+VECTORS = Unit(ROWS, COLUMNS, stretches, division)
+
+
+@helper
+def begin_products():
+    """What has to be done before `multiply_panels`: nothing, with vectors."""
+
+
+@helper
+def end_products():
+    """And after it."""
+
+
+@helper
+def panel_at(number, terms, lanes_):
+    """Where right panel ``number`` of a block begins, if a stretch has so many terms; also how much room so many panels need."""
+    return number * terms * COLUMNS * lanes_
 
 
 @helper
@@ -221,6 +246,8 @@ def multiply_panels(
     nowhere if that is negative. The last panel may have fewer vectors than others, and then so have its tiles.
 
     If there is a bias, number row + r of it is added to row r before that, and ReLU follows if ``relu``.
+
+    Returns what is to be added up for each thread, and is not 0 if the products have to be computed again in another way.
     """
     at, band_step, row_step, term_step = where
     L = lanes(right)
@@ -281,6 +308,7 @@ def multiply_panels(
                             for i in range(high):
                                 y[to + (r + i) * y_step + place] = edge[(i * some + j) * L + lane]
         at += band_step
+    return 0
 
 
 @inlined
