@@ -13,7 +13,7 @@ Rows = list[tuple[str, str]]
 
 # LLVM's names for what a kernel's speed hangs on, and how people call them.
 FEATURES = {
-    "x86_64": {"avx2": "AVX2", "fma": "FMA", "avx512f": "AVX-512"},
+    "x86_64": {"avx2": "AVX2", "fma": "FMA", "avx512f": "AVX-512", "amx-bf16": "AMX"},
     "aarch64": {"neon": "NEON", "sve": "SVE"},
 }
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

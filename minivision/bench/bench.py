@@ -152,7 +152,7 @@ def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[st
             name: problem.executed(name.removeprefix(OURS).strip() or rung) / 1e9 for name in timings if name not in PEERS},
         "mbytes": problem.traffic / 1e6,
         **_times(timings),
-        "gflops": gflops or None, "of_peak": gflops / roofs.gflops or None,
+        "gflops": gflops or None, "of_peak": gflops / roofs.of(rung) or None,
         "gbs": moved, "of_bandwidth": moved / roofs.bandwidth,
         "error_by_spread": {name: error.spread for name, error in errors.items()},
         "error_by_largest": {name: error.largest for name, error in errors.items()},
@@ -184,7 +184,7 @@ def conditions(request: Request, roofs: Roofs) -> dict[str, Any]:
             "minivision", "numpy", "numba", "llvmlite", "torch", "onnxruntime", "pillow", "opencv-python-headless",
             "scikit-image")}},
         "kernels": source_hash(), "tuned": len(tuned.load()),
-        "roofs": {"gflops": roofs.gflops, "copy_gbs": roofs.copy, "triad_gbs": roofs.triad},
+        "roofs": {"gflops": roofs.gflops, "copy_gbs": roofs.copy, "triad_gbs": roofs.triad, "tiles_gflops": roofs.tiles},
     }
 
 

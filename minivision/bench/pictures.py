@@ -115,6 +115,10 @@ def roofline(path: Path, about: Row, rows: Sequence[Row]) -> None:
         ridge = roofs["gflops"] / bandwidth
         axes.plot([left, ridge, right], [left * bandwidth, roofs["gflops"], roofs["gflops"]], color=INK, linewidth=1.3)
         axes.text(right, roofs["gflops"] * 1.04, f"{roofs['gflops']:.0f} GFLOP/s of multiply-adds", ha="right", va="bottom")
+        if roofs.get("tiles_gflops"):
+            unit = roofs["tiles_gflops"]
+            axes.plot([ridge, unit / bandwidth, right], [roofs["gflops"], unit, unit], color=INK, linewidth=1.3, linestyle="--")
+            axes.text(right, unit * 1.04, f"{unit:.0f} GFLOP/s of a matrix unit, six products for one", ha="right", va="bottom")
         axes.text(left * 1.4, left * 1.25 * bandwidth, f"{bandwidth:.0f} GB/s of memory", va="top")
         axes.set(xscale="log", yscale="log", xlim=(left, right), xlabel="FLOP of direct summation per byte that must be moved",
                  ylabel="GFLOP/s")

@@ -106,8 +106,9 @@ def conditions_line(about: dict[str, Any]) -> str:
     roofs = about["roofs"]
     how = [", Winograd left out"] * about["exact"] + [", malloc keeps memory"] * about["keep_memory"]
     how += [f", {about['tuned']} choices tuned"] * bool(about["tuned"])
+    unit = f", a matrix unit {roofs['tiles_gflops']:.0f}" if roofs.get("tiles_gflops") else ""
     return (f"{about['machine']} ({about['features']}), {about['threads']} threads, float32{''.join(how)}. {versions}. "
-            f"{about['date']}. Roofs: {roofs['gflops']:.0f} GFLOP/s, copy {roofs['copy_gbs']:.1f} GB/s, "
+            f"{about['date']}. Roofs: {roofs['gflops']:.0f} GFLOP/s{unit}, copy {roofs['copy_gbs']:.1f} GB/s, "
             f"triad {roofs['triad_gbs']:.1f} GB/s.")
 
 

@@ -4,6 +4,9 @@ No data sheet: clocks change with load and memory is shared. The arithmetic roof
 multiply-adds in registers, written in the same vocabulary of vectors as the kernels. The memory roofs are a copy and a
 triad (STREAM, McCalpin 1995) over arrays several times larger than the last cache; every byte is counted once, though a
 processor may first read the memory it is about to write. The faster of the two is the roof that shares are taken of.
+
+A matrix unit (AMX) has a roof of its own: tiles that lie in the first-level cache, multiplied over and over, six products of
+bfloat16 counted as the one in float32 that they make.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from minivision_kernels import get_num_threads
+from minivision_kernels.cpu import amx
+from minivision_kernels.cpu.amx_panels import PANEL
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, prange
-from minivision_kernels.cpu.simd import add, add_times, lanes, lanes_of, load, put
+from minivision_kernels.cpu.simd import add, add_times, lanes, lanes_of, load, put, room
 
 CHAINS = 12                     # independent sums: more than a core's units times their latency
 LEAST_BYTES = 128 * 2**20       # of each array of the memory roofs
@@ -30,6 +35,11 @@ class Roofs:
     gflops: float               # float32, all used threads
     copy: float                 # GB/s, read and written
     triad: float
+    tiles: float | None = None  # GFLOP/s of a matrix unit, if there is one
+
+    def of(self, rung: str) -> float:
+        """The GFLOP/s that a rung's share is taken of."""
+        return self.tiles if rung == "amx" and self.tiles else self.gflops
 
     @property
     def bandwidth(self) -> float:
@@ -48,7 +58,11 @@ def measure_roofs(seconds: float = 1.0) -> Roofs:
     c = np.zeros(size, np.float32)
     copy = 8 * size / _fastest(lambda: _copy(a, threads, c, work=BIG), seconds) / 1e9
     triad = 12 * size / _fastest(lambda: _triad(a, b, threads, c, work=BIG), seconds) / 1e9
-    return Roofs(gflops, copy, triad)
+    tiles = None
+    if amx.present():
+        products = 2 * amx.TILE * 4 * amx.SIDE * 2 * ROUNDS // 10 * threads
+        tiles = products / _fastest(lambda: _multiply_tiles(x, ROUNDS // 10, threads, sums, work=BIG), seconds) / 1e9
+    return Roofs(gflops, copy, triad, tiles)
 
 
 def last_cache() -> int:
@@ -83,6 +97,26 @@ def _multiply_adds(x: In1, rounds: int, y: Out1, team: Team):
             i, j, k, l = add_times(i, 3, v), add_times(j, 3, v), add_times(k, 3, v), add_times(l, 3, v)
         total = add(add(add(add(add(a, b), c), d), e), f)
         put(y, 64 * thread, add(add(add(add(add(add(total, g), h), i), j), k), l))
+
+
+@compiled
+def _multiply_tiles(x: In1, rounds: int, threads: int, y: Out1, team: Team):
+    """Each thread: four tiles of sums, and so often the products of one block of terms."""
+    for thread in prange(threads, team):
+        left, right, sums = room(x, PANEL), room(x, PANEL), room(x, 4 * amx.TILE)
+        numbers = room(x, PANEL)
+        for i in range(PANEL):
+            numbers[i] = x[0] / (i + 3)                             # of all digits: zeros are multiplied sooner
+        for i in range(4 * amx.SIDE):
+            row = i // 2 // amx.SIDE * amx.TILE + i // 2 % amx.SIDE * amx.SIDE
+            amx.put_split(load(numbers, 20 * i), load(numbers, 20 * i + 7), left if i % 2 == 0 else right, row)
+        amx.tiles_begin()
+        amx.tiles_zero(2, 2)
+        for _ in range(rounds):
+            amx.tiles_add_products(2, 2, left, 0, right, 0)
+        amx.tiles_store(2, 2, sums, 0)
+        amx.tiles_end()
+        put(y, 64 * thread, load(sums, 0))
 
 
 @compiled

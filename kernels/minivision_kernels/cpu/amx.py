@@ -10,17 +10,18 @@ So a number is split into three: its first 8 binary digits, the next 8, and the 
     a = a1 + a2 + a3            exactly, |a2| <= 2^-8 |a|, |a3| <= 2^-17 |a|
     a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1) + what is left out, less than 2^-24 |a b|
 
-Six products of tiles, then, for one in float32, which still is 2.7 times as fast (Henry, Tang and Heinecke 2019, "Leveraging the
-bfloat16 artificial intelligence datatype for higher-precision computations"). Products of bfloat16 are exact in float32, and
-that is what they are added up in. CUDA's rung ``3xtf32`` splits numbers for its tensor cores in the same way.
+Six products of tiles, then, for one in float32, which still is 2.7 times as fast (Henry, Tang and Heinecke 2019, "Leveraging
+the bfloat16 artificial intelligence datatype for higher-precision computations"). Products of bfloat16 are exact in float32,
+and that is what they are added up in. CUDA's rung ``3xtf32`` splits numbers for its tensor cores in the same way.
 
-A left tile holds 16 rows and 32 terms, a right one 32 terms and 16 columns, and terms come in pairs, which lie in the two halves
-of one 32-bit word. Which terms are a pair is for us to say: here terms k and k + 16 of a block of 32. Then both sides are made
-of two vectors of float32 that lie in memory as they are, two rows of the right matrix or two pieces of one row of the left one.
+A left tile holds 16 rows and 32 terms, a right one 32 terms and 16 columns, and terms come in pairs, which lie in the two
+halves of one 32-bit word. Which terms are a pair is for us to say: here terms k and k + 16 of a block of 32. Then both sides
+are made of two vectors of float32 that lie in memory as they are, two rows of the right matrix or two pieces of one row of the
+left one.
 
 Numbers too small to be split into numbers in float32's normal range, below 2^-102, lose their last digits: the unit takes
-anything below 2^-126 for 0. One that is infinite or not a number gives NaN instead of whatever it should, and so does one beyond
-the largest bfloat16, 3.39e38. A product that has NaN in it, or infinity, is therefore computed again without the unit.
+anything below 2^-126 for 0. One that is infinite or not a number gives NaN instead of whatever it should, and so does one
+beyond the largest bfloat16, 3.39e38. A product that has NaN in it, or infinity, is therefore computed again without the unit.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minivision_kernels.cpu.simd import vectors
-from minivision_kernels.cpu.writer import BYTES, FEATURES, INT, INT32, Vector, Writer, int_, word
-from minivision_kernels.ladder import of_dtype
+from minivision_kernels.cpu.writer import BYTES, FEATURES, INT, INT32, Writer, int_, word
 
 SIDE = 16                   # rows and columns of a tile of sums; also pairs of terms in a tile of either side
 BLOCK_TERMS = 2 * SIDE      # terms of one tile of either side
@@ -59,17 +58,9 @@ def present() -> bool:
     return ctypes.CDLL(None, use_errno=True).syscall(SYSTEM_CALL, ASK_PERMISSION, TILE_DATA) == 0
 
 
-@of_dtype
-def matrix_unit(array: np.ndarray, *_: Any, **__: Any) -> bool:
-    """Whether kernels made of tiles can run on this array: it is float32, and there is a unit for it."""
-    return array.dtype == np.float32 and vectors(array) and present()
-
-
-def require() -> None:
-    """Raise an error where there is no unit to use; its instructions would end the process."""
-    if not present():
-        raise RuntimeError("this rung needs a matrix unit (AMX, with bfloat16) that Linux lets this process use, and there is "
-                           "none; call the rung 'packed' or 'implicit', or let best() choose")
+def takes(array: np.ndarray) -> bool:
+    """Whether products of this array can be computed by the unit: it is float32, and there is one."""
+    return array.dtype == np.float32 and present()
 
 
 def _number(value: int, bits: int = 8) -> Any:
@@ -194,8 +185,8 @@ def put_split(typing, low, high, out, to):
             for vector in (low, high):
                 digits = b.bitcast(vector, words)
                 if piece < PIECES - 1:                              # what is left at last has no more than 8 digits
-                    digits = b.and_(b.add(digits, all_(0x8000)), all_(0xFFFF0000))
-                pair.append(digits)
+                    digits = b.add(digits, all_(0x8000))
+                pair.append(b.and_(digits, all_(0xFFFF0000)))       # unless it is below the normal range
             low, high = (b.fsub(v, b.bitcast(digits, v.type)) for v, digits in zip((low, high), pair))
             woven = b.or_(b.lshr(pair[0], all_(16)), pair[1])
             w.store(b.bitcast(woven, w.kind), w.beyond(target, 2 * piece * TILE))

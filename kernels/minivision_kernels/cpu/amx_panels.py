@@ -1,21 +1,20 @@
 """The words of ``panels.py`` for a matrix unit: both sides of a product split into bfloat16 and laid out as tiles.
 
-Kernels that multiply panels are told of them by the names of ``panels.py``, and so can be built with these instead (``rebuilt`` in
-``compile.py``): the same text, and panels are
+Kernels that multiply panels are told of them by the names of ``panels.py``, and so can be built with these instead
+(``rebuilt`` in ``compile.py``): the same text, and panels are
 
     right       two tiles of columns, for one block of 32 terms after the other [piece][half]: 3 pieces of the numbers, each for
                 the first and for the second 16 columns
     left        the same with rows. Rows lie in memory as they are, and are split when they are needed, for each block of right
                 panels: to have one thread split them for the other takes longer, and so does reading 6 bytes for a number of 4
 
-Two by two tiles of sums are formed at a time, and the other four of the unit's eight registers hold tiles of the two sides. A tile
-that does not begin with a line of the cache is loaded at a third of the speed, since each of its rows lies in two.
+Two by two tiles of sums are formed at a time, and the other four of the unit's eight registers hold tiles of the two sides. A
+tile that does not begin with a line of the cache is loaded at a third of the speed, since each of its rows lies in two.
 
-What was measured on two cores of a processor with 2 MiB of second-level cache: tiles of a stretch that lie in the first-level cache
-are multiplied at 5.3 times the speed of AVX-512's measured peak, counting each product (0.88 times that speed for six of them), from
-the second-level cache at 0.9 of that. Numbers that are not 0 take 1.2 times as long as zeros: the unit is limited by the heat it makes.
-To ask for the next rows or columns while these are multiplied gains nothing where they are near, and where they come from memory it
-makes the product up to 1.4 times as slow.
+What was measured on two cores of a processor with 2 MiB of second-level cache: six products for one are made at twice the speed
+of AVX-512's measured peak while tiles lie in the first-level cache, at 0.9 of that from the second-level cache, and 1.2 times as
+fast if most numbers are 0: the unit is limited by the heat it makes. To ask for the next rows or columns while these are
+multiplied gains nothing where they are near, and where they come from memory it makes the product up to 1.4 times as slow.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from __future__ import annotations
 import functools
 import math
 
-from minivision_kernels.cpu import panels
 from minivision_kernels.cpu.amx import (
     PIECES,
     SIDE,
@@ -48,7 +46,6 @@ ROWS = COLUMNS * SIDE
 DEEP = 2 * SIDE                     # terms of a block
 PANEL = PIECES * COLUMNS * TILE     # words of a block of a panel
 SUMS = ROWS * COLUMNS * SIDE        # of a panel of rows and one of columns
-CHUNK = panels.COLUMNS * SIDE       # numbers of a row of a piece of the right side, before it is split
 FEW = 8                             # rows of sums that are written together
 TERMS = 576                         # of a stretch, at most: terms whose panels are used together
 ANEW = 16                           # terms that take as long as it takes to put sums away and take them up again
@@ -78,12 +75,25 @@ def division(vectors: int, stretch: int, rows: int, others: int, workers: int, s
     return fairest(math.ceil(bytes_ * shares / BLOCK), vectors, COLUMNS, rows, ROWS, others, workers, AGAIN, LEFT)
 
 
+# What a product costs, in multiply-adds of vectors of AVX-512: to call the kernel, more than one that packs for vectors; a
+# product of tiles in float32, which takes six; to split a vector.
+START, PRODUCT, SPLIT = 100_000, 320, 18
+
+
+def price(rows: int, vectors: int, terms: int, weight: float) -> float:
+    """What a product of so many rows and vectors of columns costs, for each term, but for the packing of the vectors;
+    ``weight`` is what a number of the left side costs. From 6,000 random products and convolutions of 3e5 to 6e8
+    multiply-adds, whose times it tells within a fifth."""
+    tiles = -(-rows // SIDE) * vectors * -(-terms // DEEP)
+    return (START + PRODUCT * tiles) / max(1, terms) + SPLIT * vectors + weight * rows
+
+
 TILES = Unit(ROWS, COLUMNS, stretches, division)
 
 
 @helper
 def panel_at(number, terms, lanes_):
-    """Where right panel ``number`` of a block begins, if a stretch has so many terms; also how much room so many panels need."""
+    """Where right panel ``number`` of a block begins, if a stretch has so many terms; or how much room so many panels need."""
     return number * ((terms + DEEP - 1) // DEEP) * PANEL
 
 
@@ -111,12 +121,12 @@ def pack_rows(b, at, place, terms, first, count, out, to):
 
 
 @helper
-def split_piece(piece, terms, out, to):
-    """A tile of each piece of 16 columns; row k of them, of 32, lies from k * CHUNK on."""
-    for i in range(SIDE):
-        low = load(piece, i * CHUNK) if i < terms else none(piece)
-        high = load(piece, (i + SIDE) * CHUNK) if i + SIDE < terms else none(piece)
-        put_split(low, high, out, to + i * SIDE)
+def split_piece(piece, first, terms, out, to):
+    """A tile of each piece of 16 columns, from term ``first`` on; the columns of term k lie from k * SIDE on."""
+    for k in range(first, first + SIDE):
+        low = load(piece, k * SIDE) if k < terms else none(piece)
+        high = load(piece, (k + SIDE) * SIDE) if k + SIDE < terms else none(piece)
+        put_split(low, high, out, to + (k - first) * SIDE)
 
 
 @helper
@@ -125,30 +135,35 @@ def pack_seen(source, at, place, terms, seen, read, stride, count, right):
 
     Panels whose vectors lie in one line each are packed together, as far as they follow each other.
     """
-    blocks, begin, piece = (terms + DEEP - 1) // DEEP, seen[::SIDE].copy(), room(source, DEEP * CHUNK)
+    blocks, begin, piece = (terms + DEEP - 1) // DEEP, seen[::SIDE].copy(), room(source, terms * SIDE)
     p = 0
     while p < count:
         run = 0
-        while stride == 1 and p + run < count and read[(p + run) * COLUMNS * READ] == read[((p + run) * COLUMNS + 1) * READ] == 1:
+        while stride == 1 and p + run < count and _lies(read, p + run):
             run += 1
         if run > 0:
             pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, p * blocks * PANEL)
             p += run
             continue
         for v in range(p * COLUMNS, (p + 1) * COLUMNS):
-            for k in range(0, terms, DEEP):
-                here, some = place[k:], min(DEEP, terms - k)
-                if read[v * READ] == 0:
-                    for i in range(some):
-                        for j in range(SIDE):
-                            piece[i * CHUNK + j] = entry(source, at + entry(here, i) + entry(seen, v * SIDE + j))
-                elif read[v * READ] == 1 and stride == 1:
-                    for i in range(some):
-                        put(piece, i * CHUNK, load(source, at + entry(here, i) + entry(seen, v * SIDE)))
-                else:
-                    pack_torn(source, at, here, some, read, v * READ, stride, piece, 0)
-                split_piece(piece, some, right, (p * blocks + k // DEEP) * PANEL + v % COLUMNS * TILE)
+            if read[v * READ] == 0:
+                for k in range(terms):
+                    for j in range(SIDE):
+                        piece[k * SIDE + j] = entry(source, at + entry(place, k) + entry(seen, v * SIDE + j))
+            elif read[v * READ] == 1 and stride == 1:
+                for k in range(terms):
+                    put(piece, k * SIDE, load(source, at + entry(place, k) + entry(begin, v)))
+            else:
+                pack_torn(source, at, place, terms, read, v * READ, stride, piece, 0, SIDE)
+            for block in range(blocks):
+                split_piece(piece, block * DEEP, terms, right, (p * blocks + block) * PANEL + v % COLUMNS * TILE)
         p += 1
+
+
+@helper
+def _lies(read, panel):
+    """Whether both vectors of a panel lie in one line."""
+    return read[panel * COLUMNS * READ] == 1 and read[(panel * COLUMNS + 1) * READ] == 1
 
 
 @helper
@@ -157,28 +172,28 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
     One of the steps is 1.
     """
-    piece = room(b, DEEP * CHUNK)
+    piece = room(b, DEEP * SIDE)
     for k in range(0, terms, DEEP):
         some = min(DEEP, terms - k)
         for half in range(COLUMNS):
             count, from_ = max(0, min(SIDE, columns - half * SIDE)), at + half * SIDE * column_step + k * term_step
             if term_step > 1:
                 for i in range(some):
-                    put(piece, i * CHUNK, load_between(b, from_ + i * term_step, 0, count))
+                    put(piece, i * SIDE, load_between(b, from_ + i * term_step, 0, count))
             else:
                 for i in range(0, some, SIDE):
                     here = min(SIDE, some - i)
                     if here == SIDE and count == SIDE:
-                        turn_whole(b, from_ + i, column_step, piece, i * CHUNK, CHUNK)
+                        turn_whole(b, from_ + i, column_step, piece, i * SIDE, SIDE)
                     else:
-                        turn(b, from_ + i, column_step, 0, here, count, piece, i * CHUNK, CHUNK, here, SIDE)
-            split_piece(piece, some, out, to + k // DEEP * PANEL + half * TILE)
+                        turn(b, from_ + i, column_step, 0, here, count, piece, i * SIDE, SIDE, here, SIDE)
+            split_piece(piece, 0, some, out, to + k // DEEP * PANEL + half * TILE)
 
 
 @helper
 def find_left(by_rows, group, rows, terms, band, begin, stretch):
-    """Where the rows of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term. The left matrix is
-    (groups, rows, terms) if it lies ``by_rows``, else (groups, terms, rows)."""
+    """Where the rows of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term. The left
+    matrix is (groups, rows, terms) if it lies ``by_rows``, else (groups, terms, rows)."""
     if by_rows:
         return (group * rows + band * ROWS) * terms + begin, ROWS * terms, terms, 1
     return (group * terms + begin) * rows + band * ROWS, ROWS, 1, rows
@@ -204,7 +219,8 @@ def split_left(a, at, row_step, term_step, rows, terms, out, piece):
                     if high == SIDE and some >= j + SIDE:
                         turn_whole(a, here + j * term_step, term_step, piece, j, DEEP)
                     else:
-                        turn(a, here + j * term_step, term_step, 0, high, max(0, min(SIDE, some - j)), piece, j, DEEP, high, SIDE)
+                        turn(a, here + j * term_step, term_step, 0, high, max(0, min(SIDE, some - j)), piece, j, DEEP, high,
+                             SIDE)
                 for i in range(high):
                     put_split(load(piece, i * DEEP), load(piece, i * DEEP + SIDE), out, goal + i * SIDE)
             for i in range(high, SIDE):
@@ -215,8 +231,8 @@ def split_left(a, at, row_step, term_step, rows, terms, out, piece):
 def multiply_panels(
     left, where, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose, bias, row, relu,
 ):
-    """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y, as in
-    ``panels.py``.
+    """A stretch of ``terms`` for some rows and a block of right panels, added to ``sums`` or, if it is the last, put into y, as
+    in ``panels.py``.
 
     Returns 0, or NaN if a sum is infinite or NaN.
     """
@@ -259,7 +275,9 @@ def multiply_panels(
                             put(y, goal + line * y_step + start[v], load(sums, from_ + line * step))
                         elif here > 0 or loose:
                             for lane in range(SIDE):
-                                place = start[v] + lane if lane < here else target[v * SIDE + lane] if loose and here == 0 else -1
+                                place = start[v] + lane if lane < here else -1
+                                if loose and here == 0:
+                                    place = target[v * SIDE + lane]
                                 if place >= 0:
                                     y[goal + line * y_step + place] = sums[from_ + line * step + lane]
     store(wrong, FEW, 1, sums, last, SIDE)

@@ -112,15 +112,14 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
             else:
-                pack_torn(source, at, place, terms, read, v * READ, stride, right, to)
+                pack_torn(source, at, place, terms, read, v * READ, stride, right, to, wide)
         p += 1
 
 
 @helper
-def pack_torn(source, at, place, terms, read, v, stride, right, to):
-    """One vector of a panel whose outputs lie in up to LINES lines. All its masks stay in registers."""
-    L = lanes(source)
-    wide, many = COLUMNS * L, read[v] > 2
+def pack_torn(source, at, place, terms, read, v, stride, right, to, wide):
+    """One vector of a panel, of ``wide`` columns, whose outputs lie in up to LINES lines. All its masks stay in registers."""
+    many = read[v] > 2
     first, second, third, fourth = at + read[v + 1], at + read[v + 3], at + read[v + 5], at + read[v + 7]
     a, b, c = read[v + 2], read[v + 4], read[v + 6]
     if stride == 1 and many:

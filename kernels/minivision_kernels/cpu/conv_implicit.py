@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,10 +57,17 @@ LONG = 128                  # terms for which it counts that a stride is above 2
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
-def _worth(
+def _worth(*call: Any) -> bool:
+    """Whether packing promises to pay."""
+    _, packed, others = prices(*call)
+    return packed <= others
+
+
+def prices(
     array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool, weight: float,
-) -> bool:
-    """Whether packing promises to pay. All in multiply-adds of vectors, for each term.
+) -> tuple[float, float, float]:
+    """What it costs to pack a vector, what a packed product costs, and what the better of the rungs that pack nothing does. All
+    in multiply-adds of vectors, for each term.
 
     A vector costs about ten to be packed and four for each other line in which its outputs lie, half as much again at stride 2,
     and forty if they lie in too many, or see pixels further apart, and it is packed number by number; if all pixels of an image
@@ -70,7 +77,7 @@ def _worth(
     costs, see `_packed`.
     """
     if not rows * outputs * terms:
-        return True
+        return 0, 0, 0
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
     off_grid = 1.15 if BYTES < 64 else 1.6 if rows > 4 * ROWS else 1.5 if across < L else 1.15
@@ -82,9 +89,9 @@ def _worth(
         unpacked += START / terms if weight == 1 else 0
         loads = 0.25 if stride[1] > 1 and terms >= LONG and by_lines(across) else 1
         direct = (direct_cost(array, outputs, rows, terms, loads) + (START if weight == 1 and stride[1] > 1 else 0)) / terms
-        return _packed(outputs / L, rows, weight, packing) < min(unpacked, direct)
+        return packing, _packed(outputs / L, rows, weight, packing), min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
-    return panels * COLUMNS * (filled + 6) < min(unpacked, turned)
+    return 6, panels * COLUMNS * (filled + 6), min(unpacked, turned)
 
 
 def _packed(vectors_: float, rows: int, weight: float, packing: float = 10) -> float:
@@ -95,10 +102,15 @@ def _packed(vectors_: float, rows: int, weight: float, packing: float = 10) -> f
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
+    return _worth(*forward_call(x, w, stride, padding, dilation, groups))
+
+
+def forward_call(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> tuple[Any, ...]:
+    """What `prices` asks, of a convolution."""
     down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
     rows = len(w) // groups
-    return _worth(x, rows, len(x) * down * across, across, w[:1].size, stride, w.shape[2:] == stride == (1, 1),
-                  5 if rows % ROWS else 1)
+    return (x, rows, len(x) * down * across, across, w[:1].size, stride, w.shape[2:] == stride == (1, 1),
+            5 if rows % ROWS else 1)
 
 
 def in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
@@ -111,15 +123,20 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64;
     with AVX-512 only if there are pixels enough for the weights that are packed, and lines that are not so short that little
     else is done than to weave them: for up to 10 pixels ``conv_direct.py`` takes 0.5 to 0.9 of the time, but for one image."""
-    rows, outputs = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1])
-    terms = w.size // (groups * max(1, rows))
-    one = w.shape[2:] == (1, 1)
+    call = _, rows, outputs, _, terms, *_ = input_call(g, w, shape, stride, groups)
     if in_phases(shape, stride) and rows >= 8:
         if BYTES < 64 or not terms:
             return True
-        packed = _packed(outputs / lanes_of(g), rows, 5 if one else 7)
+        packed = _packed(outputs / lanes_of(g), rows, 5 if w.shape[2:] == (1, 1) else 7)
         return (len(g) == 1 or shape[3] > WOVEN) and packed < direct_cost(g, outputs, rows, terms, loads=3.5) / terms
-    return _worth(g, rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), 5 if one else 14)
+    return _worth(*call)
+
+
+def input_call(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, groups: int) -> tuple[Any, ...]:
+    """What `prices` asks, of a gradient to images."""
+    rows, outputs, one = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1]), w.shape[2:] == (1, 1)
+    return (g, rows, outputs, shape[3] // stride[1], w.size // (groups * max(1, rows)), (1, 1), one and stride == (1, 1),
+            5 if one else 14)
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
@@ -302,6 +319,6 @@ def multiply(
                           right)
                 where = find_left(as_it_lies, group, filters, K, top_band, term, terms)
                 wrong[worker] += multiply_panels(
-                    left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to, plane,
-                    start, count, target, loose, bias, group * filters + top_band * ROWS, relu)
+                    left, where, rows, terms, right, (end - begin + L - 1) // L, sums, term > 0, term + terms == K, y, to,
+                    plane, start, count, target, loose, bias, group * filters + top_band * ROWS, relu)
         end_products()

@@ -70,8 +70,8 @@ def plan(
     images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, lanes: int,
     workers: int, unit: Unit,
 ) -> tuple[Plan, np.ndarray, np.ndarray, np.ndarray]:
-    """How; which weight of a channel's each is; and where those of each filter and tap go as left panels: that of row r to base +
-    r // ROWS * step + r % ROWS."""
+    """How; which weight of a channel's each is; and where those of each filter and tap go as left panels: that of row r to
+    base + r // ROWS * step + r % ROWS."""
     filters, channels = w_shape[0] // groups, w_shape[1]
     parts = input_phases(w_shape, size, (2, 2), padding, dilation, groups)
     taps = [part.taps for part in parts if part.taps]
@@ -98,7 +98,8 @@ def plan(
     lie = np.argsort(number)                            # each tap belongs to one phase
     bands = -(-channels // ROWS)
     base, step = ((begin * bands + order - begin) * ROWS)[lie], (terms * ROWS)[lie]
-    return Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place), number, base, step
+    how = Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place)
+    return how, number, base, step
 
 
 def conv2d_input(
@@ -114,7 +115,7 @@ def conv2d_input(
     how, _, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers(), VECTORS)
     left = empty((-(-channels // ROWS) * ROWS * F * KH * KW,), g.dtype)
     _pack(contiguous(w).reshape(-1), channels, groups, KH * KW, base, step, int(how.stretch.max()), left, work=left.size)
-    multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, dx.reshape(-1), C, H, W, groups, workers(),
+    multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, False, dx.reshape(-1), C, H, W, groups, workers(),
               np.zeros(workers(), g.dtype), work=g.size * channels * KH * KW // lanes_of(g))
     return dx
 
@@ -158,8 +159,8 @@ def _pack(
 @compiled
 def multiply(
     g: In1, N: int, F: int, H: int, W: int, top: int, left_: int, in_place: bool, height: int, width: int, reach: int,
-    blocks: int, parts: int, begins: IntIn1, stretch: IntIn1, place: IntIn1, left: In1, dx: Out1, C: int, dx_h: int, dx_w: int,
-    groups: int, workers_: int, wrong: Out1, team: Team,
+    blocks: int, parts: int, begins: IntIn1, stretch: IntIn1, place: IntIn1, left: In1, as_it_lies: bool, dx: Out1, C: int,
+    dx_h: int, dx_w: int, groups: int, workers_: int, wrong: Out1, team: Team,
 ):
     L = lanes(g)
     wide, OH, OW = COLUMNS * L, (dx_h + 1) // 2, (dx_w + 1) // 2
@@ -208,7 +209,7 @@ def multiply(
                 for term in range(first_term, last_term, stretch[phase]):
                     terms = min(stretch[phase], last_term - term)
                     pack_seen(source, origin, place[term:], terms, seen, read, 1, panels, right)
-                    where = find_left(False, group, channels, K, top_band, term, terms)
+                    where = find_left(as_it_lies, group, channels, K, top_band, term, terms)
                     wrong[worker] += multiply_panels(
                         left, where, min(rows, channels - top_band * ROWS), terms, right, (end - begin + L - 1) // L, sums,
                         term > first_term, term + terms == last_term, halves, to, line, start, count, start, False, nothing, 0,

@@ -137,7 +137,7 @@ def end_products():
 
 @helper
 def panel_at(number, terms, lanes_):
-    """Where right panel ``number`` of a block begins, if a stretch has so many terms; also how much room so many panels need."""
+    """Where right panel ``number`` of a block begins, if a stretch has so many terms; or how much room so many panels need."""
     return number * terms * COLUMNS * lanes_
 
 

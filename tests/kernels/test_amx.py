@@ -1,0 +1,199 @@
+"""The matrix unit: numbers split into three bfloat16, products made of six, and what becomes of numbers it cannot take.
+
+Where there is no unit, its rungs are those below, and all other tests of kernels hold them to that; the tests here that need
+one are skipped.
+"""
+
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_oracle import guarded
+
+import minivision_kernels as mk
+from minivision_kernels.cpu import amx, amx_panels
+from minivision_kernels.cpu.compile import In1, Out1, compiled
+from minivision_kernels.cpu.simd import load
+
+unit = pytest.mark.skipif(not amx.present(), reason="this processor has no matrix unit (AMX)")
+avx512 = pytest.mark.skipif(amx.BYTES < 64, reason="the vectors of this processor do not hold 16 numbers")
+PRODUCTS = {"linear_forward": ((37, 70), (45, 70)), "linear_input": ((37, 70), (70, 45)), "linear_weight": ((70, 37), (70, 45))}
+GEOMETRY = (1, 1), (1, 1), (1, 1), 1
+
+
+def rung(op, name="amx"):
+    return next(one for one in mk.ladder(op) if one.name == name and one.device == "cpu")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def in_float64(op, a, b):
+    a, b = a.astype(float), b.astype(float)
+    return {"linear_forward": lambda: a @ b.T, "linear_input": lambda: a @ b, "linear_weight": lambda: a.T @ b}[op]()
+
+
+@compiled
+def _split(low: In1, high: In1, out: Out1):
+    amx.put_split(load(low, 0), load(high, 0), out, 0)
+
+
+def pieces(low, high):
+    """The three bfloat16 of which each number was made, (3, 2, 16), as float32."""
+    out = np.zeros(amx_panels.PANEL, np.float32)
+    _split(low, high, out)
+    words = out.view(np.uint32).reshape(amx.PIECES, 2, amx.SIDE, amx.SIDE)[:, 0, 0]
+    return np.stack([words << 16, words & 0xFFFF0000], 1).view(np.float32)
+
+
+@avx512
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=32, max_size=32))
+def test_three_pieces_are_the_number(patterns):
+    """Of every number, given by its bits, that is not too large, exactly; or, if it is very small, but for what is below the
+    normal range. Two numbers share each word, and neither disturbs the other."""
+    numbers = np.array(patterns, np.uint32).view(np.float32).reshape(2, 16)
+    numbers = np.where(np.abs(numbers) < 3.38e38, numbers, np.float32(1.1))
+    found = pieces(*numbers)
+    for i, j in np.ndindex(numbers.shape):
+        off = abs(sum(Fraction(float(piece)) for piece in found[:, i, j]) - Fraction(float(numbers[i, j])))
+        assert off == 0 if abs(numbers[i, j]) > 2.0**-102 else off <= Fraction(1, 2**126), (numbers[i, j], found[:, i, j])
+    normal_ = np.abs(numbers) > 2.0**-102
+    assert (np.abs(found[1]) <= 2.0**-8 * np.abs(numbers))[normal_].all()
+    assert (np.abs(found[2]) <= 2.0**-16 * np.abs(numbers))[normal_].all()
+
+
+@avx512
+@given(small=st.floats(0, 2.0**-100, width=32), which=st.integers(0, 1))
+def test_small_numbers_do_not_disturb_others(small, which):
+    pair = [np.full(16, np.float32(small)), np.full(16, np.float32(1.2345678))]
+    found = pieces(*(pair if which else pair[::-1]))
+    assert (found[:, which].sum(0, dtype=float) == np.float32(1.2345678)).all()
+
+
+@avx512
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, np.uint32(0x7FFFFFFF).view(np.float32), np.float32(3.4e38)])
+def test_what_cannot_be_split_gives_no_number(number):
+    one = np.ones(16, np.float32)
+    found = pieces(np.where(np.arange(16) == 3, np.float32(number), one), one)
+    assert not np.isfinite(found[:, 0, 3].astype(float).sum()) and (found[:, 0, 2].sum(), found[:, 1, 3].sum()) == (1, 1)
+
+
+@unit
+@pytest.mark.parametrize("op", PRODUCTS)
+@given(rows=st.integers(1, 100), columns=st.integers(1, 100), terms=st.integers(1, 200), seed=st.integers(0, 9))
+def test_products_of_six_are_as_accurate_as_float32(op, rows, columns, terms, seed):
+    """Within 2^-21 of the sum of the absolute values of the terms; a sum of float32, one term after the other, is not."""
+    a, b = {"linear_forward": ((rows, terms), (columns, terms)), "linear_input": ((rows, terms), (terms, columns)),
+            "linear_weight": ((terms, rows), (terms, columns))}[op]
+    a, b = normal(*a, seed=seed), normal(*b, seed=seed + 10)
+    walled = [guarded(array, readonly=True) for array in (a, b)]
+    assert (np.abs(rung(op)(*walled) - in_float64(op, a, b)) <= 2.0**-21 * in_float64(op, np.abs(a), np.abs(b))).all()
+
+
+@unit
+@pytest.mark.parametrize("op", PRODUCTS)
+def test_long_sums_lose_less_than_those_of_vectors(op):
+    a, b = (normal(*(20 * n if n == 70 else n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op]))
+    off = {name: np.abs(rung(op, name)(a, b) - in_float64(op, a, b)).max() for name in ("amx", "packed")}
+    assert off["amx"] < off["packed"], off
+
+
+@unit
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("op", PRODUCTS)
+def test_infinite_numbers_are_left_to_vectors(op, bad):
+    a, b = (normal(*shape, seed=k) for k, shape in enumerate(PRODUCTS[op]))
+    a[3, 5] = bad
+    np.testing.assert_array_equal(rung(op)(a, b), rung(op, "packed")(a, b))
+
+
+@unit
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
+def test_infinite_pixels_are_left_to_vectors(op, bad, stride):
+    x, w = normal(2, 9, 8, 8), normal(17, 9, 3, 3)
+    geometry = ((stride, stride), *GEOMETRY[1:])
+    g = mk.run("conv2d_forward", x, w, *geometry)
+    x[1, 3, 4, 5] = g[1, 3, 2, 2] = bad
+    args = (x, w) if op == "conv2d_forward" else (g, w, x.shape)
+    np.testing.assert_array_equal(rung(op)(*args, *geometry), rung(op, "implicit")(*args, *geometry))
+
+
+@unit
+def test_numbers_below_the_normal_range_lose_only_their_last_digits():
+    a, b = normal(16, 64), normal(16, 64, seed=1)
+    for power in (-90, -101, -110, -118):
+        small = a * np.float32(2.0**power)
+        off = np.abs(rung("linear_forward")(small, b) - in_float64("linear_forward", small, b)).max()
+        assert off <= 64 * np.abs(b).max() * 2.0**-125 + 2.0**-21 * np.abs(small).max() * 64
+
+
+@unit
+@pytest.mark.parametrize("op", [*PRODUCTS, "conv2d_forward", "conv2d_input"])
+def test_one_thread_or_two(op):
+    x, w = normal(3, 40, 20, 21), normal(70, 40, 3, 3)
+    args = {"conv2d_forward": (x, w, *GEOMETRY), "conv2d_input": (normal(3, 70, 10, 11), w, x.shape, (2, 2), *GEOMETRY[1:])}
+    args = args.get(op) or [normal(*(9 * n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op])]
+    before, results = mk.get_num_threads(), []
+    for n in (1, before):
+        mk.set_num_threads(n)
+        try:
+            results.append(rung(op)(*args))
+        finally:
+            mk.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
+@unit
+def test_large_products_go_to_the_unit_and_small_ones_do_not():
+    large, small = np.zeros((512, 512), np.float32), np.zeros((32, 32), np.float32)
+    for op in PRODUCTS:
+        assert mk.best(op, large, large).name == "amx" != mk.best(op, small, small).name
+        assert mk.best(op, large.astype(float), large.astype(float)).name == "packed"
+    x, w = np.zeros((4, 256, 28, 28), np.float32), np.zeros((256, 256, 1, 1), np.float32)
+    assert mk.best("conv2d_forward", x, w, (1, 1), (0, 0), (1, 1), 1).name == "amx"
+    assert mk.best("conv2d_input", x, w, x.shape, (1, 1), (0, 0), (1, 1), 1).name == "amx"
+    three = np.zeros((256, 256, 3, 3), np.float32)
+    assert mk.best("conv2d_forward", x, three, *GEOMETRY).name == "winograd"
+    mk.set_exact(True)
+    try:
+        assert mk.best("conv2d_forward", x, three, *GEOMETRY).name in ("amx", "winograd2")
+    finally:
+        mk.set_exact(False)
+
+
+def test_without_a_unit_the_rungs_are_those_below(monkeypatch):
+    monkeypatch.setattr(amx, "present", lambda: False)
+    for op, shapes in PRODUCTS.items():
+        a, b = (normal(*(8 * n for n in shape)) for shape in shapes)
+        np.testing.assert_array_equal(rung(op)(a, b), rung(op, "packed")(a, b))
+        assert not rung(op).worth(a, b)
+    x, w = normal(2, 9, 8, 8), normal(17, 9, 3, 3)
+    np.testing.assert_array_equal(rung("conv2d_forward")(x, w, *GEOMETRY), rung("conv2d_forward", "implicit")(x, w, *GEOMETRY))
+
+
+def test_nobody_uses_a_unit_that_numba_was_told_to_leave_alone():
+    program = "from minivision_kernels.cpu import amx; print(amx.present())"
+    environment = {**os.environ, "NUMBA_CPU_NAME": "skylake-avx512", "PYTHONPATH": os.pathsep.join(sys.path),
+                   "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+avx512f,+avx512dq,+avx512cd,+avx512bw,+avx512vl"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment,
+                          cwd=Path(__file__).parent)
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("terms", [1, 31, 32, 33, 288, 500, 512, 577, 1024, 4608])
+@pytest.mark.parametrize("whole", [1, 9, 25, 700])
+def test_stretches_have_whole_channels_and_few_empty_terms(terms, whole):
+    terms *= whole
+    size = amx_panels.stretches(terms, whole)
+    assert size % whole == 0 and 0 < size <= max(amx_panels.TERMS, whole)
+    used = sum(-(-min(size, terms - k) // amx_panels.DEEP) * amx_panels.DEEP for k in range(0, terms, size))
+    assert used <= 1.13 * terms + 32 or whole > 512
