@@ -239,22 +239,26 @@ def multiply_panels(
     at, band_step, row_step, term_step = where
     panels_, blocks = (vectors + COLUMNS - 1) // COLUMNS, (terms + DEEP - 1) // DEEP
     last = sums.shape[0] - SUMS                         # room for the results of a tile
-    mine, piece, wrong = room(sums, blocks * PANEL), room(sums, SIDE * DEEP), zeros(sums, FEW, 1)
+    mine, other, piece = room(sums, blocks * PANEL), room(sums, blocks * PANEL), room(sums, SIDE * DEEP)
+    wrong, split = zeros(sums, FEW, 1), False
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
-        split_left(left, at, row_step, term_step, high, terms, mine, piece)
+        if not split:
+            split_left(left, at, row_step, term_step, high, terms, mine, piece)
         at += band_step
+        split = term_step == 1 and terms % DEEP == 0 and r + 2 * ROWS <= rows
+        share = (ROWS + panels_ - 1) // panels_ if split else 0
         for p in range(panels_):
             some, rt, keep = min(COLUMNS, vectors - p * COLUMNS), p * blocks * PANEL, (r // ROWS * panels_ + p) * SUMS
-            goal = last if ended else keep
+            goal, first, end = last if ended else keep, p * share, min(ROWS, (p + 1) * share)
             if high > SIDE and some == COLUMNS:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 2, 2)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 2, 2)
             elif high > SIDE:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 2, 1)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 2, 1)
             elif some == COLUMNS:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 1, 2)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 1, 2)
             else:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, 1, 1)
+                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 1, 1)
             if not ended:
                 continue
             for j in range(some):
@@ -280,6 +284,7 @@ def multiply_panels(
                                     place = target[v * SIDE + lane]
                                 if place >= 0:
                                     y[goal + line * y_step + place] = sums[from_ + line * step + lane]
+        mine, other = other, mine
     store(wrong, FEW, 1, sums, last, SIDE)
     total = entry(sums, last)
     for i in range(1, FEW * SIDE):
@@ -288,12 +293,19 @@ def multiply_panels(
 
 
 @inlined
-def add_products(left, right, rt, blocks, sums, keep, begun, goal, rows, columns):
-    """rows x columns tiles of sums over a stretch, those at ``keep`` included if ``begun``; they go to ``goal``."""
+def add_products(left, right, rt, blocks, sums, keep, begun, goal, a, at, row_step, first, end, other, rows, columns):
+    """rows x columns tiles of sums over a stretch, those at ``keep`` included if ``begun``; they go to ``goal``.
+
+    Meanwhile the vector units split rows ``first`` to ``end`` of the next left panel, which lies in a from ``at`` on, into
+    ``other``: the unit does not need them, so it costs no time.
+    """
     if begun:
         tiles_load(rows, columns, sums, keep)
     else:
         tiles_zero(rows, columns)
     for block in range(blocks):
         tiles_add_products(rows, columns, left, block * PANEL, right, rt + block * PANEL)
+        for i in range(first, end):
+            here = at + i * row_step + block * DEEP
+            put_split(load(a, here), load(a, here + SIDE), other, block * PANEL + i // SIDE * TILE + i % SIDE * SIDE)
     tiles_store(rows, columns, sums, goal)

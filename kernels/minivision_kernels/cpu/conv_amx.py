@@ -106,6 +106,8 @@ def sum_taps(
         left = _by_terms(flat, weights.rows, groups, weights.row_step, weights.offset, np.array([0, K]))
     how = conv_implicit.plan(
         N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, SIDE, threads, amx_panels.TILES)
+    if not by_rows and how.blocks > OFTEN:
+        left, by_rows = _by_rows(left, groups, K), True
     wrong = np.zeros(threads, x.dtype)
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, by_rows, K, OH, OW, *goal, F, out_h,
@@ -128,13 +130,9 @@ def _in_phases(
         N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, SIDE, threads, amx_panels.TILES)
     filters, taps = np.divmod(number, KH * KW)
     left = _by_terms(contiguous(w).reshape(-1), channels, groups, KH * KW, filters * (channels * KH * KW) + taps, how.begins)
-    by_rows, K = how.blocks > OFTEN, number.size
+    by_rows = how.blocks > OFTEN
     if by_rows:
-        turned = empty((left.size,), g.dtype)
-        for group in range(groups):
-            part = slice(group * K * channels, (group + 1) * K * channels)
-            turn_over(left[part], K, channels, turned[part], work=K * channels)
-        left = turned
+        left = _by_rows(left, groups, number.size)
     wrong = np.zeros(threads, g.dtype)
     _multiply_phases(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, by_rows, dx.reshape(-1), C, H, W, groups,
                      threads, wrong, work=g.size * channels * KH * KW // SIDE)
@@ -152,6 +150,14 @@ def _by_terms(w: np.ndarray, rows: int, groups: int, taps: int, offset: np.ndarr
     left = empty((groups * K * rows,), w.dtype)
     _put_in_order(w, rows, groups, taps, offset, begins, left, work=w.size)
     return left
+
+
+def _by_rows(left: np.ndarray, groups: int, terms: int) -> np.ndarray:
+    """The same, with the terms of a row side by side."""
+    turned = empty(left.shape, left.dtype)
+    for part, out in zip(np.split(left, groups), np.split(turned, groups)):
+        turn_over(part, terms, len(part) // terms, out, work=len(part))
+    return turned
 
 
 @compiled
