@@ -37,8 +37,8 @@ from minivision_kernels.cpu.amx import (
 )
 from minivision_kernels.cpu.columns import READ, pack_torn
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.panels import Unit, fairest
-from minivision_kernels.cpu.simd import entry, load, load_between, none, put, room, turn, turn_whole
+from minivision_kernels.cpu.panels import SOON, Unit, fairest
+from minivision_kernels.cpu.simd import entry, load, load_between, none, prefetch, put, room, turn, turn_whole
 from minivision_kernels.cpu.tile import finish_rows, plus, store, zeros
 
 COLUMNS = 2                         # tiles beside each other in a panel, and so vectors of its columns
@@ -109,8 +109,11 @@ def pack_rows(b, at, place, terms, first, count, out, to):
             goal = to + k // DEEP * PANEL + (i - k) * SIDE
             if i + SIDE < terms:
                 low, high = at + entry(place, i), at + entry(place, i + SIDE)
+                later, last = at + entry(place, i + SOON), at + entry(place, i + SIDE + SOON)
                 for v in range(count * COLUMNS):
                     here = entry(first, v)
+                    prefetch(b, later + here)
+                    prefetch(b, last + here)
                     put_split(load(b, low + here), load(b, high + here), out,
                               goal + v // COLUMNS * blocks * PANEL + v % COLUMNS * TILE)
             else:
