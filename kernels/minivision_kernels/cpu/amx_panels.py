@@ -46,7 +46,8 @@ ROWS = COLUMNS * SIDE
 DEEP = 2 * SIDE                     # terms of a block
 PANEL = PIECES * COLUMNS * TILE     # words of a block of a panel
 SUMS = ROWS * COLUMNS * SIDE        # of a panel of rows and one of columns
-FEW = 8                             # rows of sums that are written together
+FEW = 8                             # rows of sums of a vector that are written together, and
+HALF = FEW // COLUMNS               # of all vectors of a panel
 TERMS = 576                         # of a stretch, at most: terms whose panels are used together
 ANEW = 16                           # terms that take as long as it takes to put sums away and take them up again
 BLOCK = 800 * 1024                  # bytes of right panels that are used together, in a second-level cache of 2 MiB
@@ -76,8 +77,8 @@ def division(vectors: int, stretch: int, rows: int, others: int, workers: int, s
 
 
 # What a product costs, in multiply-adds of vectors of AVX-512: to call the kernel, more than one that packs for vectors; a
-# product of tiles in float32, which takes six; to split a vector.
-START, PRODUCT, SPLIT = 100_000, 320, 18
+# product of tiles in float32, which takes six; to split a vector; to write one of results, more than others do.
+START, PRODUCT, SPLIT, WRITE = 100_000, 320, 18, 10
 
 
 def price(rows: int, vectors: int, terms: int, weight: float) -> float:
@@ -85,7 +86,7 @@ def price(rows: int, vectors: int, terms: int, weight: float) -> float:
     ``weight`` is what a number of the left side costs. From 6,000 random products and convolutions of 3e5 to 6e8
     multiply-adds, whose times it tells within a fifth."""
     tiles = -(-rows // SIDE) * vectors * -(-terms // DEEP)
-    return (START + PRODUCT * tiles) / max(1, terms) + SPLIT * vectors + weight * rows
+    return (START + PRODUCT * tiles + WRITE * rows * vectors) / max(1, terms) + SPLIT * vectors + weight * rows
 
 
 TILES = Unit(ROWS, COLUMNS, stretches, division)
@@ -264,6 +265,14 @@ def multiply_panels(
                 add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 1, 1)
             if not ended:
                 continue
+            if some == COLUMNS and high % HALF == 0 and _adjoin(start, count, p * COLUMNS):
+                for i in range(0, high, HALF):
+                    tile = plus(zeros(sums, HALF, COLUMNS), HALF, COLUMNS, sums, last + i * COLUMNS * SIDE, COLUMNS * SIDE)
+                    wrong = watched(wrong, tile)
+                    if bias.shape[0] > 0:
+                        tile = finish_rows(tile, HALF, COLUMNS, bias, row + r + i, relu)
+                    store(tile, HALF, COLUMNS, y, to + (r + i) * y_step + entry(start, p * COLUMNS), y_step)
+                continue
             for j in range(some):
                 v, step = p * COLUMNS + j, some * SIDE
                 here = entry(count, v)
@@ -293,6 +302,12 @@ def multiply_panels(
     for i in range(1, FEW * SIDE):
         total += entry(sums, last + i)
     return total
+
+
+@helper
+def _adjoin(start, count, v):
+    """Whether the results of vectors v and v + 1 lie side by side."""
+    return entry(count, v) == SIDE and entry(count, v + 1) == SIDE and entry(start, v + 1) == entry(start, v) + SIDE
 
 
 @inlined

@@ -23,8 +23,8 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
-WEIGHT, MOVED = 1.5, 8      # multiply-adds that take as long as it takes to split a weight, and to put it in order before
-PHASES = 1.15               # how much longer the four phases of a gradient take than one product would
+WEIGHT, MOVED = 2, 12      # multiply-adds that take as long as it takes to split a weight, and to put it in order before
+PHASES = 1.3               # how much longer the four phases of a gradient take than one product would
 
 _multiply = rebuilt(conv_implicit.multiply, amx_panels, "_amx")
 _multiply_phases = rebuilt(conv_phases.multiply, amx_panels, "_phases_amx")
