@@ -128,6 +128,15 @@ def test_infinite_pixels_are_left_to_vectors(op, bad, stride):
 
 
 @unit
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
+def test_infinite_gradients_are_left_to_vectors(bad):
+    x, g = normal(3, 40, 9, 8), normal(3, 50, 9, 8, seed=1)
+    g[2, 40, 4, 4] = bad
+    geometry = (50, 40, 1, 1), (1, 1), (0, 0), (1, 1), 1
+    np.testing.assert_array_equal(rung("conv2d_weight")(x, g, *geometry), rung("conv2d_weight", "packed")(x, g, *geometry))
+
+
+@unit
 def test_numbers_below_the_normal_range_lose_only_their_last_digits():
     a, b = normal(16, 64), normal(16, 64, seed=1)
     for power in (-90, -101, -110, -118):

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels import ladder
 from minivision_kernels.cpu import conv_winograd
 from minivision_kernels.cpu.simd import lanes_of
 from minivision_kernels.cpu.tile import TALL_COLUMNS
@@ -72,8 +71,8 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
 SPECIAL = ("depthwise", "packed", "winograd", "winograd2")       # rungs for some geometries only
-RUNGS = [rung for rung in ALL if rung.name not in SPECIAL]
-PACKED, = (rung for rung in ALL if rung.name == "packed")
+OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
+RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and rung not in OF_ONE_PIXEL]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name == "winograd"]     # and taps each way
@@ -145,34 +144,38 @@ def convolutions_of_one_pixel(draw):
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", OF_ONE_PIXEL, ids=str)
 @given(case=convolutions_of_one_pixel())
-def test_packed_matches_the_formula(dtype, case):
-    check(PACKED, dtype, *case)
+def test_packed_matches_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", OF_ONE_PIXEL, ids=str)
 @pytest.mark.parametrize(("stride", "size"), [((1, 1), (30, 31)), ((2, 2), (61, 60)), ((1, 1), (9, 9)), ((1, 1), (2, 500))])
-def test_packed_in_stretches_parts_and_strips(stride, size, dtype):
+def test_packed_in_stretches_parts_and_strips(rung, stride, size, dtype):
     """Several stretches of an image or images of a stretch, the last one smaller; two strips, with either side in the lanes."""
     for C, F in ((300, 30), (30, 300)):
-        check(PACKED, dtype, (11, C, *size), (F, C, 1, 1), (stride, (0, 0), (1, 1), 1))
+        check(rung, dtype, (11, C, *size), (F, C, 1, 1), (stride, (0, 0), (1, 1), 1))
 
 
-def test_packed_is_the_same_for_any_number_of_threads():
+@pytest.mark.parametrize("rung", OF_ONE_PIXEL, ids=str)
+def test_packed_is_the_same_for_any_number_of_threads(rung):
     rng, most = np.random.default_rng(0), mk.get_num_threads()
     x, g = rng.standard_normal((7, 70, 14, 14), np.float32), rng.standard_normal((7, 290, 14, 14), np.float32)
     found = []
     for threads in (most, 1):
         mk.set_num_threads(threads)
-        found.append(PACKED(x, g, (290, 70, 1, 1), (1, 1), (0, 0), (1, 1), 1))
+        found.append(rung(x, g, (290, 70, 1, 1), (1, 1), (0, 0), (1, 1), 1))
     mk.set_num_threads(most)
     assert np.array_equal(*found)
 
 
-def test_packed_refuses_larger_filters():
+@pytest.mark.parametrize("rung", OF_ONE_PIXEL, ids=str)
+def test_packed_refuses_larger_filters(rung):
     x = np.zeros((1, 2, 5, 5))
     with pytest.raises(ValueError, match="filters are 3 x 3, and this rung takes 1 x 1"):
-        PACKED(x, np.zeros((1, 2, 3, 3)), (2, 2, 3, 3), (1, 1), (0, 0), (1, 1), 1)
+        rung(x, np.zeros((1, 2, 3, 3)), (2, 2, 3, 3), (1, 1), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -285,8 +288,7 @@ def test_winograd_refuses_what_it_cannot_do(rung, taps):
         rung(*first, (2, 2), (0, 0), (1, 1), 1)
 
 
-@pytest.mark.parametrize("name", [
-    rung.name for rung in ladder("conv2d_weight") if rung.device == "cpu" and rung.name not in SPECIAL])
+@pytest.mark.parametrize("name", [rung.name for rung in RUNGS if rung.op == "conv2d_weight"])
 @given(case=convolutions())
 def test_the_three_forms_are_adjoint(name, case):
     """<conv(x, w), g> = <x, conv_input(g, w)> = <w, conv_weight(x, g)>"""

@@ -111,30 +111,20 @@ def tiles_zero(typing, rows, columns):
     return types.void(rows, columns), write
 
 
-def _sums(name: str) -> Any:
-    def write(context, builder, signature, args):
-        rows, columns = (x.literal_value for x in signature.args[:2])
-        w = Writer(context, builder, signature.args[2])
-        step = INT(ROW_BYTES * columns)
-        for i in range(rows):
-            for j in range(columns):
-                place = w.beyond(w.pointer(signature.args[2], *args[2:]), i * columns * TILE + j * SIDE)
-                _do(builder, name, _number(i * columns + j), builder.bitcast(place, BYTE.as_pointer()), step)
-        return context.get_dummy_value()
-
-    return write
-
-
-@word
-def tiles_load(typing, rows, columns, a, at):
-    """Take up the sums that `tiles_store` put there."""
-    return types.void(rows, columns, a, int_), _sums("tileloadd64")
-
-
 @word
 def tiles_store(typing, rows, columns, a, at):
     """Write the sums, row after row, to a from ``at`` on: rows * 16 rows of columns * 16 numbers."""
-    return types.void(rows, columns, a, int_), _sums("tilestored64")
+    def write(context, builder, signature, args):
+        height, width = rows.literal_value, columns.literal_value
+        w = Writer(context, builder, signature.args[2])
+        start, step = w.pointer(signature.args[2], *args[2:]), INT(ROW_BYTES * width)
+        for i in range(height):
+            for j in range(width):
+                place = builder.bitcast(w.beyond(start, i * width * TILE + j * SIDE), BYTE.as_pointer())
+                _do(builder, "tilestored64", _number(i * width + j), place, step)
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, a, int_), write
 
 
 @word

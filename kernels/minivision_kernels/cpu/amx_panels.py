@@ -11,10 +11,11 @@ Kernels that multiply panels are told of them by the names of ``panels.py``, and
 Two by two tiles of sums are formed at a time, and the other four of the unit's eight registers hold tiles of the two sides. A
 tile that does not begin with a line of the cache is loaded at a third of the speed, since each of its rows lies in two.
 
-What was measured on two cores of a processor with 2 MiB of second-level cache: six products for one are made at twice the speed
-of AVX-512's measured peak while tiles lie in the first-level cache, at 0.9 of that from the second-level cache, and 1.2 times as
-fast if most numbers are 0: the unit is limited by the heat it makes. To ask for the next rows or columns while these are
-multiplied gains nothing where they are near, and where they come from memory it makes the product up to 1.4 times as slow.
+What was measured on two cores of a processor with 2 MiB of second-level cache: six products for one are made at twice the
+speed of AVX-512's measured peak while tiles lie in the first-level cache, at 0.9 of that from the second-level cache, and 1.2
+times as fast if most numbers are 0: the unit is limited by the heat it makes. To ask for the next rows or columns while these
+are multiplied gains nothing where they are near, and where they come from memory it makes the product up to 1.4 times as
+slow.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from minivision_kernels.cpu.amx import (
     tiles_add_products,
     tiles_begin,
     tiles_end,
-    tiles_load,
     tiles_store,
     tiles_zero,
     watched,
@@ -204,11 +204,11 @@ def find_left(by_rows, group, rows, terms, band, begin, stretch):
 
 
 @helper
-def split_left(a, at, row_step, term_step, rows, terms, out, piece):
+def split_left(a, at, row_step, term_step, rows, terms, out, begin, piece):
     """A left panel: number k of row i from a[at + i * row_step + k * term_step]. A second tile of which there is no row is left
     as it is."""
     for k in range(0, terms, DEEP):
-        some, to, from_ = min(DEEP, terms - k), k // DEEP * PANEL, at + k * term_step
+        some, to, from_ = min(DEEP, terms - k), begin + k // DEEP * PANEL, at + k * term_step
         for half in range(min(COLUMNS, (rows + SIDE - 1) // SIDE)):
             high, goal, here = min(SIDE, rows - half * SIDE), to + half * TILE, from_ + half * SIDE * row_step
             if term_step == 1 and some == DEEP:
@@ -240,29 +240,46 @@ def multiply_panels(
 
     Returns 0, or NaN if a sum is infinite or NaN.
     """
+    return multiply_several(left, where, 1, 0, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count,
+                            target, loose, bias, row, relu)
+
+
+@helper
+def multiply_several(
+    left, where, pieces, apart, rows, terms, right, vectors, sums, begun, ended, y, to, y_step, start, count, target, loose,
+    bias, row, relu,
+):
+    """The same for a stretch of so many ``pieces``, each of ``terms`` and blocks for them, which lie ``apart`` in ``left``."""
     at, band_step, row_step, term_step = where
-    panels_, blocks = (vectors + COLUMNS - 1) // COLUMNS, (terms + DEEP - 1) // DEEP
+    each = (terms + DEEP - 1) // DEEP
+    panels_, blocks = (vectors + COLUMNS - 1) // COLUMNS, pieces * each
     last = sums.shape[0] - SUMS                         # room for the results of a tile
     mine, other, piece = room(sums, blocks * PANEL), room(sums, blocks * PANEL), room(sums, SIDE * DEEP)
     wrong, split = zeros(sums, FEW, 1), False
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
         if not split:
-            split_left(left, at, row_step, term_step, high, terms, mine, piece)
+            for i in range(pieces):
+                split_left(left, at + i * apart, row_step, term_step, high, terms, mine, i * each * PANEL, piece)
         at += band_step
-        split = term_step == 1 and terms % DEEP == 0 and r + 2 * ROWS <= rows
+        split = pieces == 1 and term_step == 1 and terms % DEEP == 0 and r + 2 * ROWS <= rows
         share = (ROWS + panels_ - 1) // panels_ if split else 0
         for p in range(panels_):
             some, rt, keep = min(COLUMNS, vectors - p * COLUMNS), p * blocks * PANEL, (r // ROWS * panels_ + p) * SUMS
-            goal, first, end = last if ended else keep, p * share, min(ROWS, (p + 1) * share)
+            goal, first, end = last if begun or ended else keep, p * share, min(ROWS, (p + 1) * share)
             if high > SIDE and some == COLUMNS:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 2, 2)
+                add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 2, 2)
             elif high > SIDE:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 2, 1)
+                add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 2, 1)
             elif some == COLUMNS:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 1, 2)
+                add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 1, 2)
             else:
-                add_products(mine, right, rt, blocks, sums, keep, begun, goal, left, at, row_step, first, end, other, 1, 1)
+                add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 1, 1)
+            if begun:                                   # sums of a stretch are formed by themselves, which is more accurate
+                at_ = last if ended else keep
+                for i in range(0, (high + SIDE - 1) // SIDE * SIDE * some * SIDE, FEW * SIDE):
+                    tile = plus(zeros(sums, FEW, 1), FEW, 1, sums, last + i, SIDE)
+                    store(plus(tile, FEW, 1, sums, keep + i, SIDE), FEW, 1, sums, at_ + i, SIDE)
             if not ended:
                 continue
             if some == COLUMNS and high % HALF == 0 and _adjoin(start, count, p * COLUMNS):
@@ -311,16 +328,13 @@ def _adjoin(start, count, v):
 
 
 @inlined
-def add_products(left, right, rt, blocks, sums, keep, begun, goal, a, at, row_step, first, end, other, rows, columns):
-    """rows x columns tiles of sums over a stretch, those at ``keep`` included if ``begun``; they go to ``goal``.
+def add_products(left, right, rt, blocks, sums, goal, a, at, row_step, first, end, other, rows, columns):
+    """rows x columns tiles of sums over a stretch, which go to ``goal``.
 
     Meanwhile the vector units split rows ``first`` to ``end`` of the next left panel, which lies in a from ``at`` on, into
     ``other``: the unit does not need them, so it costs no time.
     """
-    if begun:
-        tiles_load(rows, columns, sums, keep)
-    else:
-        tiles_zero(rows, columns)
+    tiles_zero(rows, columns)
     for block in range(blocks):
         tiles_add_products(rows, columns, left, block * PANEL, right, rt + block * PANEL)
         for i in range(first, end):

@@ -60,7 +60,7 @@ PACKING = 12                # multiply-adds of vectors that take as long as it t
 LEAST = 3                   # stretches of a part
 
 
-def _of_one_pixel(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
+def of_one_pixel(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
     """Whether filters are 1 x 1."""
     return shape[2:] == (1, 1) and vectors(x)
 
@@ -76,14 +76,14 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
     return min(_price(rows, columns, L), _price(columns, rows, L)) <= 2 * rows * columns * -(-across // L) * L / across
 
 
-@rung("conv2d_weight", name="packed", device="cpu", accepts=_of_one_pixel, worth=_worth)
+@rung("conv2d_weight", name="packed", device="cpu", accepts=of_one_pixel, worth=_worth)
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The time of the rung below / this one's, on layers of ResNet-50: 1.15 to 1.5, and 1.5 to 1.8 at stride 2."""
     if shape[2:] != (1, 1):
         raise ValueError(f"the filters are {shape[2]} x {shape[3]}, and this rung takes 1 x 1; call the rung 'direct'")
-    x, g, stride = _meeting(x, g, stride, padding)
+    x, g, stride = meeting(x, g, stride, padding)
     N, (F, OH, OW), channels = len(x), g.shape[1:], shape[1]
     if not x.size * g.size * channels:
         return np.zeros(shape, x.dtype)
@@ -96,7 +96,7 @@ def conv2d_weight(
     return dw[0] if how.parts == 1 else dw.sum(axis=0)
 
 
-def _meeting(x: np.ndarray, g: np.ndarray, stride: Pair, padding: Pair) -> tuple[np.ndarray, np.ndarray, Pair]:
+def meeting(x: np.ndarray, g: np.ndarray, stride: Pair, padding: Pair) -> tuple[np.ndarray, np.ndarray, Pair]:
     """Without padding: the part of x that filters of 1 x 1 see, and the outputs that see a pixel."""
     if padding == (0, 0):
         return x, g, stride
