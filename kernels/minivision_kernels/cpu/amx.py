@@ -36,7 +36,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from minivision_kernels.cpu.simd import vectors
 from minivision_kernels.cpu.writer import BYTES, FEATURES, INT, INT32, Writer, int_, word
+from minivision_kernels.ladder import of_dtype
 
 SIDE = 16                   # rows and columns of a tile of sums; also pairs of terms in a tile of either side
 BLOCK_TERMS = 2 * SIDE      # terms of one tile of either side
@@ -58,9 +60,10 @@ def present() -> bool:
     return ctypes.CDLL(None, use_errno=True).syscall(SYSTEM_CALL, ASK_PERMISSION, TILE_DATA) == 0
 
 
-def takes(array: np.ndarray) -> bool:
+@of_dtype
+def takes(array: np.ndarray, *_: Any, **__: Any) -> bool:
     """Whether products of this array can be computed by the unit: it is float32, and there is one."""
-    return array.dtype == np.float32 and present()
+    return array.dtype == np.float32 and vectors(array) and present()
 
 
 def _number(value: int, bits: int = 8) -> Any:

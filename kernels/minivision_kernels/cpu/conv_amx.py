@@ -16,7 +16,7 @@ from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.linear_amx import OFTEN
 from minivision_kernels.cpu.linear_packed import turn_over
 from minivision_kernels.cpu.planes import Weights
-from minivision_kernels.cpu.simd import lanes, load, room, turn, vectors
+from minivision_kernels.cpu.simd import lanes, load, room, turn
 from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
@@ -31,9 +31,7 @@ _multiply_phases = rebuilt(conv_phases.multiply, amx_panels, "_phases_amx")
 
 
 def _pays(call: tuple[Any, ...], weight: float, more: float = 1) -> bool:
-    """Whether there is a unit, and does sooner what packed vectors do, and what vectors do that are not packed."""
-    if not takes(call[0]):
-        return False
+    """Whether the unit does sooner what packed vectors do, and what vectors do that are not packed."""
     packing, packed, others = conv_implicit.prices(*call)
     _, rows, outputs, _, terms, *_ = call
     vectors = -(-outputs // SIDE)
@@ -54,7 +52,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     return max(stride) == 1 and _pays(call, weight)
 
 
-@rung("conv2d_forward", name="amx", device="cpu", accepts=vectors, worth=_forward_worth)
+@rung("conv2d_forward", name="amx", device="cpu", accepts=takes, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
@@ -73,7 +71,7 @@ def conv2d_forward(
     return y
 
 
-@rung("conv2d_input", name="amx", device="cpu", accepts=vectors, worth=_input_worth)
+@rung("conv2d_input", name="amx", device="cpu", accepts=takes, worth=_input_worth)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:

@@ -14,7 +14,7 @@ there are sums enough for all threads.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,11 +37,16 @@ MANY = 64                   # panels of rows times panels of columns for which s
 TURN = 45                   # multiply-adds that take as long as it takes to turn a vector of columns over and to split it
 
 
+def _takes(x: np.ndarray, *others: Any, **options: Any) -> bool:
+    """Whether filters are 1 x 1, and there is a unit for them."""
+    return of_one_pixel(x, *others, **options) and takes(x)
+
+
 def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """Whether there is a unit, and does sooner what packed vectors do."""
+    """Whether the unit does sooner what packed vectors do."""
     rows, columns, terms = shape[1], g.shape[1] // groups, len(g) * g.shape[2] * g.shape[3]
-    if not takes(x) or not terms:
+    if not terms:
         return False
     rows, columns = max(rows, columns), min(rows, columns)
     vectors, filled = -(-columns // SIDE), -(-g.shape[2] * g.shape[3] // DEEP) * DEEP / (g.shape[2] * g.shape[3])
@@ -51,7 +56,7 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
         conv_packed.PACKING * (rows + columns) / SIDE)
 
 
-@rung("conv2d_weight", name="amx", device="cpu", accepts=of_one_pixel, worth=_worth)
+@rung("conv2d_weight", name="amx", device="cpu", accepts=_takes, worth=_worth)
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:

@@ -16,7 +16,6 @@ from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import contiguous, rebuilt
 from minivision_kernels.cpu.goal import Goal, fill, matrix
 from minivision_kernels.cpu.panels import ROWS as PANEL_ROWS
-from minivision_kernels.cpu.simd import vectors
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
@@ -25,27 +24,25 @@ OFTEN = 2                   # blocks, for each of which the left side would be t
 _multiply = rebuilt(linear_packed.multiply, amx_panels, "_amx")
 
 
-def _pays(array: np.ndarray, rows: int, columns: int, terms: int) -> bool:
-    """Whether there is a unit, and does sooner what vectors do."""
-    if not takes(array):
-        return False
+def _pays(rows: int, columns: int, terms: int) -> bool:
+    """Whether the unit does sooner what vectors do."""
     vectors = -(-columns // SIDE)
     return price(rows, vectors, terms, 0.7) < -(-rows // PANEL_ROWS) * PANEL_ROWS * vectors
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray) -> bool:
-    return _pays(x, x.shape[0], w.shape[0], x.shape[1])
+    return _pays(x.shape[0], w.shape[0], x.shape[1])
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray) -> bool:
-    return _pays(g, g.shape[0], w.shape[1], g.shape[1])
+    return _pays(g.shape[0], w.shape[1], g.shape[1])
 
 
 def _weight_worth(g: np.ndarray, x: np.ndarray) -> bool:
-    return _pays(g, g.shape[1], x.shape[1], g.shape[0])
+    return _pays(g.shape[1], x.shape[1], g.shape[0])
 
 
-@rung("linear_forward", name="amx", device="cpu", accepts=vectors, worth=_forward_worth)
+@rung("linear_forward", name="amx", device="cpu", accepts=takes, worth=_forward_worth)
 def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Six products of bfloat16 for one of float32, in a unit that makes them sixteen times as fast.
 
@@ -56,7 +53,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return product(x, w, x.shape[0], w.shape[0], x.shape[1], (x.shape[1], 1), (1, w.shape[1]))
 
 
-@rung("linear_input", name="amx", device="cpu", accepts=vectors, worth=_input_worth)
+@rung("linear_input", name="amx", device="cpu", accepts=takes, worth=_input_worth)
 def linear_input(g: np.ndarray, w: np.ndarray, finish: Goal | None = None) -> np.ndarray:
     """The same, 1.35 to 1.6 times as fast as ``packed`` with matrices of 512 to 2048.
 
@@ -65,7 +62,7 @@ def linear_input(g: np.ndarray, w: np.ndarray, finish: Goal | None = None) -> np
     return product(g, w, g.shape[0], w.shape[1], g.shape[1], (g.shape[1], 1), (w.shape[1], 1), finish)
 
 
-@rung("linear_weight", name="amx", device="cpu", accepts=vectors, worth=_weight_worth)
+@rung("linear_weight", name="amx", device="cpu", accepts=takes, worth=_weight_worth)
 def linear_weight(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The same, with g turned over as it is split, or before if it would be for more than two blocks: 1.3 to 1.5 times the
     speed of ``packed``."""
