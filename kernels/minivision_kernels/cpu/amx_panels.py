@@ -79,6 +79,7 @@ def division(vectors: int, stretch: int, rows: int, others: int, workers: int, s
 # What a product costs, in multiply-adds of vectors of AVX-512: to call the kernel, more than one that packs for vectors; a
 # product of tiles in float32, which takes six; to split a vector; to write one of results, more than others do.
 START, PRODUCT, SPLIT, WRITE = 100_000, 320, 18, 10
+GAIN = 1.1          # how much faster it must promise to be, to be chosen: half as much again is read and written
 
 
 def price(rows: int, vectors: int, terms: int, weight: float) -> float:
@@ -86,7 +87,7 @@ def price(rows: int, vectors: int, terms: int, weight: float) -> float:
     ``weight`` is what a number of the left side costs. From 6,000 random products and convolutions of 3e5 to 6e8
     multiply-adds, whose times it tells within a fifth."""
     tiles = -(-rows // SIDE) * vectors * -(-terms // DEEP)
-    return (START + PRODUCT * tiles + WRITE * rows * vectors) / max(1, terms) + SPLIT * vectors + weight * rows
+    return GAIN * ((START + PRODUCT * tiles + WRITE * rows * vectors) / max(1, terms) + SPLIT * vectors + weight * rows)
 
 
 TILES = Unit(ROWS, COLUMNS, stretches, division)
