@@ -216,6 +216,20 @@ def test_roofs_are_measured():
     np.testing.assert_array_equal(c[:96], a[:96] + 3)
 
 
+def test_a_matrix_unit_has_a_roof_of_its_own():
+    with_unit = roofs.Roofs(100.0, 10.0, 12.0, 180.0)
+    assert (with_unit.of("amx"), with_unit.of("packed"), ROOFS.of("amx")) == (180, 100, 100)
+    if not roofs.amx.present():
+        pytest.skip("this processor has no matrix unit")
+    x, y = np.ones(64, np.float32), np.empty(128, np.float32)
+    roofs._multiply_tiles(x, 3, 2, y, work=roofs.BIG)
+    numbers = 1 / (np.arange(1536) + 3.0)
+    columns = [20 * (2 * k + 1) + 7 * half + np.arange(16) for half in (0, 1) for k in range(16)]
+    sums = 3 * sum(numbers[k % 16 + k // 16 * 7] * numbers[column] for k, column in enumerate(columns))
+    np.testing.assert_allclose(y[:16], sums, rtol=1e-5)
+    np.testing.assert_array_equal(y[64:80], y[:16])
+
+
 def test_everyone_finds_the_same():
     """Whole detections, one of each kind, and what HoG says; a job is there if its cascade is."""
     pytest.importorskip("cv2")

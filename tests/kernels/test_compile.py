@@ -6,13 +6,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minivision_kernels as mk
 from minivision_kernels.cpu import cache, threads
-from minivision_kernels.cpu.compile import In1, Kernel, Out1, Team, compiled, helper, prange
+from minivision_kernels.cpu.compile import In1, Kernel, Out1, Team, compiled, helper, prange, rebuilt
 
 PACKAGE = Path(mk.__file__).parent
 
@@ -82,6 +83,27 @@ def test_kernels_in_a_closure_work():
     y = np.empty(2)
     negate(np.array([1.0, -2.0]), y)
     assert y.tolist() == [-1, 2]
+
+
+@helper
+def tripled(value):
+    return 3 * value
+
+
+@compiled
+def multiples(x: In1, y: Out1):
+    for i in range(x.shape[0]):
+        y[i] = doubled(x[i])
+
+
+def test_a_kernel_is_rebuilt_with_other_words():
+    """By name; the kernel itself stays what it was, and both have names of their own, by which the cache tells them apart."""
+    thrice = rebuilt(multiples, SimpleNamespace(doubled=tripled), "_thrice")
+    for kernel, factor in ((multiples, 2), (thrice, 3), (multiples, 2)):
+        y = np.empty(2)
+        kernel(np.array([1.0, -2.0]), y)
+        assert y.tolist() == [factor, -2 * factor]
+    assert (thrice.name, thrice.function.__qualname__) == ("multiples_thrice",) * 2
 
 
 def test_no_kernel_compiles_twice_for_readonly_arrays():

@@ -154,7 +154,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return helper(function)
 
 
-def rebuilt(kernel: Kernel, words: types.ModuleType, ending: str) -> Kernel:
+def rebuilt(kernel: Kernel, words: Any, ending: str) -> Kernel:
     """The same text with other words: a helper or number of the kernel's that ``words`` has too means what it means there."""
     old = kernel.function
     found = {name: getattr(words, name) for name in old.__code__.co_names if hasattr(words, name)}

@@ -13,10 +13,10 @@ they need to, since all of them are written at once and should not meet in one s
 
 from __future__ import annotations
 
-import types
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange, rebuilt
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
     blank,
@@ -53,14 +53,11 @@ POINTS, OUTPUTS, TAPS = (0,) * 6, (0,) * 4, (0,) * 3        # as long as a line 
 
 def _sized(function: Any) -> dict[Size, Any]:
     """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
-    kernels = {}
+    kernels, kernel = {}, compiled(function)
     for size in (F2_3, F4_3, F2_5):
         outputs, taps = (0,) * size.outputs, (0,) * size.taps
-        constants = {**function.__globals__, "POINTS": (*outputs, *taps[1:]), "OUTPUTS": outputs, "TAPS": taps}
-        name = f"{function.__name__}_{size.outputs}_{size.taps}"        # Numba's cache knows functions by name
-        copy = types.FunctionType(function.__code__, constants, name)
-        copy.__qualname__, copy.__annotations__ = name, function.__annotations__
-        kernels[size] = compiled(copy)
+        constants = SimpleNamespace(POINTS=(*outputs, *taps[1:]), OUTPUTS=outputs, TAPS=taps)
+        kernels[size] = rebuilt(kernel, constants, f"_{size.outputs}_{size.taps}")
     return kernels
 
 
