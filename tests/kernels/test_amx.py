@@ -7,6 +7,7 @@ one are skipped.
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,14 +18,24 @@ from hypothesis import strategies as st
 from kernel_oracle import guarded
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import amx, amx_panels
+from minivision_kernels.cpu import amx, amx_panels, conv_amx, linear_amx
 from minivision_kernels.cpu.compile import In1, Out1, compiled
 from minivision_kernels.cpu.simd import load
+from minivision_kernels.finish import Finish
 
 unit = pytest.mark.skipif(not amx.present(), reason="this processor has no matrix unit (AMX)")
 avx512 = pytest.mark.skipif(amx.BYTES < 64, reason="the vectors of this processor do not hold 16 numbers")
 PRODUCTS = {"linear_forward": ((37, 70), (45, 70)), "linear_input": ((37, 70), (70, 45)), "linear_weight": ((70, 37), (70, 45))}
 GEOMETRY = (1, 1), (1, 1), (1, 1), 1
+
+
+@contextmanager
+def left_to_vectors():
+    """Products are computed again here."""
+    before = amx.recomputed
+    yield
+    assert amx.recomputed > before
+    amx.recomputed = before
 
 
 def rung(op, name="amx"):
@@ -98,6 +109,36 @@ def test_products_of_six_are_as_accurate_as_float32(op, rows, columns, terms, se
 
 
 @unit
+@pytest.mark.parametrize("terms", [32, 64, 100, 608, 1184])
+@pytest.mark.parametrize("rows", [63, 64, 95, 96, 129])
+@pytest.mark.parametrize("op", PRODUCTS)
+def test_rows_are_split_while_others_are_multiplied(op, rows, terms):
+    """From two whole panels of rows on, and for whole blocks of terms; one panel of columns or many, in several stretches."""
+    for columns in (16, 33, 500):
+        a, b = {"linear_forward": ((rows, terms), (columns, terms)), "linear_input": ((rows, terms), (terms, columns)),
+                "linear_weight": ((terms, rows), (terms, columns))}[op]
+        a, b = normal(*a), normal(*b, seed=1)
+        assert (np.abs(rung(op)(a, b) - in_float64(op, a, b)) <= 2.0**-21 * in_float64(op, np.abs(a), np.abs(b))).all()
+
+
+@unit
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("side", [1, 3])
+def test_weights_that_are_turned_over_before(side, stride, groups, monkeypatch):
+    """As for gradients of many pixels, for each block of which they would be turned over again."""
+    monkeypatch.setattr(conv_amx, "OFTEN", 0)
+    monkeypatch.setattr(linear_amx, "OFTEN", 0)
+    x, w = normal(2, 24 * groups, 11, 12), normal(70 * groups, 24, side, side)
+    geometry = (stride, stride), (side // 2, side // 2), (1, 1), groups
+    g = rung("conv2d_forward", "implicit")(x, w, *geometry)
+    expected = rung("conv2d_input", "numpy")(g.astype(float), w.astype(float), x.shape, *geometry)
+    np.testing.assert_allclose(rung("conv2d_input")(g, w, x.shape, *geometry), expected, atol=1e-6 * np.abs(expected).max())
+    a, b = normal(90, 70), normal(90, 50, seed=1)
+    np.testing.assert_allclose(rung("linear_weight")(a, b), in_float64("linear_weight", a, b), atol=1e-4)
+
+
+@unit
 @pytest.mark.parametrize("op", PRODUCTS)
 def test_long_sums_lose_less_than_those_of_vectors(op):
     a, b = (normal(*(20 * n if n == 70 else n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op]))
@@ -111,20 +152,37 @@ def test_long_sums_lose_less_than_those_of_vectors(op):
 def test_infinite_numbers_are_left_to_vectors(op, bad):
     a, b = (normal(*shape, seed=k) for k, shape in enumerate(PRODUCTS[op]))
     a[3, 5] = bad
-    np.testing.assert_array_equal(rung(op)(a, b), rung(op, "packed")(a, b))
+    with left_to_vectors():
+        np.testing.assert_array_equal(rung(op)(a, b), rung(op, "packed")(a, b))
 
 
 @unit
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("channels", "groups"), [(9, 1), (140, 1), (10, 2)])      # a stretch, three of them; groups
+@pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
 @pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
-def test_infinite_pixels_are_left_to_vectors(op, bad, stride):
-    x, w = normal(2, 9, 8, 8), normal(17, 9, 3, 3)
-    geometry = ((stride, stride), *GEOMETRY[1:])
-    g = mk.run("conv2d_forward", x, w, *geometry)
-    x[1, 3, 4, 5] = g[1, 3, 2, 2] = bad
+def test_infinite_pixels_are_left_to_vectors(op, bad, stride, channels, groups):
+    x, w = normal(2, channels, 8, 8), normal(140, channels // groups, 3, 3)
+    geometry = (stride, stride), (1, 1), (1, 1), groups
+    g = rung("conv2d_forward", "implicit")(x, w, *geometry)
+    x[1, 3, 4, 4] = g[1, 3, 1, 1] = bad
     args = (x, w) if op == "conv2d_forward" else (g, w, x.shape)
-    np.testing.assert_array_equal(rung(op)(*args, *geometry), rung(op, "implicit")(*args, *geometry))
+    with left_to_vectors():
+        np.testing.assert_array_equal(rung(op)(*args, *geometry), rung(op, "implicit")(*args, *geometry))
+
+
+@unit
+def test_infinite_pixels_are_finished_once():
+    """A bias is added, and negative numbers become 0, only in what the vectors compute."""
+    x, w, bias = normal(2, 10, 8, 8), normal(14, 5, 3, 3), normal(14, seed=1)
+    x[1, 3, 4, 5] = np.inf
+    results = []
+    for name in ("amx", "implicit"):
+        into = np.full((2, 20, 8, 8), 7, np.float32)
+        rung("conv2d_forward", name).function(x, w, (1, 1), (1, 1), (1, 1), 2, finish=Finish(bias, True, into, 3))
+        results.append(into)
+    np.testing.assert_array_equal(*results)
+    amx.recomputed -= 1
 
 
 @unit
@@ -133,7 +191,8 @@ def test_infinite_gradients_are_left_to_vectors(bad):
     x, g = normal(3, 40, 9, 8), normal(3, 50, 9, 8, seed=1)
     g[2, 40, 4, 4] = bad
     geometry = (50, 40, 1, 1), (1, 1), (0, 0), (1, 1), 1
-    np.testing.assert_array_equal(rung("conv2d_weight")(x, g, *geometry), rung("conv2d_weight", "packed")(x, g, *geometry))
+    with left_to_vectors():
+        np.testing.assert_array_equal(rung("conv2d_weight")(x, g, *geometry), rung("conv2d_weight", "packed")(x, g, *geometry))
 
 
 @unit
@@ -143,6 +202,10 @@ def test_numbers_below_the_normal_range_lose_only_their_last_digits():
         small = a * np.float32(2.0**power)
         off = np.abs(rung("linear_forward")(small, b) - in_float64("linear_forward", small, b)).max()
         assert off <= 64 * np.abs(b).max() * 2.0**-125 + 2.0**-21 * np.abs(small).max() * 64
+    for power in (-50, -55, -60, -70):                  # their products are, or parts of them
+        small, other = a * np.float32(2.0**power), b * np.float32(2.0**power)
+        off = np.abs(rung("linear_forward")(small, other) - in_float64("linear_forward", small, other)).max()
+        assert off <= 64 * 6 * 2.0**-126 + 2.0**-21 * np.abs(small).max() * np.abs(other).max() * 64
 
 
 @unit
@@ -185,14 +248,26 @@ def test_without_a_unit_the_rungs_are_those_below(monkeypatch):
         a, b = (normal(*(8 * n for n in shape)) for shape in shapes)
         np.testing.assert_array_equal(rung(op)(a, b), rung(op, "packed")(a, b))
         assert not rung(op).accepts(a, b)
-    x, w = normal(2, 9, 8, 8), normal(17, 9, 3, 3)
-    np.testing.assert_array_equal(rung("conv2d_forward")(x, w, *GEOMETRY), rung("conv2d_forward", "implicit")(x, w, *GEOMETRY))
+    for side, stride in ((1, 1), (3, 1), (3, 2)):
+        x, w = normal(2, 9, 8, 8), normal(17, 9, side, side)
+        geometry = (stride, stride), (side // 2, side // 2), (1, 1), 1
+        g = rung("conv2d_forward", "implicit")(x, w, *geometry)
+        calls = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape)}
+        for op, args in (calls | {"conv2d_weight": (x, g, w.shape)} if side == 1 else calls).items():
+            below = rung(op, "packed" if op == "conv2d_weight" else "implicit")
+            np.testing.assert_array_equal(rung(op)(*args, *geometry), below(*args, *geometry))
+            assert not rung(op).accepts(*args, *geometry)
 
 
-def test_nobody_uses_a_unit_that_numba_was_told_to_leave_alone():
+@pytest.mark.parametrize("told", [
+    {"NUMBA_CPU_NAME": "generic"},
+    {"NUMBA_CPU_NAME": "skylake-avx512",
+     "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+avx512f,+avx512dq,+avx512cd,+avx512bw,+avx512vl"},
+])
+def test_nobody_uses_a_unit_that_numba_was_told_to_leave_alone(told):
     program = "from minivision_kernels.cpu import amx; print(amx.present())"
-    environment = {**os.environ, "NUMBA_CPU_NAME": "skylake-avx512", "PYTHONPATH": os.pathsep.join(sys.path),
-                   "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+avx512f,+avx512dq,+avx512cd,+avx512bw,+avx512vl"}
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CPU_FEATURES"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), **told}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment,
                           cwd=Path(__file__).parent)
     assert done.stdout == "False\n", done.stderr

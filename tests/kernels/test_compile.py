@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +97,7 @@ def multiples(x: In1, y: Out1):
 
 def test_a_kernel_is_rebuilt_with_other_words():
     """By name; the kernel itself stays what it was, and both have names of their own, by which the cache tells them apart."""
-    thrice = rebuilt(multiples, SimpleNamespace(doubled=tripled), "_thrice")
+    thrice = rebuilt(multiples, {"doubled": tripled}, "_thrice")
     for kernel, factor in ((multiples, 2), (thrice, 3), (multiples, 2)):
         y = np.empty(2)
         kernel(np.array([1.0, -2.0]), y)

@@ -7,8 +7,8 @@ numbers in bfloat16: the sign, the exponent and the first 8 digits of a float32,
 
 So a number is split into three: its first 8 binary digits, the next 8, and the last 8, with
 
-    a = a1 + a2 + a3            exactly, |a2| <= 2^-8 |a|, |a3| <= 2^-17 |a|
-    a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1) + what is left out, less than 2^-24 |a b|
+    a = a1 + a2 + a3            exactly, |a2| <= 2^-8 |a|, |a3| <= 2^-16 |a|
+    a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1) + what is left out, less than 2^-22 |a b|
 
 Six products of tiles, then, for one in float32, which still is 2.7 times as fast (Henry, Tang and Heinecke 2019, "Leveraging
 the bfloat16 artificial intelligence datatype for higher-precision computations"). Products of bfloat16 are exact in float32,
@@ -16,12 +16,13 @@ and that is what they are added up in. CUDA's rung ``3xtf32`` splits numbers for
 
 A left tile holds 16 rows and 32 terms, a right one 32 terms and 16 columns, and terms come in pairs, which lie in the two
 halves of one 32-bit word. Which terms are a pair is for us to say: here terms k and k + 16 of a block of 32. Then both sides
-are made of two vectors of float32 that lie in memory as they are, two rows of the right matrix or two pieces of one row of the
-left one.
+are made of two vectors of float32 that lie in memory as they are, two rows of the right matrix or two pieces of one row of
+the left one.
 
-Numbers too small to be split into numbers in float32's normal range, below 2^-102, lose their last digits: the unit takes
-anything below 2^-126 for 0. One that is infinite or not a number gives NaN instead of whatever it should, and so does one
-beyond the largest bfloat16, 3.39e38. A product that has NaN in it, or infinity, is therefore computed again without the unit.
+The unit takes anything below 2^-126 for 0, what it is given and what it makes. So numbers, or products of two, below 2^-102
+lose their last digits: each of a term's six products may be off by 2^-126. One that is infinite or not a number gives NaN
+instead of whatever it should, and so does one beyond the largest bfloat16, 3.39e38. A product that has NaN in it, or
+infinity, is therefore computed again without the unit.
 """
 
 from __future__ import annotations
@@ -57,13 +58,23 @@ def present() -> bool:
     """Whether there is a matrix unit, and the system lets this process use it. Linux wants to be asked, once."""
     if not {"amx-tile", "amx-bf16"} <= FEATURES or BYTES < 64 or not sys.platform.startswith("linux"):
         return False
-    return ctypes.CDLL(None, use_errno=True).syscall(SYSTEM_CALL, ASK_PERMISSION, TILE_DATA) == 0
+    return ctypes.CDLL(None).syscall(SYSTEM_CALL, ASK_PERMISSION, TILE_DATA) == 0
 
 
 @of_dtype
 def takes(array: np.ndarray, *_: Any, **__: Any) -> bool:
     """Whether products of this array can be computed by the unit: it is float32, and there is one."""
     return array.dtype == np.float32 and vectors(array) and present()
+
+
+recomputed = 0              # products that were computed again, in this process
+
+
+def again(wrong: np.ndarray) -> bool:
+    """Whether a product has to be computed again with vectors, where ``wrong`` is what its threads say of their sums."""
+    global recomputed
+    recomputed += (bad := bool(wrong.any()))
+    return bad
 
 
 def _number(value: int, bits: int = 8) -> Any:

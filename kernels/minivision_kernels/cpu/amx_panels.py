@@ -53,8 +53,6 @@ ANEW = 16                           # terms that take as long as it takes to put
 BLOCK = 800 * 1024                  # bytes of right panels that are used together, in a second-level cache of 2 MiB
 AGAIN, LEFT = 32, 4                 # rows, or vectors, that are multiplied while a right panel, or a left one, is split
 
-begin_products, end_products = tiles_begin, tiles_end
-
 
 @functools.lru_cache(maxsize=1024)
 def stretches(terms: int, whole: int = 1) -> int:
@@ -90,7 +88,7 @@ def price(rows: int, vectors: int, terms: int, weight: float) -> float:
     return GAIN * ((START + PRODUCT * tiles + WRITE * rows * vectors) / max(1, terms) + SPLIT * vectors + weight * rows)
 
 
-TILES = Unit(ROWS, COLUMNS, stretches, division)
+TILES = Unit(COLUMNS, stretches, division)
 
 
 @helper
@@ -196,10 +194,11 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 
 @helper
-def find_left(by_rows, group, rows, terms, band, begin, stretch):
+def find_left(as_it_lies, group, rows, terms, band, begin, stretch):
     """Where the rows of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term. The left
-    matrix is (groups, rows, terms) if it lies ``by_rows``, else (groups, terms, rows)."""
-    if by_rows:
+    matrix is (groups, rows, terms) if it is used ``as_it_lies``, else (groups, terms, rows), which is turned over on the
+    way."""
+    if as_it_lies:
         return (group * rows + band * ROWS) * terms + begin, ROWS * terms, terms, 1
     return (group * terms + begin) * rows + band * ROWS, ROWS, 1, rows
 
@@ -277,10 +276,10 @@ def multiply_several(
             else:
                 add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 1, 1)
             if begun:                                   # sums of a stretch are formed by themselves, which is more accurate
-                at_ = last if ended else keep
+                there = last if ended else keep
                 for i in range(0, (high + SIDE - 1) // SIDE * SIDE * some * SIDE, FEW * SIDE):
                     tile = plus(zeros(sums, FEW, 1), FEW, 1, sums, last + i, SIDE)
-                    store(plus(tile, FEW, 1, sums, keep + i, SIDE), FEW, 1, sums, at_ + i, SIDE)
+                    store(plus(tile, FEW, 1, sums, keep + i, SIDE), FEW, 1, sums, there + i, SIDE)
             if not ended:
                 continue
             # In a helper this would take as long again: it counts references to its arrays at each call.
@@ -343,3 +342,8 @@ def add_products(left, right, rt, blocks, sums, goal, a, at, row_step, first, en
             here = at + i * row_step + block * DEEP
             put_split(load(a, here), load(a, here + SIDE), other, block * PANEL + i // SIDE * TILE + i % SIDE * SIDE)
     tiles_store(rows, columns, sums, goal)
+
+
+# What these names mean in a kernel that is rebuilt.
+WORDS = {word.__name__: word for word in (panel_at, pack_rows, pack_seen, pack_right, find_left, multiply_panels)} | {
+    "ROWS": ROWS, "COLUMNS": COLUMNS, "begin_products": tiles_begin, "end_products": tiles_end}

@@ -36,7 +36,7 @@ import importlib.util
 import inspect
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
@@ -154,11 +154,10 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return helper(function)
 
 
-def rebuilt(kernel: Kernel, words: Any, ending: str) -> Kernel:
-    """The same text with other words: a helper or number of the kernel's that ``words`` has too means what it means there."""
+def rebuilt(kernel: Kernel, words: Mapping[str, Any], ending: str) -> Kernel:
+    """The same text with other words: what the kernel calls by one of these names, a helper or a number, is what they say."""
     old = kernel.function
-    found = {name: getattr(words, name) for name in old.__code__.co_names if hasattr(words, name)}
-    new = types.FunctionType(old.__code__, {**old.__globals__, **found}, old.__name__ + ending, old.__defaults__)
+    new = types.FunctionType(old.__code__, {**old.__globals__, **words}, old.__name__ + ending, old.__defaults__)
     new.__annotations__, new.__doc__, new.__module__ = old.__annotations__, old.__doc__, old.__module__
     new.__qualname__ = new.__name__             # by which the cache tells them apart
     return Kernel(new)

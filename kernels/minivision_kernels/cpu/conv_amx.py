@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu import amx_panels, conv_implicit, conv_phases
-from minivision_kernels.cpu.amx import SIDE, takes
+from minivision_kernels.cpu.amx import SIDE, again, takes
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange, rebuilt
 from minivision_kernels.cpu.goal import Goal, aim, fill
@@ -26,8 +26,8 @@ from minivision_kernels.shapes import Pair
 WEIGHT, MOVED = 2, 12      # multiply-adds that take as long as it takes to split a weight, and to put it in order before
 PHASES = 1.3               # how much longer the four phases of a gradient take than one product would
 
-_multiply = rebuilt(conv_implicit.multiply, amx_panels, "_amx")
-_multiply_phases = rebuilt(conv_phases.multiply, amx_panels, "_phases_amx")
+_multiply = rebuilt(conv_implicit.multiply, amx_panels.WORDS, "_amx")
+_multiply_phases = rebuilt(conv_phases.multiply, amx_panels.WORDS, "_phases_amx")
 
 
 def _pays(call: tuple[Any, ...], weight: float, more: float = 1) -> bool:
@@ -110,7 +110,7 @@ def sum_taps(
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, by_rows, K, OH, OW, *goal, F, out_h,
         out_w, *first, *step, groups, threads, wrong, work=N * F * OH * OW * K // SIDE)
-    if wrong.any():
+    if again(wrong):
         conv_implicit.sum_taps(x, taps, stride, flat, weights, y, goal, first, step, OH, OW)
 
 
@@ -124,7 +124,7 @@ def _in_phases(
     if not g.size * w.size:
         dx.fill(0)
         return dx
-    how, number, _, _ = conv_phases.plan(
+    how, number = conv_phases.plan(
         N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, SIDE, threads, amx_panels.TILES)
     filters, taps = np.divmod(number, KH * KW)
     left = _by_terms(contiguous(w).reshape(-1), channels, groups, KH * KW, filters * (channels * KH * KW) + taps, how.begins)
@@ -134,7 +134,7 @@ def _in_phases(
     wrong = np.zeros(threads, g.dtype)
     _multiply_phases(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, by_rows, dx.reshape(-1), C, H, W, groups,
                      threads, wrong, work=g.size * channels * KH * KW // SIDE)
-    if wrong.any():
+    if again(wrong):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return dx
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu import amx_panels, conv_packed
-from minivision_kernels.cpu.amx import SIDE, takes, tiles_begin, tiles_end
+from minivision_kernels.cpu.amx import SIDE, again, takes, tiles_begin, tiles_end
 from minivision_kernels.cpu.amx_panels import BLOCK, COLUMNS, DEEP, PANEL, ROWS, SUMS, multiply_several, pack_right
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
@@ -83,7 +83,7 @@ def conv2d_weight(
     sums, wrong = empty((how.parts, groups, rows, columns), x.dtype), np.zeros(threads, x.dtype)
     _sum_products(a, b, N, pixels, rows, columns, groups, *how, threads, sums.reshape(-1), wrong,
                   work=F * channels * N * pixels // SIDE)
-    if wrong.any():
+    if again(wrong):
         return conv_packed.conv2d_weight(x, g, shape, stride, padding, dilation, groups)
     dw = sums[0] if how.parts == 1 else sums.sum(axis=0)
     if not turned:

@@ -19,7 +19,7 @@ and results leave together, and lines are written once.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,9 +69,8 @@ class Plan(NamedTuple):
 def plan(
     images: int, w_shape: tuple[int, ...], size: Pair, g_size: Pair, padding: Pair, dilation: Pair, groups: int, lanes: int,
     workers: int, unit: Unit,
-) -> tuple[Plan, np.ndarray, np.ndarray, np.ndarray]:
-    """How; which weight of a channel's each is; and where those of each filter and tap go as left panels: that of row r to
-    base + r // ROWS * step + r % ROWS."""
+) -> tuple[Plan, np.ndarray]:
+    """How, and which weight of a channel's each is."""
     filters, channels = w_shape[0] // groups, w_shape[1]
     parts = input_phases(w_shape, size, (2, 2), padding, dilation, groups)
     taps = [part.taps for part in parts if part.taps]
@@ -90,16 +89,22 @@ def plan(
     place = np.concatenate([*(
         (plane + (np.array(t.down)[:, None] + top - t.top) * width + np.array(t.right) + left - t.left).ravel() for t in taps),
         np.zeros(SOON, np.int64)])
-    order = np.arange(begins[-1])
+    number = np.concatenate([part.number for part in parts])
+    return Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place), number
+
+
+@functools.lru_cache(maxsize=1024)
+def left_places(channels: int, *call: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where the weights of each filter and tap go as left panels, for such a `plan`: that of row r to base + r // ROWS * step +
+    r % ROWS."""
+    how, number = plan(*call)
+    begins, stretch, order = how.begins, how.stretch, np.arange(number.size)
     phase = np.searchsorted(begins, order, side="right") - 1
     begin = begins[phase] + (order - begins[phase]) // stretch[phase] * stretch[phase]
     terms = np.minimum(stretch[phase], begins[phase + 1] - begin)
-    number = np.concatenate([part.number for part in parts])
     lie = np.argsort(number)                            # each tap belongs to one phase
     bands = -(-channels // ROWS)
-    base, step = ((begin * bands + order - begin) * ROWS)[lie], (terms * ROWS)[lie]
-    how = Plan(top, left, in_place, height, width, down * width + right, blocks, shares, begins, stretch, place)
-    return how, number, base, step
+    return ((begin * bands + order - begin) * ROWS)[lie], (terms * ROWS)[lie]
 
 
 def conv2d_input(
@@ -112,7 +117,8 @@ def conv2d_input(
     if not g.size * w.size:
         dx.fill(0)
         return dx
-    how, _, base, step = plan(N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers(), VECTORS)
+    call = N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, lanes_of(g), workers(), VECTORS
+    (how, _), (base, step) = plan(*call), left_places(channels, *call)
     left = empty((-(-channels // ROWS) * ROWS * F * KH * KW,), g.dtype)
     _pack(contiguous(w).reshape(-1), channels, groups, KH * KW, base, step, int(how.stretch.max()), left, work=left.size)
     multiply(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, False, dx.reshape(-1), C, H, W, groups, workers(),

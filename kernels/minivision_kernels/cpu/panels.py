@@ -116,13 +116,12 @@ def fairest(
 class Unit(NamedTuple):
     """What products are made with, as those must know who divide them."""
 
-    rows: int                           # of a left panel
-    columns: int                        # vectors of a right one
+    columns: int                        # vectors of a right panel
     stretches: Callable[..., int]
     division: Callable[..., tuple[int, int]]
 
 
-VECTORS = Unit(ROWS, COLUMNS, stretches, division)
+VECTORS = Unit(COLUMNS, stretches, division)
 
 
 @helper

@@ -13,7 +13,6 @@ they need to, since all of them are written at once and should not meet in one s
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange, rebuilt
@@ -56,7 +55,7 @@ def _sized(function: Any) -> dict[Size, Any]:
     kernels, kernel = {}, compiled(function)
     for size in (F2_3, F4_3, F2_5):
         outputs, taps = (0,) * size.outputs, (0,) * size.taps
-        constants = SimpleNamespace(POINTS=(*outputs, *taps[1:]), OUTPUTS=outputs, TAPS=taps)
+        constants = {"POINTS": (*outputs, *taps[1:]), "OUTPUTS": outputs, "TAPS": taps}
         kernels[size] = rebuilt(kernel, constants, f"_{size.outputs}_{size.taps}")
     return kernels
 

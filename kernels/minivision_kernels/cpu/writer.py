@@ -21,8 +21,8 @@ config: Any = numba_config
 
 def instruction_sets() -> frozenset[str]:
     """What Numba compiles for, as LLVM calls it: what the user has said, or else what this processor has."""
-    chosen = config.CPU_FEATURES
-    return frozenset(chosen.replace("+", "").split(",") if chosen else (
+    chosen = config.CPU_FEATURES                        # "" for NUMBA_CPU_NAME=generic, None if nobody has said anything
+    return frozenset(chosen.replace("+", "").split(",") if chosen is not None else (
         name for name, present in binding.get_host_cpu_features().items() if present))
 
 
