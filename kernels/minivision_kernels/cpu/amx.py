@@ -42,7 +42,6 @@ from minivision_kernels.cpu.writer import BYTES, FEATURES, INT, INT32, Writer, i
 from minivision_kernels.ladder import of_dtype
 
 SIDE = 16                   # rows and columns of a tile of sums; also pairs of terms in a tile of either side
-BLOCK_TERMS = 2 * SIDE      # terms of one tile of either side
 TILE = SIDE * SIDE          # words of 32 bits in a tile
 PIECES = 3                  # bfloat16 numbers of which a float32 is made
 ROW_BYTES = 4 * SIDE
@@ -73,12 +72,9 @@ recomputed = 0              # products that were computed again, in this process
 def again(wrong: np.ndarray) -> bool:
     """Whether a product has to be computed again with vectors, where ``wrong`` is what its threads say of their sums."""
     global recomputed
-    recomputed += (bad := bool(wrong.any()))
+    bad = bool(wrong.any())
+    recomputed += bad
     return bad
-
-
-def _number(value: int, bits: int = 8) -> Any:
-    return ir.Constant(ir.IntType(bits), value)
 
 
 def _do(builder: Any, name: str, *args: Any) -> None:
@@ -119,7 +115,7 @@ def tiles_zero(typing, rows, columns):
     """rows x columns tiles of sums, all 0."""
     def write(context, builder, signature, args):
         for tile in range(rows.literal_value * columns.literal_value):
-            _do(builder, "tilezero", _number(tile))
+            _do(builder, "tilezero", BYTE(tile))
         return context.get_dummy_value()
 
     return types.void(rows, columns), write
@@ -135,7 +131,7 @@ def tiles_store(typing, rows, columns, a, at):
         for i in range(height):
             for j in range(width):
                 place = builder.bitcast(w.beyond(start, i * width * TILE + j * SIDE), BYTE.as_pointer())
-                _do(builder, "tilestored64", _number(i * width + j), place, step)
+                _do(builder, "tilestored64", BYTE(i * width + j), place, step)
         return context.get_dummy_value()
 
     return types.void(rows, columns, a, int_), write
@@ -159,11 +155,11 @@ def tiles_add_products(typing, rows, columns, left, lt, right, rt):
                 if here[side] != piece:
                     for half in range(count):
                         place = _bytes(w, kind, array, at, 2 * piece + half)
-                        _do(builder, "tileloadd64", _number(register + half), place, INT(ROW_BYTES))
+                        _do(builder, "tileloadd64", BYTE(register + half), place, INT(ROW_BYTES))
                     here[side] = piece
             for i in range(height):
                 for j in range(width):
-                    _do(builder, "tdpbf16ps", _number(i * width + j), _number(4 + i), _number(6 + j))
+                    _do(builder, "tdpbf16ps", BYTE(i * width + j), BYTE(4 + i), BYTE(6 + j))
         return context.get_dummy_value()
 
     return types.void(rows, columns, left, int_, right, int_), write

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from minivision_kernels.cpu.amx import SIDE, again, takes
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange, rebuilt
 from minivision_kernels.cpu.goal import Goal, aim, fill
-from minivision_kernels.cpu.linear_amx import OFTEN
-from minivision_kernels.cpu.linear_packed import turn_over
+from minivision_kernels.cpu.linear_amx import OFTEN, turned_over
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import lanes, load, room, turn
 from minivision_kernels.cpu.stream import put_first
@@ -105,7 +105,7 @@ def sum_taps(
     how = conv_implicit.plan(
         N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, SIDE, threads, amx_panels.TILES)
     if not by_rows and how.blocks > OFTEN:
-        left, by_rows = _by_rows(left, groups, K), True
+        left, by_rows = turned_over(left, groups, K), True
     wrong = np.zeros(threads, x.dtype)
     _multiply(
         contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, left, by_rows, K, OH, OW, *goal, F, out_h,
@@ -124,19 +124,28 @@ def _in_phases(
     if not g.size * w.size:
         dx.fill(0)
         return dx
-    how, number = conv_phases.plan(
-        N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, SIDE, threads, amx_panels.TILES)
-    filters, taps = np.divmod(number, KH * KW)
-    left = _by_terms(contiguous(w).reshape(-1), channels, groups, KH * KW, filters * (channels * KH * KW) + taps, how.begins)
+    call = N, w.shape, (H, W), g.shape[2:], padding, dilation, groups, SIDE, threads, amx_panels.TILES
+    (how, _), offset = conv_phases.plan(*call), _offset(*call)
+    left = _by_terms(contiguous(w).reshape(-1), channels, groups, KH * KW, offset, how.begins)
     by_rows = how.blocks > OFTEN
     if by_rows:
-        left = _by_rows(left, groups, number.size)
+        left = turned_over(left, groups, offset.size)
     wrong = np.zeros(threads, g.dtype)
     _multiply_phases(contiguous(g).reshape(-1), N, F, *g.shape[2:], *how, left, by_rows, dx.reshape(-1), C, H, W, groups,
                      threads, wrong, work=g.size * channels * KH * KW // SIDE)
     if again(wrong):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)
     return dx
+
+
+@functools.lru_cache(maxsize=1024)
+def _offset(*call: Any) -> np.ndarray:
+    """Where the weights of a group's first channel lie, in the order of such a plan: phase after phase."""
+    (_, number), (_, channels, KH, KW) = conv_phases.plan(*call), call[1]
+    filters, taps = np.divmod(number, KH * KW)
+    offset = filters * (channels * KH * KW) + taps
+    offset.flags.writeable = False
+    return offset
 
 
 def _by_terms(w: np.ndarray, rows: int, groups: int, taps: int, offset: np.ndarray, begins: np.ndarray) -> np.ndarray:
@@ -148,14 +157,6 @@ def _by_terms(w: np.ndarray, rows: int, groups: int, taps: int, offset: np.ndarr
     left = empty((groups * K * rows,), w.dtype)
     _put_in_order(w, rows, groups, taps, offset, begins, left, work=w.size)
     return left
-
-
-def _by_rows(left: np.ndarray, groups: int, terms: int) -> np.ndarray:
-    """The same, with the terms of a row side by side."""
-    turned = empty(left.shape, left.dtype)
-    for part, out in zip(np.split(left, groups), np.split(turned, groups)):
-        turn_over(part, terms, len(part) // terms, out, work=len(part))
-    return turned
 
 
 @compiled

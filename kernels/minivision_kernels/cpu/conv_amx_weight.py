@@ -20,13 +20,11 @@ import numpy as np
 
 from minivision_kernels.cpu import amx_panels, conv_packed
 from minivision_kernels.cpu.amx import SIDE, again, takes, tiles_begin, tiles_end
-from minivision_kernels.cpu.amx_panels import BLOCK, COLUMNS, DEEP, PANEL, ROWS, SUMS, multiply_several, pack_right
+from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, multiply_several, pack_right
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_packed import meeting, of_one_pixel
-from minivision_kernels.cpu.linear_packed import turn_over
-from minivision_kernels.cpu.panels import ROWS as PANEL_ROWS
-from minivision_kernels.cpu.panels import fairest
+from minivision_kernels.cpu.linear_amx import WEIGHT, turned_over
 from minivision_kernels.cpu.simd import entry, evens, lanes, lanes_of, load_between, room
 from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.ladder import rung
@@ -50,10 +48,9 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
         return False
     rows, columns = max(rows, columns), min(rows, columns)
     vectors, filled = -(-columns // SIDE), -(-g.shape[2] * g.shape[3] // DEEP) * DEEP / (g.shape[2] * g.shape[3])
-    mine = filled * (amx_panels.price(rows, vectors, terms, amx_panels.SPLIT / SIDE) + TURN * vectors)
-    width = conv_packed.COLUMNS * lanes_of(x)
-    return mine < min(-(-rows // PANEL_ROWS) * PANEL_ROWS, rows + 8) * (-(-columns // width) * width / SIDE) + (
-        conv_packed.PACKING * (rows + columns) / SIDE)
+    mine = filled * (amx_panels.price(rows, vectors, terms, WEIGHT) + TURN * vectors)
+    L = lanes_of(x)
+    return mine < min(conv_packed.price(rows, columns, L), conv_packed.price(columns, rows, L)) / L
 
 
 @rung("conv2d_weight", name="amx", device="cpu", accepts=_takes, worth=_worth)
@@ -86,12 +83,7 @@ def conv2d_weight(
     if again(wrong):
         return conv_packed.conv2d_weight(x, g, shape, stride, padding, dilation, groups)
     dw = sums[0] if how.parts == 1 else sums.sum(axis=0)
-    if not turned:
-        return dw.reshape(shape)
-    out = empty(shape, x.dtype)
-    for one, goal in zip(dw, out.reshape(groups, filters * channels)):
-        turn_over(one.reshape(-1), channels, filters, goal, work=one.size)
-    return out
+    return (turned_over(dw.reshape(-1), groups, channels) if turned else dw).reshape(shape)
 
 
 @compiled
@@ -133,9 +125,7 @@ def plan(N: int, pixels: int, rows: int, columns: int, groups: int, workers: int
     images = max(1, min(N, amx_panels.TERMS // deep)) if stretch >= pixels else 1
     stretches = -(-N // images) * -(-pixels // stretch)
     parts = 2 if stretches > 1 and -(-rows // ROWS) * -(-columns // (COLUMNS * SIDE)) < MANY else 1
-    least = -(-columns // (COLUMNS * SIDE)) * images * deep // DEEP * PANEL * 4 / BLOCK
-    blocks, shares = fairest(int(np.ceil(least)), -(-columns // SIDE), COLUMNS, rows, ROWS, groups * parts, workers,
-                             2 * amx_panels.AGAIN, amx_panels.LEFT)
+    blocks, shares = amx_panels.division(-(-columns // SIDE), images * deep, rows, groups * parts, workers)
     return Plan(images, stretch, parts, blocks, shares)
 
 

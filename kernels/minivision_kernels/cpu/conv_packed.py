@@ -73,7 +73,7 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
     L = lanes_of(x)
     if columns <= (L if stride == (1, 1) else 3 * L):
         return False
-    return min(_price(rows, columns, L), _price(columns, rows, L)) <= 2 * rows * columns * -(-across // L) * L / across
+    return min(price(rows, columns, L), price(columns, rows, L)) <= 2 * rows * columns * -(-across // L) * L / across
 
 
 @rung("conv2d_weight", name="packed", device="cpu", accepts=of_one_pixel, worth=_worth)
@@ -138,7 +138,7 @@ def plan(
     (N, C, H, W), (F, OH, OW) = x_shape, g_shape[1:]
     filters = F // groups
     sides = Seen(C, H, W, *stride, channels), Seen(F, OH, OW, 1, 1, filters)
-    turned = _price(channels, filters, lanes) < _price(filters, channels, lanes)
+    turned = price(channels, filters, lanes) < price(filters, channels, lanes)
     left, right = sides if turned else sides[::-1]
     rows, columns = left.of_group, right.of_group
     lines = -(-OH // min(OH, -(-OH * OW // TERMS)))
@@ -167,7 +167,7 @@ def _near(seen: Seen, most: int, images: int, lines: int, lanes: int) -> tuple[n
     return near, images * len(place)
 
 
-def _price(rows: int, columns: int, lanes: int) -> float:
+def price(rows: int, columns: int, lanes: int) -> float:
     """Of a product, for each output: the sums of all tiles, and what is packed; in multiply-adds of vectors."""
     width = COLUMNS * lanes
     high, wide = -(-rows // ROWS) * ROWS, -(-columns // width) * width

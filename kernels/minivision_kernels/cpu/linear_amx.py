@@ -20,6 +20,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 OFTEN = 2                   # blocks, for each of which the left side would be turned over
+WEIGHT = 0.7                # multiply-adds of vectors that take as long as it takes to split a number of the left side
 
 _multiply = rebuilt(linear_packed.multiply, amx_panels.WORDS, "_amx")
 
@@ -27,7 +28,7 @@ _multiply = rebuilt(linear_packed.multiply, amx_panels.WORDS, "_amx")
 def _pays(rows: int, columns: int, terms: int) -> bool:
     """Whether the unit does sooner what vectors do."""
     vectors = -(-columns // SIDE)
-    return price(rows, vectors, terms, 0.7) < -(-rows // PANEL_ROWS) * PANEL_ROWS * vectors
+    return price(rows, vectors, terms, WEIGHT) < -(-rows // PANEL_ROWS) * PANEL_ROWS * vectors
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray) -> bool:
@@ -85,12 +86,18 @@ def product(
     threads, left, by_rows = workers(), contiguous(a).reshape(-1), a_steps[1] == 1
     how = linear_packed.plan(M, N, K, SIDE, threads, amx_panels.TILES)
     if not by_rows and how.blocks > OFTEN:
-        turned = empty((M * K,), a.dtype)
-        linear_packed.turn_over(left, K, M, turned, work=M * K)
-        left, by_rows = turned, True
+        left, by_rows = turned_over(left, 1, K), True
     wrong = np.zeros(threads, a.dtype)
     _multiply(left, by_rows, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias, goal.relu,
               wrong, work=M * N * K // SIDE)
     if again(wrong):
         return linear_packed.product(a, b, M, N, K, a_steps, b_steps, finish)
     return y
+
+
+def turned_over(matrices: np.ndarray, count: int, rows: int) -> np.ndarray:
+    """The transposes of so many matrices of ``rows``, one behind the other in memory as they are."""
+    out = empty(matrices.shape, matrices.dtype)
+    for one, goal in zip(np.split(matrices, count), np.split(out, count)):
+        linear_packed.turn_over(one, rows, len(one) // rows, goal, work=len(one))
+    return out

@@ -122,7 +122,7 @@ def product(
     left = contiguous(a).reshape(-1)
     if not as_it_lies:
         panels = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
-        _pack(left, *a_steps, M, K, how[0], panels, work=panels.size)
+        _pack(left, *a_steps, M, K, how.stretch, panels, work=panels.size)
         left = panels
     multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias,
               goal.relu, np.zeros(threads, a.dtype), work=M * N * K // lanes_of(a))
