@@ -39,7 +39,7 @@ class Roofs:
 
     def of(self, rung: str) -> float:
         """The GFLOP/s that a rung's share is taken of."""
-        return self.tiles if rung == "amx" and self.tiles else self.gflops
+        return self.tiles if rung.endswith("amx") and self.tiles else self.gflops
 
     @property
     def bandwidth(self) -> float:

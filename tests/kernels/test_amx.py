@@ -4,6 +4,7 @@ Where there is no unit, its rungs are those below, and all other tests of kernel
 one are skipped.
 """
 
+import inspect
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from kernel_oracle import guarded
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import amx, amx_panels, conv_amx, linear_amx
+from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_winograd_amx, linear_amx
 from minivision_kernels.cpu.compile import In1, Out1, compiled
 from minivision_kernels.cpu.simd import load
 from minivision_kernels.finish import Finish
@@ -26,7 +27,8 @@ from minivision_kernels.finish import Finish
 unit = pytest.mark.skipif(not amx.present(), reason="this processor has no matrix unit (AMX)")
 avx512 = pytest.mark.skipif(amx.BYTES < 64, reason="the vectors of this processor do not hold 16 numbers")
 PRODUCTS = {"linear_forward": ((37, 70), (45, 70)), "linear_input": ((37, 70), (70, 45)), "linear_weight": ((70, 37), (70, 45))}
-GEOMETRY = (1, 1), (1, 1), (1, 1), 1
+CONVOLUTIONS = ("conv2d_forward", "conv2d_input", "conv2d_weight")
+GEOMETRY, UNPADDED = ((1, 1), (1, 1), (1, 1), 1), ((1, 1), (0, 0), (1, 1), 1)
 
 
 @contextmanager
@@ -40,6 +42,11 @@ def left_to_vectors():
 
 def rung(op, name="amx"):
     return next(one for one in mk.ladder(op) if one.name == name and one.device == "cpu")
+
+
+def convolution(x, w, g):
+    """What the three operations are given."""
+    return {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}
 
 
 def normal(*shape, seed=0):
@@ -172,14 +179,15 @@ def test_infinite_pixels_are_left_to_vectors(op, bad, stride, channels, groups):
 
 
 @unit
-def test_infinite_pixels_are_finished_once():
+@pytest.mark.parametrize(("name", "below", "groups"), [("amx", "implicit", 2), ("winograd_amx", "winograd", 1)])
+def test_infinite_pixels_are_finished_once(name, below, groups):
     """A bias is added, and negative numbers become 0, only in what the vectors compute."""
-    x, w, bias = normal(2, 10, 8, 8), normal(14, 5, 3, 3), normal(14, seed=1)
+    x, w, bias = normal(2, 10, 8, 8), normal(14, 10 // groups, 3, 3), normal(14, seed=1)
     x[1, 3, 4, 5] = np.inf
     results = []
-    for name in ("amx", "implicit"):
+    for one in (name, below):
         into = np.full((2, 20, 8, 8), 7, np.float32)
-        rung("conv2d_forward", name).function(x, w, (1, 1), (1, 1), (1, 1), 2, finish=Finish(bias, True, into, 3))
+        rung("conv2d_forward", one).function(x, w, (1, 1), (1, 1), (1, 1), groups, finish=Finish(bias, True, into, 3))
         results.append(into)
     np.testing.assert_array_equal(*results)
     amx.recomputed -= 1
@@ -196,6 +204,36 @@ def test_infinite_gradients_are_left_to_vectors(bad):
 
 
 @unit
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("op", CONVOLUTIONS)
+def test_infinite_patches_are_left_to_vectors(op, bad, taps):
+    x, w = normal(2, 20, 9, 8), normal(40, 20, taps, taps)
+    g = normal(2, 40, 10 - taps, 9 - taps)
+    x[1, 3, 4, 3] = g[1, 3, 2, 1] = bad
+    args = convolution(x, w, g)[op]
+    with left_to_vectors():
+        np.testing.assert_array_equal(rung(op, "winograd_amx")(*args, *UNPADDED), rung(op, "winograd")(*args, *UNPADDED))
+
+
+@unit
+@pytest.mark.parametrize("stage", [1, 2**30])               # 32 patches, or all of them
+@pytest.mark.parametrize("block", [1, 2**30])               # one panel, or all of them
+@pytest.mark.parametrize(("channels", "filters"), [(64, 100), (70, 40), (33, 16)])
+@pytest.mark.parametrize("op", CONVOLUTIONS)
+def test_patches_in_stages_and_panels_in_parts(op, channels, filters, block, stage, monkeypatch):
+    """Whole blocks and panels, and others; rows that are split while others are multiplied, and the last ones of a stage."""
+    monkeypatch.setattr(conv_winograd_amx, "STAGE", (stage, stage))
+    monkeypatch.setattr(conv_winograd_amx, "plan", inspect.unwrap(conv_winograd_amx.plan))
+    monkeypatch.setattr(amx_panels, "BLOCK", block)
+    x, w, g = normal(2, channels, 39, 41), normal(filters, channels, 3, 3), normal(2, filters, 37, 39)
+    args = convolution(x, w, g)[op]
+    walled = [guarded(a, readonly=True) if isinstance(a, np.ndarray) else a for a in args]
+    exactly = rung(op, "direct")(*(a.astype(float) if isinstance(a, np.ndarray) else a for a in args), *UNPADDED)
+    assert np.abs(rung(op, "winograd_amx")(*walled, *UNPADDED) - exactly).max() <= 5e-5 * exactly.std()
+
+
+@unit
 def test_numbers_below_the_normal_range_lose_only_their_last_digits():
     a, b = normal(16, 64), normal(16, 64, seed=1)
     for power in (-90, -101, -110, -118):
@@ -209,16 +247,21 @@ def test_numbers_below_the_normal_range_lose_only_their_last_digits():
 
 
 @unit
-@pytest.mark.parametrize("op", [*PRODUCTS, "conv2d_forward", "conv2d_input"])
-def test_one_thread_or_two(op):
+@pytest.mark.parametrize(("op", "name"), [
+    *((op, "amx") for op in (*PRODUCTS, "conv2d_forward", "conv2d_input")), *((op, "winograd_amx") for op in CONVOLUTIONS)])
+def test_one_thread_or_two(op, name):
     x, w = normal(3, 40, 20, 21), normal(70, 40, 3, 3)
-    args = {"conv2d_forward": (x, w, *GEOMETRY), "conv2d_input": (normal(3, 70, 10, 11), w, x.shape, (2, 2), *GEOMETRY[1:])}
-    args = args.get(op) or [normal(*(9 * n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op])]
+    if op in PRODUCTS:
+        args = [normal(*(9 * n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op])]
+    elif (op, name) == ("conv2d_input", "amx"):
+        args = normal(3, 70, 10, 11), w, x.shape, (2, 2), *GEOMETRY[1:]
+    else:
+        args = *convolution(x, w, normal(3, 70, 20, 21, seed=1))[op], *GEOMETRY
     before, results = mk.get_num_threads(), []
     for n in (1, before):
         mk.set_num_threads(n)
         try:
-            results.append(rung(op)(*args))
+            results.append(rung(op, name)(*args))
         finally:
             mk.set_num_threads(before)
     np.testing.assert_array_equal(*results)
@@ -234,7 +277,10 @@ def test_large_products_go_to_the_unit_and_small_ones_do_not():
     assert mk.best("conv2d_forward", x, w, (1, 1), (0, 0), (1, 1), 1).name == "amx"
     assert mk.best("conv2d_input", x, w, x.shape, (1, 1), (0, 0), (1, 1), 1).name == "amx"
     three = np.zeros((256, 256, 3, 3), np.float32)
-    assert mk.best("conv2d_forward", x, three, *GEOMETRY).name == "winograd"
+    few = x[:1, :, :14, :14]
+    for op in CONVOLUTIONS:
+        assert mk.best(op, *convolution(x, three, x)[op], *GEOMETRY).name == "winograd_amx"
+        assert mk.best(op, *convolution(few, three, few)[op], *GEOMETRY).name == "winograd"
     mk.set_exact(True)
     try:
         assert mk.best("conv2d_forward", x, three, *GEOMETRY).name in ("amx", "winograd2")
@@ -252,11 +298,11 @@ def test_without_a_unit_the_rungs_are_those_below(monkeypatch):
         x, w = normal(2, 9, 8, 8), normal(17, 9, side, side)
         geometry = (stride, stride), (side // 2, side // 2), (1, 1), 1
         g = rung("conv2d_forward", "implicit")(x, w, *geometry)
-        calls = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape)}
-        for op, args in (calls | {"conv2d_weight": (x, g, w.shape)} if side == 1 else calls).items():
-            below = rung(op, "packed" if op == "conv2d_weight" else "implicit")
-            np.testing.assert_array_equal(rung(op)(*args, *geometry), below(*args, *geometry))
-            assert not rung(op).accepts(*args, *geometry)
+        for op, args in convolution(x, w, g).items():
+            below = {"amx": "packed" if op == "conv2d_weight" else "implicit", "winograd_amx": "winograd"}
+            for name in ["amx"] * (op != "conv2d_weight" or side == 1) + ["winograd_amx"] * ((side, stride) == (3, 1)):
+                np.testing.assert_array_equal(rung(op, name)(*args, *geometry), rung(op, below[name])(*args, *geometry))
+                assert not rung(op, name).accepts(*args, *geometry)
 
 
 @pytest.mark.parametrize("told", [

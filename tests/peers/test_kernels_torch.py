@@ -70,21 +70,23 @@ def test_winograd(seed, taps):
     for op, args, expected in (("conv2d_forward", (x, w), ty.detach().numpy()),
                                ("conv2d_input", (g, w, x.shape), tx.grad.numpy()),
                                ("conv2d_weight", (x, g, w.shape), tw.grad.numpy())):
-        rungs = [rung for rung in mk.ladder(op) if rung.name in ("winograd", "winograd2")[:2 if taps == 3 else 1]]
+        names = ["winograd", "winograd_amx", *["winograd2"] * (taps == 3)]
+        rungs = [rung for rung in mk.ladder(op) if rung.name in names]
         for rung, dtype in itertools.product(rungs, (np.float64, np.float32)):
             bound = 1e-12 if dtype is np.float64 else 1e-5 if rung.exact else 1e-4
             got = rung(*(a.astype(dtype) if isinstance(a, np.ndarray) else a for a in args), (1, 1), padding, (1, 1), 1)
             assert np.abs(got - expected).max() <= bound * expected.std()
 
 
+@pytest.mark.parametrize("name", ["winograd", "winograd_amx"])
 @pytest.mark.parametrize("taps", [3, 5])
-def test_winograd_of_many_patches(taps):
+def test_winograd_of_many_patches(taps, name):
     """Sums over thousands of patches are no less accurate than those over a few."""
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((8, channels, 56, 56)).astype(np.float32) for channels in (24, 40))
     w = torch.zeros((40, 24, taps, taps), dtype=torch.float64, requires_grad=True)
     F.conv2d(torch.tensor(x, dtype=torch.float64), w, None, 1, taps // 2).backward(torch.tensor(g, dtype=torch.float64))
-    rung = next(rung for rung in mk.ladder("conv2d_weight") if rung.name == "winograd")
+    rung = next(rung for rung in mk.ladder("conv2d_weight") if rung.name == name)
     got = rung(x, g, tuple(w.shape), (1, 1), (taps // 2,) * 2, (1, 1), 1)
     assert np.abs(got - w.grad.numpy()).max() <= 1e-4 * w.grad.numpy().std()
 

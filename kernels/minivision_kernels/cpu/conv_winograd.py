@@ -34,6 +34,7 @@ have patches of 6 x 6 for 2 x 2 outputs: 36 multiplications instead of 100, from
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair,
     return size is not None and stride == (1, 1) and dilation == (1, 1) and groups == 1 and max(padding) < size.taps
 
 
-def _size(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
+def size_of(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
     """The size of patches for filters of this shape."""
     if not _possible(sizes, shape, *geometry):
         filters = " or ".join(f"{high} x {wide}" for high, wide in sizes)
@@ -160,7 +161,7 @@ def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3) + third * START)
 
 
-def _forward_accepts(sizes: Sizes) -> Any:
+def forward_accepts(sizes: Sizes) -> Any:
     def accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                 groups: int = 1) -> bool:
         return vectors(x) and _possible(sizes, w.shape, stride, padding, dilation, groups)
@@ -168,7 +169,7 @@ def _forward_accepts(sizes: Sizes) -> Any:
     return accepts
 
 
-def _forward_worth(sizes: Sizes) -> Any:
+def forward_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
         size = sizes[w.shape[2:]]
         OH, OW = (n + 2 * p - (size.taps - 1) for n, p in zip(x.shape[2:], padding))
@@ -177,7 +178,7 @@ def _forward_worth(sizes: Sizes) -> Any:
     return worth
 
 
-def _input_accepts(sizes: Sizes) -> Any:
+def input_accepts(sizes: Sizes) -> Any:
     def accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                 dilation: Pair = (1, 1), groups: int = 1) -> bool:
         return vectors(g) and _possible(sizes, w.shape, stride, padding, dilation, groups)
@@ -185,14 +186,14 @@ def _input_accepts(sizes: Sizes) -> Any:
     return accepts
 
 
-def _input_worth(sizes: Sizes) -> Any:
+def input_worth(sizes: Sizes) -> Any:
     def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
         return _pays(g, w.shape[1], w.shape[0], shape[0], shape[2], shape[3], sizes[w.shape[2:]])
 
     return worth
 
 
-@rung("conv2d_forward", name="winograd2", device="cpu", accepts=_forward_accepts(SMALLER), worth=_forward_worth(SMALLER))
+@rung("conv2d_forward", name="winograd2", device="cpu", accepts=forward_accepts(SMALLER), worth=forward_worth(SMALLER))
 def conv2d_forward_2(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
@@ -202,11 +203,11 @@ def conv2d_forward_2(
     times. It loses no accuracy against direct summation, so it is there with ``set_exact(True)`` too. Otherwise it is chosen
     where the larger patches would lie mostly beyond the edge, or transforming their weights would cost more than it saves.
     """
-    return _forward(x, w, padding, _size(SMALLER, w.shape, stride, padding, dilation, groups), finish)
+    return _forward(x, w, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups), finish)
 
 
-@rung("conv2d_forward", name="winograd", device="cpu", exact=False, accepts=_forward_accepts(SIZES),
-      worth=_forward_worth(SIZES))
+@rung("conv2d_forward", name="winograd", device="cpu", exact=False, accepts=forward_accepts(SIZES),
+      worth=forward_worth(SIZES))
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
@@ -217,26 +218,26 @@ def conv2d_forward(
     the weights costs more than the smaller patches need for everything. Its error, up to 1e-4 of the spread of the results in
     float32, is why ``set_exact(True)`` leaves it out.
     """
-    return _forward(x, w, padding, _size(SIZES, w.shape, stride, padding, dilation, groups), finish)
+    return _forward(x, w, padding, size_of(SIZES, w.shape, stride, padding, dilation, groups), finish)
 
 
-@rung("conv2d_input", name="winograd2", device="cpu", accepts=_input_accepts(SMALLER), worth=_input_worth(SMALLER))
+@rung("conv2d_input", name="winograd2", device="cpu", accepts=input_accepts(SMALLER), worth=input_worth(SMALLER))
 def conv2d_input_2(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The same from smaller patches."""
-    return _input(g, w, padding, _size(SMALLER, w.shape, stride, padding, dilation, groups))
+    return _input(g, w, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups))
 
 
-@rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=_input_accepts(SIZES), worth=_input_worth(SIZES))
+@rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=input_accepts(SIZES), worth=input_worth(SIZES))
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """At stride 1 the gradient to the image is a convolution with the filters turned round, and this is that."""
-    return _input(g, w, padding, _size(SIZES, w.shape, stride, padding, dilation, groups))
+    return _input(g, w, padding, size_of(SIZES, w.shape, stride, padding, dilation, groups))
 
 
-def _weight_accepts(sizes: Sizes) -> Any:
+def weight_accepts(sizes: Sizes) -> Any:
     def accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                 dilation: Pair = (1, 1), groups: int = 1) -> bool:
         return vectors(x) and _possible(sizes, shape, stride, padding, dilation, groups)
@@ -244,37 +245,56 @@ def _weight_accepts(sizes: Sizes) -> Any:
     return accepts
 
 
-def _weight_worth(sizes: Sizes) -> Any:
+def weight_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
         return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[tuple(shape[2:])], third=True)
 
     return worth
 
 
-@rung("conv2d_weight", name="winograd2", device="cpu", accepts=_weight_accepts(SMALLER), worth=_weight_worth(SMALLER))
+@rung("conv2d_weight", name="winograd2", device="cpu", accepts=weight_accepts(SMALLER), worth=weight_worth(SMALLER))
 def conv2d_weight_2(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The same from smaller patches."""
-    return _weight(x, g, shape, padding, _size(SMALLER, shape, stride, padding, dilation, groups))
+    return _weight(x, g, shape, padding, size_of(SMALLER, shape, stride, padding, dilation, groups))
 
 
-@rung("conv2d_weight", name="winograd", device="cpu", exact=False, accepts=_weight_accepts(SIZES), worth=_weight_worth(SIZES))
+@rung("conv2d_weight", name="winograd", device="cpu", exact=False, accepts=weight_accepts(SIZES), worth=weight_worth(SIZES))
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The forward's formula differentiated: dw = Gᵀ [ sum over patches of (A g Aᵀ) * (Bᵀ d B) ] G."""
-    return _weight(x, g, shape, padding, _size(SIZES, shape, stride, padding, dilation, groups))
+    return _weight(x, g, shape, padding, size_of(SIZES, shape, stride, padding, dilation, groups))
 
 
 def _forward(x: np.ndarray, w: np.ndarray, padding: Pair, size: Size, finish: Finish | None) -> np.ndarray:
-    (F, C), taps = w.shape[:2], size.taps ** 2
-    return _convolve(x, padding, size, F, (contiguous(w).reshape(-1), taps * C, taps, False), finish)
+    return _convolve(x, padding, size, w.shape[0], by_filters(w), finish)
 
 
 def _input(g: np.ndarray, w: np.ndarray, padding: Pair, size: Size) -> np.ndarray:
-    C, taps, most = w.shape[1], size.taps ** 2, size.taps - 1
-    return _convolve(g, (most - padding[0], most - padding[1]), size, C, (contiguous(w).reshape(-1), taps, taps * C, True))
+    return _convolve(g, turned_padding(size, padding), size, w.shape[1], by_channels(w))
+
+
+Filters = tuple[np.ndarray, int, int, bool]     # weights, how far those of two filters and of two channels lie from each
+                                                # other, and whether they run backward
+
+
+def by_filters(w: np.ndarray) -> Filters:
+    """Those of a convolution forward."""
+    taps = math.prod(w.shape[2:])
+    return contiguous(w).reshape(-1), taps * w.shape[1], taps, False
+
+
+def by_channels(w: np.ndarray) -> Filters:
+    """Those of the gradient to the image: channels take the place of filters, which are turned round."""
+    taps = math.prod(w.shape[2:])
+    return contiguous(w).reshape(-1), taps, taps * w.shape[1], True
+
+
+def turned_padding(size: Size, padding: Pair) -> Pair:
+    """That of the gradient to the image."""
+    return size.taps - 1 - padding[0], size.taps - 1 - padding[1]
 
 
 def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair, size: Size) -> np.ndarray:
@@ -345,10 +365,8 @@ def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: i
 
 
 def _convolve(
-    x: np.ndarray, padding: Pair, size: Size, F: int, filters: tuple[np.ndarray, int, int, bool], finish: Finish | None = None,
+    x: np.ndarray, padding: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
 ) -> np.ndarray:
-    """``filters`` are F of them: their weights, how far those of two filters and of two channels lie from each other, and
-    whether they run backward."""
     how = plan(x.shape, padding, size, F, lanes_of(x), workers())
     (y, goal), C = aim(how.shape, x.dtype, finish), x.shape[1]
     if not y.size or not C:
@@ -358,7 +376,7 @@ def _convolve(
     image, work = (contiguous(x).reshape(-1), *x.shape, *padding), y.size * size.taps ** 2 * C // L
     if how.way == "panels":
         turned = empty((places * (how.row * how.together + SKEW),), x.dtype)
-        turn_across[size](*image, OH, OW, patches, how.together, turned, work=patches * places * how.row)
+        turn_across[size](*image, OH, OW, 0, patches, how.together, turned, work=patches * places * how.row)
         convolve_panels[size](turned, C, how.together, *filters, CHANNELS, *goal, F, OH, OW, patches, work=work)
         return y
     weights = empty((how.weights,), x.dtype)
@@ -435,12 +453,12 @@ def block_size(near: int, patches: int, row: int, panels: int, places: int, work
     return TALL_ROWS * min(range(max(1, most // 2), most + 1), key=lambda size: (time(size), -size))
 
 
-def stage_size(patches: int, row: int, weights: int) -> int:
-    """Patches that go through the steps together: twice as many numbers as there are transformed weights, within limits.
+def stage_size(patches: int, row: int, weights: int, limits: Pair = STAGE, high: int = TALL_ROWS) -> int:
+    """Patches that go through the steps together: twice as many numbers as there are transformed weights, within ``limits``.
 
-    ``row`` is the size in bytes of what a patch needs, and ``weights`` that of the weights.
+    ``row`` is the size in bytes of what a patch needs, ``weights`` that of the weights, and a tile is so many patches ``high``.
     """
-    room = min(max(2 * weights, STAGE[0]), STAGE[1])
-    most = max(1, room // (row * TALL_ROWS))
-    stages = max(1, -(-patches // (most * TALL_ROWS)))
-    return -(-patches // (stages * TALL_ROWS)) * TALL_ROWS
+    room = min(max(2 * weights, limits[0]), limits[1])
+    most = max(1, room // (row * high))
+    stages = max(1, -(-patches // (most * high)))
+    return -(-patches // (stages * high)) * high

@@ -47,10 +47,10 @@ class Size(NamedTuple):
 
 
 F2_3, F4_3, F2_5 = Size(2, 3), Size(4, 3), Size(2, 5)
-POINTS, OUTPUTS, TAPS = (0,) * 6, (0,) * 4, (0,) * 3        # as long as a line of each; `_sized` puts in those of each size
+POINTS, OUTPUTS, TAPS = (0,) * 6, (0,) * 4, (0,) * 3        # as long as a line of each; `sized` puts in those of each size
 
 
-def _sized(function: Any) -> dict[Size, Any]:
+def sized(function: Any) -> dict[Size, Any]:
     """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
     kernels, kernel = {}, compiled(function)
     for size in (F2_3, F4_3, F2_5):
@@ -60,7 +60,7 @@ def _sized(function: Any) -> dict[Size, Any]:
     return kernels
 
 
-@_sized
+@sized
 def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, C: int, out: Out1, team: Team):
     """out (panels, places, C, width): G w Gᵀ; zeros for filters that only fill a panel"""
     L, P = lanes(w), len(POINTS)
@@ -72,7 +72,7 @@ def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, 
                      f // width * P * P * step + c * width + f % width, step, POINTS, TAPS)
 
 
-@_sized
+@sized
 def convolve_blocks(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, weights: In1, place: IntIn1, y: Out1, y_step: int,
     bias: In1, relu: bool, F: int, OH: int, OW: int, block: int, team: Team,
@@ -99,24 +99,25 @@ def convolve_blocks(
                              OUTPUTS)
 
 
-@_sized
+@sized
 def turn_across(
-    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, patches: int, stage: int, turned: Out1,
-    team: Team,
+    x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, first: int, end: int, stage: int,
+    turned: Out1, team: Team,
 ):
     """turned (places, C, stage): Bᵀ d B, with the patches side by side."""
     L, P = lanes(x), len(POINTS)
     row, pieces = (C + L - 1) // L * L * stage + SKEW, stage // L
     for item in prange((C + L - 1) // L * pieces, team):
-        c, first = item // pieces * L, item % pieces * L
-        square, count = room(x, P * P * L * L), min(L, patches - first)
-        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, first + count, square, 0, L, L * L, POINTS, OUTPUTS)
+        c, begin = item // pieces * L, item % pieces * L
+        square, count = room(x, P * P * L * L), max(0, min(L, end - first - begin))
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, first + begin + count, square, 0, L, L * L, POINTS,
+                     OUTPUTS)
         blank(square, count * L, L * L, POINTS, L - count, L, L)
         for k in range(P * P):
-            turn_whole(square, k * L * L, L, turned, k * row + c * stage + first, stage)
+            turn_whole(square, k * L * L, L, turned, k * row + c * stage + begin, stage)
 
 
-@_sized
+@sized
 def convolve_panels(
     turned: In1, C: int, stage: int, w: In1, row_step: int, term_step: int, backward: bool, block: int, y: Out1,
     y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, patches: int, team: Team,
@@ -140,7 +141,7 @@ def convolve_panels(
                          OUTPUTS)
 
 
-@_sized
+@sized
 def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, block: int, dw: Out1, team: Team):
     """dw = Gᵀ sums G, for a panel of filters and a few channels at a time, whose sums stay near until they are transformed."""
     L, P = lanes(turned), len(POINTS)
@@ -160,7 +161,7 @@ def correlate_panels(C: int, F: int, patches: int, turned: In1, upstream: In1, b
 
 # All threads take many patches, those from ``first`` to ``end``, through one step after the other:
 
-@_sized
+@sized
 def turn_places(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, first: int, end: int, stage: int,
     turned: Out1, team: Team,
@@ -178,7 +179,7 @@ def turn_places(
         blank(turned, (begin + count) * row + c, step, POINTS, empty, row, L)
 
 
-@_sized
+@sized
 def multiply_places(
     turned: In1, weights: In1, place: IntIn1, C: int, F: int, each: int, patches: int, stage: int, products: Out1, team: Team,
 ):
@@ -192,7 +193,7 @@ def multiply_places(
                  place, products, (panel * places + k) * (stage * width + SKEW))
 
 
-@_sized
+@sized
 def fold_places(
     products: In1, y: Out1, y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, first: int, end: int, stage: int,
     team: Team,
@@ -208,7 +209,7 @@ def fold_places(
                      min(end, first + begin + PIECE), y, y_step, bias, relu, F, f, OH, OW, POINTS, OUTPUTS)
 
 
-@_sized
+@sized
 def spread_places(
     g: In1, F: int, OH: int, OW: int, first: int, end: int, stage: int, upstream: Out1, team: Team,
 ):
@@ -226,7 +227,7 @@ def spread_places(
             blank(upstream, to, step, POINTS, count, width, L)
 
 
-@_sized
+@sized
 def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: In1, upstream: In1, sums: Out1, team: Team):
     """sums (panels, places, C, width) += the products of both transforms; they begin with the first stage"""
     L, P = lanes(sums), len(POINTS)
@@ -239,7 +240,7 @@ def correlate_places(C: int, F: int, first: int, end: int, stage: int, turned: I
                   first > 0)
 
 
-@_sized
+@sized
 def correlate_blocks(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, g: In1, F: int, OH: int, OW: int, parts: int, block: int,
     sums: Out1, team: Team,
@@ -282,7 +283,7 @@ def add_parts(sums: Out1, parts: int, total: int, team: Team):
         put(sums, at, sum_)
 
 
-@_sized
+@sized
 def fold_sums(sums: In1, dw: Out1, F: int, C: int, team: Team):
     """dw = Gᵀ sums G"""
     L, P = lanes(sums), len(POINTS)
