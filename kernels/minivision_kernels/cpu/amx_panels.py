@@ -267,6 +267,9 @@ def multiply_several(
         for p in range(panels_):
             some, rt, keep = min(COLUMNS, vectors - p * COLUMNS), p * blocks * PANEL, (r // ROWS * panels_ + p) * SUMS
             goal, first, end = last if begun or ended else keep, p * share, min(ROWS, (p + 1) * share)
+            for i in range(high if ended else 0):
+                for v in range(p * COLUMNS, p * COLUMNS + some):
+                    prefetch(y, to + (r + i) * y_step + entry(start, v))
             if high > SIDE and some == COLUMNS:
                 add_products(mine, right, rt, blocks, sums, goal, left, at, row_step, first, end, other, 2, 2)
             elif high > SIDE:
