@@ -129,6 +129,29 @@ def test_rows_are_split_while_others_are_multiplied(op, rows, terms):
 
 
 @unit
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
+@given(N=st.integers(1, 5), channels=st.integers(1, 150), filters=st.integers(1, 100),
+       sides=st.tuples(*[st.integers(4, 19)] * 2))
+def test_pixels_that_stream_by(op, finished, N, channels, filters, sides):
+    """Vectors that begin earlier, the last ones of an image or of all; blocks and panels that are partly empty; groups of
+    panels that come to an end. Nothing beyond the arrays is read, and nothing beyond the result written."""
+    x, w = normal(N, channels, *sides), normal(filters, channels, 1, 1)
+    x, w = (x, w) if op == "conv2d_forward" else (x, w.reshape(channels, filters, 1, 1))
+    rows, product = w.size // channels, w.reshape(-1, channels) if op == "conv2d_forward" else w.reshape(channels, -1).T
+    walled = [guarded(array, readonly=True) for array in (x, w)]
+    expected, sizes = (np.einsum("fc,nchw->nfhw", *(of(a.astype(float)) for a in (product, x))) for of in (np.asarray, np.abs))
+    if finished and op == "conv2d_forward":
+        bias, into = normal(filters, seed=1), np.full((N, filters + 5, *sides), 7, np.float32)
+        rung(op).function(*walled, *UNPADDED, finish=Finish(bias, True, into, 3))
+        got, expected = into[:, 3:-2], np.maximum(expected + bias[:, None, None], 0)
+        assert (into[:, :3] == 7).all() and (into[:, -2:] == 7).all()
+    else:
+        got = rung(op)(*walled, *([] if op == "conv2d_forward" else [(N, rows, *sides)]), *UNPADDED)
+    assert (np.abs(got - expected) <= 2.0**-20 * (sizes + 1)).all()
+
+
+@unit
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("side", [1, 3])
@@ -165,12 +188,12 @@ def test_infinite_numbers_are_left_to_vectors(op, bad):
 
 @unit
 @pytest.mark.parametrize(("channels", "groups"), [(9, 1), (140, 1), (10, 2)])      # a stretch, three of them; groups
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (3, 3), (1, 1)])
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
 @pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
-def test_infinite_pixels_are_left_to_vectors(op, bad, stride, channels, groups):
-    x, w = normal(2, channels, 8, 8), normal(140, channels // groups, 3, 3)
-    geometry = (stride, stride), (1, 1), (1, 1), groups
+def test_infinite_pixels_are_left_to_vectors(op, bad, side, stride, channels, groups):
+    x, w = normal(2, channels, 8, 8), normal(140, channels // groups, side, side)
+    geometry = (stride, stride), (side // 2, side // 2), (1, 1), groups
     g = rung("conv2d_forward", "implicit")(x, w, *geometry)
     x[1, 3, 4, 4] = g[1, 3, 1, 1] = bad
     args = (x, w) if op == "conv2d_forward" else (g, w, x.shape)
@@ -248,10 +271,13 @@ def test_numbers_below_the_normal_range_lose_only_their_last_digits():
 
 @unit
 @pytest.mark.parametrize(("op", "name"), [
-    *((op, "amx") for op in (*PRODUCTS, "conv2d_forward", "conv2d_input")), *((op, "winograd_amx") for op in CONVOLUTIONS)])
+    *((op, "amx") for op in (*PRODUCTS, "conv2d_forward", "conv2d_input")), ("conv2d_forward", "pixels"),
+    *((op, "winograd_amx") for op in CONVOLUTIONS)])
 def test_one_thread_or_two(op, name):
     x, w = normal(3, 40, 20, 21), normal(70, 40, 3, 3)
-    if op in PRODUCTS:
+    if name == "pixels":
+        args, name = (x, w[..., :1, :1], *UNPADDED), "amx"
+    elif op in PRODUCTS:
         args = [normal(*(9 * n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op])]
     elif (op, name) == ("conv2d_input", "amx"):
         args = normal(3, 70, 10, 11), w, x.shape, (2, 2), *GEOMETRY[1:]
