@@ -22,7 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In4, IntIn1, Out2, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.simd import entry, evens, lanes, load_between, none
+from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -61,48 +63,40 @@ def dealt(x: np.ndarray, how: Deal, stride: Pair, padding: Pair) -> np.ndarray:
     planes = empty((N * size + SLACK,), x.dtype)
     planes[N * size:] = 0
     planes = planes[:N * size].reshape(N, size)
-    _deal_out(contiguous(x), how.rows, how.columns, how.height, how.width, *stride, *padding, planes, work=planes.size)
+    _deal_out(contiguous(x).reshape(-1), N * C, H, W, how.rows, how.columns, how.height, how.width, *stride, *padding,
+              planes.reshape(-1), work=planes.size)
     return planes
 
 
 @compiled
 def _deal_out(
-    x: In4, rows: IntIn1, columns: IntIn1, height: int, width: int, stride_h: int, stride_w: int, padding_h: int,
-    padding_w: int, planes: Out2, team: Team,
+    x: In1, images: int, H: int, W: int, rows: IntIn1, columns: IntIn1, height: int, width: int, stride_h: int, stride_w: int,
+    padding_h: int, padding_w: int, planes: Out1, team: Team,
 ):
-    """planes[n, c, i, j, q, r] = x[n, c, q stride_h + rows[i] - padding_h, r stride_w + columns[j] - padding_w], or 0"""
-    N, C, H, W = x.shape
-    R, S = rows.shape[0], columns.shape[0]
-    each = R * S * height * width
-    for item in prange(N * C, team):
-        n, c = item // C, item % C
-        target = planes[n, c * each:(c + 1) * each]
-        at = 0
+    """planes[n, i, j, q, r] = x[n, q stride_h + rows[i] - padding_h, r stride_w + columns[j] - padding_w], or 0"""
+    L, R, S = lanes(x), rows.shape[0], columns.shape[0]
+    for n in prange(images, team):
+        to = n * R * S * height * width
         for i in range(R):
             for j in range(S):
-                offset = columns[j] - padding_w
-                first = min(width, max(0, -(offset // stride_w)))                       # the first r with a pixel
-                end = min(width, max(first, (W - 1 - offset) // stride_w + 1))          # and one past the last
                 for q in range(height):
                     h = q * stride_h + rows[i] - padding_h
-                    line = target[at:at + width]
-                    at += width
-                    if h < 0 or h >= H:
-                        for r in range(width):
-                            line[r] = 0
-                        continue
-                    for r in range(first):
-                        line[r] = 0
-                    seen, rest = line[first:end], line[end:]
-                    for r in range(rest.shape[0]):
-                        rest[r] = 0
-                    pixels = x[n, c, h, first * stride_w + offset:] if first < end else x[n, c, h]
-                    if stride_w == 1:
-                        for r in range(seen.shape[0]):
-                            seen[r] = pixels[r]
-                    else:
-                        for r in range(seen.shape[0]):
-                            seen[r] = pixels[r * stride_w]
+                    at, here = (n * H + h) * W, W if 0 <= h < H else 0          # no pixel of a line that is not there
+                    for r in range(0, width, L):
+                        pixel, value = r * stride_w + columns[j] - padding_w, none(x)
+                        if stride_w == 1:
+                            value = load_between(x, at + pixel, -pixel, here - pixel)
+                        elif stride_w == 2:
+                            far = pixel + L
+                            value = evens(load_between(x, at + pixel, -pixel, here - pixel),
+                                          load_between(x, at + far, -far, here - far))
+                        else:
+                            for k in range(r, min(width, r + L)):
+                                pixel = k * stride_w + columns[j] - padding_w
+                                planes[to + k] = entry(x, at + pixel) if 0 <= pixel < here else 0
+                            continue
+                        put_first(planes, to + r, value, width - r)
+                    to += width
 
 
 def widened(g: np.ndarray, width: int) -> np.ndarray:
