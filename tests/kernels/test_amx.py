@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kernel_oracle import guarded
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_winograd_amx, linear_amx
+from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_amx_fold, conv_winograd_amx, linear_amx
 from minivision_kernels.cpu.compile import In1, Out1, compiled
 from minivision_kernels.cpu.simd import load
 from minivision_kernels.finish import Finish
@@ -149,6 +149,23 @@ def test_pixels_that_stream_by(op, finished, N, channels, filters, sides):
     else:
         got = rung(op)(*walled, *([] if op == "conv2d_forward" else [(N, rows, *sides)]), *UNPADDED)
     assert (np.abs(got - expected) <= 2.0**-20 * (sizes + 1)).all()
+
+
+@unit
+@given(N=st.integers(1, 3), channels=st.integers(1, 40), filters=st.integers(64, 130), data=st.data())
+def test_taps_folded_into_the_image(N, channels, filters, data):
+    """Of even and odd sizes, any paddings and dilations; several lots of channels, and the last of them smaller."""
+    taps, dilation = (data.draw(st.tuples(*[st.integers(1, most)] * 2)) for most in (5, 3))
+    padding = tuple(data.draw(st.integers(0, k)) for k in taps)
+    sizes = tuple(data.draw(st.integers(max(2, d * (k - 1) + 8 - 2 * p), 24)) for k, p, d in zip(taps, padding, dilation))
+    geometry = (2, 2), padding, dilation, 1
+    g_size = [(n + 2 * p - d * (k - 1) - 1) // 2 + 1 for n, k, p, d in zip(sizes, taps, padding, dilation)]
+    w, g, shape = normal(filters, channels, *taps), normal(N, filters, *g_size, seed=1), (N, channels, *sizes)
+    assert conv_amx_fold.fits(g.shape, w.shape, (2, 2), 1)
+    walled = [guarded(array, readonly=True) for array in (g, w)]
+    expected, scale = (rung("conv2d_input", "numpy")(of(g).astype(float), of(w).astype(float), shape, *geometry)
+                       for of in (np.asarray, np.abs))
+    assert (np.abs(rung("conv2d_input")(*walled, shape, *geometry) - expected) <= 2.0**-20 * scale).all()
 
 
 @unit

@@ -1,5 +1,8 @@
-"""Convolution in a matrix unit: the kernels of ``conv_implicit.py`` and ``conv_phases.py``, built with the words of
-``amx_panels.py``, and with numbers split into three (``amx.py``).
+"""Convolution in a matrix unit, with numbers split into three (``amx.py``).
+
+There are kernels of its own for 1 x 1 filters (``conv_amx_pixels.py``) and for the gradient to images at stride 2
+(``conv_amx_fold.py``). For the rest those of ``conv_implicit.py`` and ``conv_phases.py`` are built with the words of
+``amx_panels.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu import amx_panels, conv_amx_pixels, conv_implicit, conv_phases
+from minivision_kernels.cpu import amx_panels, conv_amx_fold, conv_amx_pixels, conv_implicit, conv_phases
 from minivision_kernels.cpu.amx import SIDE, again, takes
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange, rebuilt
@@ -49,6 +52,8 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
     if conv_amx_pixels.fits(g.shape, w.shape[1], w.shape[2:], stride, padding, groups):
         return conv_amx_pixels.pays(w.shape[1], len(w))
+    if conv_amx_fold.fits(g.shape, w.shape, stride, groups):
+        return True
     call = conv_implicit.input_call(g, w, shape, stride, groups)
     weight = WEIGHT if w.shape[2:] == (1, 1) else MOVED
     if conv_implicit.in_phases(shape, stride):
@@ -82,9 +87,11 @@ def conv2d_forward(
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same for every phase of the image, with channels of x as rows: 1.4 to 2.1 for 1 x 1 filters, 1.0 to 1.25 at stride 2.
+    """The same with channels of x as rows: 1.4 to 2.1 for 1 x 1 filters, and at stride 2, with taps as rows that are folded
+    into the image (``conv_amx_fold.py``), 1.3 to 1.8.
 
-    Weights are put in order first, a filter's taps in squares that are turned over.
+    Else one phase of the image after the other, or all of them together at stride 2. Weights are put in order first, a
+    filter's taps in squares that are turned over.
     """
     if not takes(g):
         return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups)
@@ -93,6 +100,9 @@ def conv2d_input(
         if conv_amx_pixels.multiply(g, w, (1, w.shape[1]), w.shape[1], goal):
             return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups)
         return dx
+    if conv_amx_fold.fits(g.shape, w.shape, stride, groups):
+        dx = conv_amx_fold.conv2d_input(g, w, shape, padding, dilation)
+        return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups) if dx is None else dx
     if conv_implicit.in_phases(shape, stride):
         return _in_phases(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)

@@ -65,10 +65,14 @@ def multiply(x: np.ndarray, w: np.ndarray, steps: Pair, rows: int, goal: Goal) -
     N, terms, H, W = x.shape
     threads = workers()
     wrong = np.zeros(threads, x.dtype)
-    together = max(2, min(MOST, NEAR // (-(-terms // DEEP) * PANEL * x.itemsize)))
-    multiply_pixels(contiguous(x).reshape(-1), N, terms, H * W, contiguous(w).reshape(-1), *steps, rows, together, *goal,
-                    threads, wrong, work=x.size * rows // SIDE)
+    multiply_pixels(contiguous(x).reshape(-1), N, terms, H * W, contiguous(w).reshape(-1), *steps, rows, panels_together(terms),
+                    *goal, threads, wrong, work=x.size * rows // SIDE)
     return again(wrong)
+
+
+def panels_together(terms: int) -> int:
+    """How many panels of so many terms go together."""
+    return max(2, min(MOST, NEAR // (-(-terms // DEEP) * PANEL * 4)))
 
 
 @helper
