@@ -410,7 +410,7 @@ def _per_channel(name: str, x: Any, **arrays: Any) -> None:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))      # the first is sooner said
 
 
 def _lengths(name: str, shape: Any, letters: str) -> None:

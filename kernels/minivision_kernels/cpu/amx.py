@@ -72,7 +72,7 @@ recomputed = 0              # products that were computed again, in this process
 def again(wrong: np.ndarray) -> bool:
     """Whether a product has to be computed again with vectors, where ``wrong`` is what its threads say of their sums."""
     global recomputed
-    bad = bool(wrong.any())
+    bad = any(wrong.tolist())                           # which is sooner done than what NumPy has for it
     recomputed += bad
     return bad
 
