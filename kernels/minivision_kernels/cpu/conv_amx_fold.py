@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.amx import SIDE, again, tiles_begin, tiles_end, watched
-from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, split_left
+from minivision_kernels.cpu.amx import SIDE, again, tiles_begin, tiles_end
+from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.conv_amx_pixels import FEW, WIDTH, add_products, panels_together, split_panel
-from minivision_kernels.cpu.simd import add, entry, lanes, load, load_between, none, put_woven, room
-from minivision_kernels.cpu.tile import plus, store, zeros
+from minivision_kernels.cpu.conv_amx_pixels import panels_together, split_weights, stream
+from minivision_kernels.cpu.simd import add, lanes, load, load_between, none, put_woven, room
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -61,67 +60,31 @@ def conv2d_input(
 @compiled
 def fold_pixels(
     g: In1, N: int, F: int, OH: int, OW: int, w: In1, C: int, H: int, W: int, KH: int, KW: int, top: int, left_: int,
-    down: int, right: int, channels: int, group: int, dx: Out1, workers_: int, wrong: Out1, team: Team,
+    down: int, right_: int, channels: int, group: int, dx: Out1, workers_: int, wrong: Out1, team: Team,
 ):
     """A thread takes some channels of one image after the other; panels of pixels go together in a ``group``."""
     taps, pixels, of_image, blocks = KH * KW, OH * OW, (OH * OW + SIDE - 1) // SIDE, (F + DEEP - 1) // DEEP
     panels, line = (of_image + COLUMNS - 1) // COLUMNS, of_image * SIDE
-    items, most = (C + channels - 1) // channels * N, (channels * taps + ROWS - 1) // ROWS
+    items, bands = (C + channels - 1) // channels * N, (channels * taps + ROWS - 1) // ROWS
     for worker in prange(workers_, team):
-        left, sums, piece = room(g, most * blocks * PANEL), room(g, SUMS), room(g, SIDE * DEEP)
-        mine, other = room(g, group * blocks * PANEL), room(g, group * blocks * PANEL)
-        products, bad, before = room(g, most * ROWS * line), zeros(g, FEW, COLUMNS), -1
+        left, right = room(g, bands * blocks * PANEL), room(g, 2 * group * blocks * PANEL)
+        products, before, nothing = room(g, bands * ROWS * line), -1, g[:0]
         begin = np.empty(COLUMNS * (panels + 2 * group), np.int64)
         for v in range(begin.shape[0]):                 # the last vector begins earlier, so that it is whole
             begin[v] = min(min(v, of_image - 1) * SIDE, pixels - SIDE)
         tiles_begin()
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             channel, n = item // N * channels, item % N
-            some, at = min(channels, C - channel), n * F * pixels
-            rows, bands = some * taps, (some * taps + ROWS - 1) // ROWS
+            rows = min(channels, C - channel) * taps
             if channel != before:
-                for band in range(bands):
-                    split_left(w, channel * taps + band * ROWS, 1, C * taps, min(ROWS, rows - band * ROWS), F, left,
-                               band * blocks * PANEL, piece)
+                split_weights(w, channel * taps, 1, C * taps, rows, F, left)
                 before = channel
-            share = (SIDE + bands - 1) // bands         # rows of each block of pixels that are split by a band
-            for p in range(min(group, panels)):
-                split_panel(g, at + begin[COLUMNS * p], at + begin[COLUMNS * p + 1], pixels, F, mine, p * blocks * PANEL)
-            for first in range(0, panels, group):
-                for band in range(bands):
-                    high, lt = min(ROWS, rows - band * ROWS), band * blocks * PANEL
-                    for p in range(first, min(first + group, panels)):
-                        rt, next_, later = (p - first) * blocks * PANEL, COLUMNS * (p + group), COLUMNS * (p + 2 * group)
-                        i = min(SIDE, band * share)
-                        end = min(SIDE, i + share) if p + group < panels else i
-                        if high > SIDE:
-                            add_products(left, lt, mine, rt, blocks, sums, g, at + entry(begin, next_),
-                                         at + entry(begin, next_ + 1), at + entry(begin, later), at + entry(begin, later + 1),
-                                         pixels, F, i, end, other, 2)
-                        else:
-                            add_products(left, lt, mine, rt, blocks, sums, g, at + entry(begin, next_),
-                                         at + entry(begin, next_ + 1), at + entry(begin, later), at + entry(begin, later + 1),
-                                         pixels, F, i, end, other, 1)
-                        top_row = band * ROWS * line
-                        goal, beside = entry(begin, COLUMNS * p) + top_row, entry(begin, COLUMNS * p + 1) + top_row
-                        for r in range(0, (high + SIDE - 1) // SIDE * SIDE, FEW):
-                            tile = plus(zeros(sums, FEW, COLUMNS), FEW, COLUMNS, sums, r * WIDTH, WIDTH)
-                            bad = watched(bad, tile)
-                            if beside == goal + SIDE:
-                                store(tile, FEW, COLUMNS, products, goal + r * line, line)
-                                continue
-                            half = plus(zeros(sums, FEW, 1), FEW, 1, sums, r * WIDTH, WIDTH)
-                            store(half, FEW, 1, products, goal + r * line, line)
-                            half = plus(zeros(sums, FEW, 1), FEW, 1, sums, r * WIDTH + SIDE, WIDTH)
-                            store(half, FEW, 1, products, beside + r * line, line)
-                mine, other = other, mine
-            for c in range(some):
-                fold_channel(products, c * taps * line, line, OH, OW, KH, KW, top, left_, down, right, dx,
+            wrong[worker] += stream(g, n * F * pixels, begin, panels, group, F, pixels, left, rows, right, products, begin,
+                                    line, nothing, False)
+            for c in range(rows // taps):
+                fold_channel(products, c * taps * line, line, OH, OW, KH, KW, top, left_, down, right_, dx,
                              (n * C + channel + c) * H * W, H, W)
         tiles_end()
-        store(bad, FEW, COLUMNS, sums, 0, WIDTH)
-        for i in range(FEW * WIDTH):
-            wrong[worker] += entry(sums, i)
 
 
 @helper
