@@ -20,9 +20,10 @@ import numpy as np
 from minivision_kernels.cpu.amx import SIDE, again, tiles_begin, tiles_end
 from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS
 from minivision_kernels.cpu.bands import workers
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_amx_pixels import panels_together, split_weights, stream
-from minivision_kernels.cpu.simd import add, lanes, load, load_between, none, put_woven, room
+from minivision_kernels.cpu.planes import fold_plane
+from minivision_kernels.cpu.simd import room
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -82,30 +83,6 @@ def fold_pixels(
             wrong[worker] += stream(g, n * F * pixels, begin, panels, group, F, pixels, left, rows, right, products, begin,
                                     line, nothing, False)
             for c in range(rows // taps):
-                fold_channel(products, c * taps * line, line, OH, OW, KH, KW, top, left_, down, right_, dx,
+                fold_plane(products, c * taps * line, line, OH, OW, KH, KW, top, left_, down, right_, dx,
                              (n * C + channel + c) * H * W, H, W)
         tiles_end()
-
-
-@helper
-def fold_channel(products, at, line, OH, OW, KH, KW, top, left, down, right, dx, to, H, W):
-    """A channel of the image from the rows of its taps: even columns of a line and odd ones, woven."""
-    L = lanes(dx)
-    for h in range(H):
-        for column in range(0, (W + 1) // 2, L):
-            even, odd = none(dx), none(dx)
-            for kh in range(KH):
-                twice = h + top - kh * down
-                if twice % 2 == 0 and 0 <= twice < 2 * OH:
-                    for kw in range(KW):
-                        shift = column + (left - kw * right + 1) // 2
-                        from_ = at + (kh * KW + kw) * line + twice // 2 * OW + shift
-                        if shift >= 0 and shift + L <= OW:
-                            part = load(products, from_)
-                        else:
-                            part = load_between(products, from_, -shift, OW - shift)
-                        if (left - kw * right) % 2 == 0:
-                            even = add(even, part)
-                        else:
-                            odd = add(odd, part)
-            put_woven(dx, to + h * W + 2 * column, even, odd, W - 2 * column)

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.simd import entry, evens, lanes, load_between, none
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.simd import add, entry, evens, lanes, load, load_between, none, put_woven
 from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -97,6 +97,32 @@ def _deal_out(
                             continue
                         put_first(planes, to + r, value, width - r)
                     to += width
+
+
+@helper
+def fold_plane(parts, at, apart, OH, OW, KH, KW, top, left, down, right, image, to, H, W):
+    """A plane of an image (H, W) as the sum of what its taps have for it at stride 2: tap (kh, kw) of output (oh, ow) is pixel
+    (2 oh + kh down - top, 2 ow + kw right - left), and those of a tap lie ``apart`` from those of the tap before, or with 0
+    all taps have the same. Even columns of a line and odd ones are summed by themselves, and woven."""
+    L = lanes(image)
+    for h in range(H):
+        for column in range(0, (W + 1) // 2, L):
+            even, odd = none(image), none(image)
+            for kh in range(KH):
+                twice = h + top - kh * down
+                if twice % 2 == 0 and 0 <= twice < 2 * OH:
+                    for kw in range(KW):
+                        shift = column + (left - kw * right + 1) // 2
+                        from_ = at + (kh * KW + kw) * apart + twice // 2 * OW + shift
+                        if shift >= 0 and shift + L <= OW:
+                            part = load(parts, from_)
+                        else:
+                            part = load_between(parts, from_, -shift, OW - shift)
+                        if (left - kw * right) % 2 == 0:
+                            even = add(even, part)
+                        else:
+                            odd = add(odd, part)
+            put_woven(image, to + h * W + 2 * column, even, odd, W - 2 * column)
 
 
 def widened(g: np.ndarray, width: int) -> np.ndarray:
