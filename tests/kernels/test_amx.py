@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kernel_oracle import guarded
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_amx_fold, conv_winograd_amx, linear_amx
+from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_winograd_amx, linear_amx
 from minivision_kernels.cpu.compile import In1, Out1, compiled
 from minivision_kernels.cpu.simd import load
 from minivision_kernels.finish import Finish
@@ -131,7 +131,7 @@ def test_rows_are_split_while_others_are_multiplied(op, rows, terms):
 @unit
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
-@given(N=st.integers(1, 5), channels=st.integers(1, 150), filters=st.integers(1, 100),
+@given(N=st.integers(1, 5), channels=st.one_of(st.integers(1, 150), st.sampled_from([300, 768])), filters=st.integers(1, 100),
        sides=st.tuples(*[st.integers(4, 19)] * 2))
 def test_pixels_that_stream_by(op, finished, N, channels, filters, sides):
     """Vectors that begin earlier, the last ones of an image or of all; blocks and panels that are partly empty; groups of
@@ -157,11 +157,11 @@ def test_taps_folded_into_the_image(N, channels, filters, data):
     """Of even and odd sizes, any paddings and dilations; several lots of channels, and the last of them smaller."""
     taps, dilation = (data.draw(st.tuples(*[st.integers(1, most)] * 2)) for most in (5, 3))
     padding = tuple(data.draw(st.integers(0, k)) for k in taps)
-    sizes = tuple(data.draw(st.integers(max(2, d * (k - 1) + 8 - 2 * p), 24)) for k, p, d in zip(taps, padding, dilation))
+    sizes = tuple(data.draw(st.integers(max(2, d * (k - 1) + 8 - 2 * p), most))
+                  for k, p, d, most in zip(taps, padding, dilation, (24, 70)))
     geometry = (2, 2), padding, dilation, 1
     g_size = [(n + 2 * p - d * (k - 1) - 1) // 2 + 1 for n, k, p, d in zip(sizes, taps, padding, dilation)]
     w, g, shape = normal(filters, channels, *taps), normal(N, filters, *g_size, seed=1), (N, channels, *sizes)
-    assert conv_amx_fold.fits(g.shape, w.shape, (2, 2), 1)
     walled = [guarded(array, readonly=True) for array in (g, w)]
     expected, scale = (rung("conv2d_input", "numpy")(of(g).astype(float), of(w).astype(float), shape, *geometry)
                        for of in (np.asarray, np.abs))
@@ -289,11 +289,13 @@ def test_numbers_below_the_normal_range_lose_only_their_last_digits():
 @unit
 @pytest.mark.parametrize(("op", "name"), [
     *((op, "amx") for op in (*PRODUCTS, "conv2d_forward", "conv2d_input")), ("conv2d_forward", "pixels"),
-    *((op, "winograd_amx") for op in CONVOLUTIONS)])
+    ("conv2d_input", "phases"), *((op, "winograd_amx") for op in CONVOLUTIONS)])
 def test_one_thread_or_two(op, name):
     x, w = normal(3, 40, 20, 21), normal(70, 40, 3, 3)
     if name == "pixels":
         args, name = (x, w[..., :1, :1], *UNPADDED), "amx"
+    elif name == "phases":
+        args, name = (normal(3, 70, 10, 11), w[:, :20], x.shape, (2, 2), *GEOMETRY[1:3], 2), "amx"
     elif op in PRODUCTS:
         args = [normal(*(9 * n for n in shape), seed=k) for k, shape in enumerate(PRODUCTS[op])]
     elif (op, name) == ("conv2d_input", "amx"):
@@ -324,6 +326,14 @@ def test_large_products_go_to_the_unit_and_small_ones_do_not():
     for op in CONVOLUTIONS:
         assert mk.best(op, *convolution(x, three, x)[op], *GEOMETRY).name == "winograd_amx"
         assert mk.best(op, *convolution(few, three, few)[op], *GEOMETRY).name == "winograd"
+    by_blocks = np.zeros((96, 256, 3, 3), np.float32)               # these transformed weights stay near
+    assert mk.best("conv2d_forward", x, by_blocks, *GEOMETRY).name == "winograd"
+    small, g = np.zeros((16, 128, 12, 12), np.float32), np.zeros((16, 256, 12, 12), np.float32)
+    assert mk.best("conv2d_weight", small, g, (256, 128, 3, 3), *GEOMETRY).name == "winograd_amx"   # not the smallest patches
+    wide = np.zeros((128, 128, 3, 3), np.float32)
+    g = np.zeros((4, 128, 14, 14), np.float32)
+    assert mk.best("conv2d_input", g, wide, (4, 128, 28, 28), (2, 2), (1, 1), (1, 1), 1).name == "amx"
+    assert mk.best("conv2d_forward", small[:, :16], np.zeros((64, 16, 1, 1), np.float32), *UNPADDED).name != "amx"
     mk.set_exact(True)
     try:
         assert mk.best("conv2d_forward", x, three, *GEOMETRY).name in ("amx", "winograd2")

@@ -15,7 +15,8 @@ What was measured on two cores of a processor with 2 MiB of second-level cache: 
 speed of AVX-512's measured peak while tiles lie in the first-level cache, at 0.9 of that from the second-level cache, and 1.2
 times as fast if most numbers are 0: the unit is limited by the heat it makes. Rows of the right side are asked for eight
 terms before they are split, or 256 channels of 56 x 56 pixels that come from memory take 1.5 times as long; to ask for the
-next block while this one is multiplied made that worse.
+next block while this one is multiplied made that worse. Lines of the results are asked for before their sums are formed, up to
+1.14 times as fast.
 """
 
 from __future__ import annotations
@@ -194,6 +195,18 @@ def pack_right(b, at, term_step, column_step, columns, terms, out, to):
 
 
 @helper
+def split_panel(x, at, beside, step, terms, out, to):
+    """A right panel: term k of its vectors from x[at + k * step] and from x[beside + k * step] on."""
+    for k in range(0, terms, DEEP):
+        for i in range(k, k + SIDE):
+            for half in range(COLUMNS):
+                here = (beside if half else at) + i * step
+                low = load(x, here) if i < terms else none(x)
+                high = load(x, here + SIDE * step) if i + SIDE < terms else none(x)
+                put_split(low, high, out, to + k // DEEP * PANEL + half * TILE + (i - k) * SIDE)
+
+
+@helper
 def find_left(as_it_lies, group, rows, terms, band, begin, stretch):
     """Where the rows of a stretch lie from ``band`` on: at, and how far it is from panel to panel, row and term. The left
     matrix is (groups, rows, terms) if it is used ``as_it_lies``, else (groups, terms, rows), which is turned over on the
@@ -319,9 +332,15 @@ def multiply_several(
                                     y[goal + line * y_step + place] = sums[from_ + line * step + lane]
         mine, other = other, mine
     store(wrong, FEW, 1, sums, last, SIDE)
-    total = entry(sums, last)
+    return added_up(sums, last)
+
+
+@helper
+def added_up(sums, at):
+    """The sum of all numbers that are `watched`, as many as FEW vectors have: 0, or NaN."""
+    total = entry(sums, at)
     for i in range(1, FEW * SIDE):
-        total += entry(sums, last + i)
+        total += entry(sums, at + i)
     return total
 
 

@@ -1,7 +1,7 @@
 """Convolution in a matrix unit, with numbers split into three (``amx.py``).
 
-There are kernels of its own for 1 x 1 filters (``conv_amx_pixels.py``) and for the gradient to images at stride 2
-(``conv_amx_fold.py``). For the rest those of ``conv_implicit.py`` and ``conv_phases.py`` are built with the words of
+1 x 1 filters (``conv_amx_pixels.py``) and the gradient to images at stride 2 (``conv_amx_fold.py``) have kernels of their
+own. For the rest those of ``conv_implicit.py`` and ``conv_phases.py`` are built with the words of
 ``amx_panels.py``.
 """
 

@@ -29,15 +29,17 @@ from minivision_kernels.shapes import Pair
 
 ROWS_NEAR = 144                     # of P that are near, about: 16 channels of 3 x 3 filters
 NEAR = 1024 * 1024, 2 * 1024 * 1024         # bytes of these, at most, for `LEAST` filters or more
+ALONE = 256                         # outputs
 LEAST, MOST = (64, 128), 1024       # with fewer, P takes as long to write and to read as to compute
 
 
 def fits(g_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, groups: int) -> bool:
     """Whether this is the way to go; of 150 random layers, those that fit took 0.6 times as long as before all together, and
-    none more than 1.15 times."""
+    none more than 1.15 times. A single lot of channels, which one thread takes, must be small."""
     (N, F, OH, OW), taps = g_shape, w_shape[2] * w_shape[3]
-    size = together(taps) * taps * OH * OW * 4
-    return (stride == (2, 2) and groups == 1 and N > 0 and OH * OW >= SIDE and F <= MOST
+    size, lots = together(taps) * taps * OH * OW * 4, -(-w_shape[1] // together(taps)) * N
+    shared = lots > 1 or (lots == 1 and OH * OW <= ALONE)
+    return (stride == (2, 2) and groups == 1 and OH * OW >= SIDE and F <= MOST and shared
             and any(least <= F and size <= near for least, near in zip(LEAST, NEAR)))
 
 

@@ -10,7 +10,7 @@ memory that they wait for. Nothing is packed before, and nothing waits: 1.2 to 2
 A panel is two vectors of 16 pixels. The last vector of an image begins earlier, so that it is whole, and some pixels are
 computed twice. Some panels go together: what is read and written then lies in longer runs, and left tiles, which come from the
 second-level cache, serve all of them. One by one, large batches from memory take 1.4 times as long; two to four are best, or
-eight if there are few channels. Lines of the panels after the next are asked for as these are split.
+eight if there are few channels. Lines of the group after the next are asked for as this one is split.
 
 With more weights than fit beside the panels, those that are packed block by block are as fast or faster. So they are where
 a filter has several taps, each of which sees the same pixels from another place on: there each pixel is split for each tap,
@@ -33,7 +33,7 @@ from minivision_kernels.cpu.amx import (
     tiles_zero,
     watched,
 )
-from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, split_left
+from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, added_up, split_left, split_panel
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.goal import Goal
@@ -77,20 +77,8 @@ def panels_together(terms: int) -> int:
     return max(2, min(MOST, NEAR // (-(-terms // DEEP) * PANEL * 4)))
 
 
-@helper
-def split_panel(x, at, beside, step, terms, out, to):
-    """A right panel: term k of its vectors from x[at + k * step] and from x[beside + k * step] on."""
-    for k in range(0, terms, DEEP):
-        for i in range(k, k + SIDE):
-            for half in range(COLUMNS):
-                here = (beside if half else at) + i * step
-                low = load(x, here) if i < terms else none(x)
-                high = load(x, here + SIDE * step) if i + SIDE < terms else none(x)
-                put_split(low, high, out, to + k // DEEP * PANEL + half * TILE + (i - k) * SIDE)
-
-
 @inlined
-def add_products(left, lt, right, rt, blocks, sums, x, at, beside, later, after, step, terms, first, end, other, rows):
+def add_streaming(left, lt, right, rt, blocks, sums, x, at, beside, later, after, step, terms, first, end, other, rows):
     """rows x 2 tiles of sums. Meanwhile the vectors split rows ``first`` to ``end`` of each block of another right panel into
     ``other``, as `split_panel` does, and ask for those of a third one, from ``later`` and ``after`` on."""
     tiles_zero(rows, COLUMNS)
@@ -124,7 +112,8 @@ def multiply_pixels(
         begin = panels * worker // workers_
         mine = panels * (worker + 1) // workers_ - begin
         left, right = room(x, (F + ROWS - 1) // ROWS * blocks * PANEL), room(x, 2 * together * blocks * PANEL)
-        split_weights(w, 0, row_step, term_step, F, C, left)
+        if mine > 0:
+            split_weights(w, 0, row_step, term_step, F, C, left)
         count = COLUMNS * (mine + 2 * together)         # those beyond the last are that again, and asked for in vain
         seen, target = np.empty(count, np.int64), np.empty(count, np.int64)
         for i in range(count):
@@ -171,10 +160,10 @@ def stream(x, at, seen, panels, together, terms, step, left, rows, right, y, tar
                     prefetch(y, goal + i * plane)
                     prefetch(y, beside + i * plane)
                 if high > SIDE:
-                    add_products(left, lt, mine, rt, blocks, sums, x, at + entry(seen, next_), at + entry(seen, next_ + 1),
+                    add_streaming(left, lt, mine, rt, blocks, sums, x, at + entry(seen, next_), at + entry(seen, next_ + 1),
                                  at + entry(seen, later), at + entry(seen, later + 1), step, terms, first, end, other, 2)
                 else:
-                    add_products(left, lt, mine, rt, blocks, sums, x, at + entry(seen, next_), at + entry(seen, next_ + 1),
+                    add_streaming(left, lt, mine, rt, blocks, sums, x, at + entry(seen, next_), at + entry(seen, next_ + 1),
                                  at + entry(seen, later), at + entry(seen, later + 1), step, terms, first, end, other, 1)
                 if beside == goal + SIDE and high % FEW == 0:
                     for i in range(0, high, FEW):
@@ -195,7 +184,4 @@ def stream(x, at, seen, panels, together, terms, step, left, rows, right, y, tar
                         put(y, beside + line * plane, load(sums, line * WIDTH + SIDE))
         mine, other = other, mine
     store(bad, FEW, COLUMNS, sums, 0, WIDTH)
-    total = entry(sums, 0)
-    for i in range(1, FEW * WIDTH):
-        total += entry(sums, i)
-    return total
+    return added_up(sums, 0)

@@ -215,6 +215,6 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size) -> Plan:
     patches, row, each = N * -(-OH // size.outputs) * -(-OW // size.outputs), -(-C // SIDE) * SIDE, -(-F // WIDTH)
     number = BYTES // SIDE
     stage = stage_size(patches, size.places * (C + F) * number, size.places * C * F * number, STAGE, ROWS)
-    blocks, parts = -(-C // DEEP), lambda blocks: -(-each * blocks * PANEL * number // amx_panels.BLOCK)
+    blocks, parts = -(-C // DEEP), lambda blocks: min(each, -(-each * blocks * PANEL * number // amx_panels.BLOCK))
     return Plan(patches, stage, row, each, blocks, stage * row + SKEW, stage * WIDTH + SKEW,
                 -(-C // CROSS_ROWS) * CROSS_ROWS * WIDTH + SKEW, parts(blocks), parts(-(-stage // DEEP)))

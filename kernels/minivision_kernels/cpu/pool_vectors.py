@@ -78,8 +78,8 @@ def avg_pool2d_backward(
     g: np.ndarray, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
     count_include_pad: bool, divisor: int | None,
 ) -> np.ndarray:
-    """Windows that tile the image fill their rows with vectors. Of those that overlap at stride 2 each pixel gathers its share,
-    even and odd columns by themselves, which takes a fifth of the time that windows take to add to their pixels.
+    """Windows that tile the image fill their rows with vectors. Else, at stride 2, each pixel gathers its shares, even and odd
+    columns by themselves, which takes a fifth of the time that windows take to add to their pixels.
     """
     dx = empty(shape, g.dtype)
     _avg_backward(contiguous(g), dx, *kernel_size, *stride, *padding, count_include_pad, divisor or 0,

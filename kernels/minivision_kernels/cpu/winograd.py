@@ -104,7 +104,8 @@ def turn_across(
     x: In1, N: int, C: int, H: int, W: int, pad_h: int, pad_w: int, OH: int, OW: int, first: int, end: int, stage: int,
     turned: Out1, team: Team,
 ):
-    """turned (places, C, stage): Bᵀ d B, with the patches side by side."""
+    """turned (places, C, stage): Bᵀ d B, with the patches side by side, and zeros for those from ``end`` on. By panels, or by
+    stages with a matrix unit (``winograd_amx.py``)."""
     L, P = lanes(x), len(POINTS)
     row, pieces = (C + L - 1) // L * L * stage + SKEW, stage // L
     for item in prange((C + L - 1) // L * pieces, team):

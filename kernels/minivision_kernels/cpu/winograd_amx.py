@@ -1,32 +1,30 @@
 """The kernels of Winograd's convolution in a matrix unit; ``conv_winograd_amx.py`` says which are called when.
 
-A panel is as for vectors, 32 filters, and so is where everything lies that these kernels share with those of ``winograd.py``.
+A panel has 32 filters, as for vectors, and arrays that are shared with ``winograd.py`` lie as they do there.
 """
 
 from __future__ import annotations
 
-from minivision_kernels.cpu.amx import SIDE, TILE, put_split, tiles_begin, tiles_end, watched
-from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, add_products, split_left
+from minivision_kernels.cpu.amx import SIDE, tiles_begin, tiles_end, watched
+from minivision_kernels.cpu.amx_panels import (
+    COLUMNS,
+    DEEP,
+    PANEL,
+    ROWS,
+    SUMS,
+    add_products,
+    added_up,
+    split_left,
+    split_panel,
+)
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, helper, prange
 from minivision_kernels.cpu.patches import turn_filters
-from minivision_kernels.cpu.simd import entry, load, none, prefetch, room
+from minivision_kernels.cpu.simd import prefetch, room
 from minivision_kernels.cpu.tile import plus, store, zeros
 from minivision_kernels.cpu.winograd import POINTS, SKEW, TAPS, sized
 
 WIDTH = COLUMNS * SIDE
 FEW = 4             # rows of sums that are written together
-
-
-@helper
-def split_rows(b, at, terms, out, to):
-    """A right panel of rows of b that lie one behind the other, WIDTH numbers each."""
-    for k in range(0, terms, DEEP):
-        for i in range(k, k + SIDE):
-            for half in range(COLUMNS):
-                here, goal = at + i * WIDTH + half * SIDE, to + k // DEEP * PANEL + half * TILE + (i - k) * SIDE
-                low = load(b, here) if i < terms else none(b)
-                high = load(b, here + SIDE * WIDTH) if i + SIDE < terms else none(b)
-                put_split(low, high, out, goal)
 
 
 @sized
@@ -41,12 +39,16 @@ def split_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int,
             turn_filters(w, f * row_step + block * DEEP * term_step, row_step, term_step, max(0, min(SIDE, F - f)), terms,
                          backward, turned, f - panel * WIDTH, step, POINTS, TAPS)
         for k in range(P * P):
-            split_rows(turned, k * step, terms, out, ((k * each + panel) * blocks + block) * PANEL)
+            split_panel(turned, k * step, k * step + SIDE, WIDTH, terms, out, ((k * each + panel) * blocks + block) * PANEL)
 
 
 @helper
 def multiply_matrix(left, at, row_step, rows, terms, right, rt, panels, out, to, apart, begun):
-    """out (panels, rows, WIDTH), those of a panel from to + panel * apart on, (+)= left (rows, terms) times right panels."""
+    """out (panels, rows, WIDTH), those of a panel from to + panel * apart on, = left (rows, terms) times right panels, added to
+    what is there if so much has ``begun``. There is room for a multiple of FEW rows.
+
+    Returns 0, or NaN if a sum is infinite or NaN.
+    """
     blocks = (terms + DEEP - 1) // DEEP
     mine, other, piece = room(out, blocks * PANEL), room(out, blocks * PANEL), room(out, SIDE * DEEP)
     sums, wrong, split = room(out, SUMS), zeros(out, FEW, COLUMNS), False
@@ -73,10 +75,7 @@ def multiply_matrix(left, at, row_step, rows, terms, right, rt, panels, out, to,
                 store(tile, FEW, COLUMNS, out, goal + i, WIDTH)
         mine, other = other, mine
     store(wrong, FEW, COLUMNS, sums, 0, WIDTH)
-    total = entry(sums, 0)
-    for i in range(1, FEW * WIDTH):
-        total += entry(sums, i)
-    return total
+    return added_up(sums, 0)
 
 
 @compiled
@@ -113,7 +112,8 @@ def correlate_places(
             k, part = item // parts, item % parts
             first, end = each * part // parts, each * (part + 1) // parts
             for panel in range(first, end):
-                split_rows(upstream, (panel * places + k) * step, stop - begin, right, (panel - first) * blocks * PANEL)
+                at = (panel * places + k) * step
+                split_panel(upstream, at, at + SIDE, WIDTH, stop - begin, right, (panel - first) * blocks * PANEL)
             wrong[worker] += multiply_matrix(
                 turned, k * (row * stage + SKEW), stage, C, blocks * DEEP, right, 0, end - first, sums,
                 (first * places + k) * matrix, places * matrix, begin > 0)
