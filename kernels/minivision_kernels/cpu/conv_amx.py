@@ -101,8 +101,8 @@ def conv2d_input(
             return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups)
         return dx
     if conv_amx_fold.fits(g.shape, w.shape, stride, groups):
-        dx = conv_amx_fold.conv2d_input(g, w, shape, padding, dilation)
-        return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups) if dx is None else dx
+        folded = conv_amx_fold.conv2d_input(g, w, shape, padding, dilation)
+        return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups) if folded is None else folded
     if conv_implicit.in_phases(shape, stride):
         return _in_phases(g, w, shape, padding, dilation, groups)
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)

@@ -80,7 +80,8 @@ LEAST = 0.04        # what it must promise to save, to be chosen
 def _convolution_worth(x: np.ndarray, padding: Pair, size: Size, F: int) -> bool:
     """Whether it is carried out by stages, and sooner than with vectors."""
     how = conv_winograd.plan(x.shape, padding, size, F, SIDE, workers())
-    return how.way == "stages" and FORWARD.of(len(x), x.shape[1], F, *how.shape[2:], size) > LEAST
+    OH, OW = how.shape[2:]
+    return how.way == "stages" and FORWARD.of(len(x), x.shape[1], F, OH, OW, size) > LEAST
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
@@ -96,9 +97,9 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
     """Also in place of the smallest patches, whose products with vectors are no faster."""
-    size = SIZES[tuple(shape[2:])]
+    size, (F, C), (N, _, OH, OW) = SIZES[tuple(shape[2:])], shape[:2], g.shape
     sizes = (SIZES, SMALLER) if size == F4_3 else (SIZES,)
-    return (GRADIENT.of(len(g), shape[1], shape[0], *g.shape[2:], size) > LEAST
+    return (GRADIENT.of(N, C, F, OH, OW, size) > LEAST
             and any(weight_worth(each)(x, g, shape) for each in sizes))
 
 
