@@ -174,7 +174,7 @@ def conv2d_weight(
 def _convolve(
     x: np.ndarray, padding: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
 ) -> np.ndarray | None:
-    """What `conv_winograd.convolve` does, or nothing if the products have to be computed with vectors."""
+    """What `_convolve` of ``conv_winograd.py`` does, or nothing if the products have to be computed with vectors."""
     (N, C, H, W), less = x.shape, size.taps - 1
     OH, OW = H + 2 * padding[0] - less, W + 2 * padding[1] - less
     y, goal = aim((N, F, OH, OW), x.dtype, finish)
