@@ -137,32 +137,72 @@ def tiles_store(typing, rows, columns, a, at):
     return types.void(rows, columns, a, int_), write
 
 
+def _add_products(left_places: Any) -> Any:
+    """The products of a block of 32 terms; ``left_places`` says where the left tiles of a piece begin, and their row step."""
+    def write(context, builder, signature, args):
+        height, width, left_type, *_, right_type, _ = signature.args
+        height, width, (*_, right, rt) = height.literal_value, width.literal_value, args
+        w, here = Writer(context, builder, left_type), [-1, -1]
+        for pieces in ORDER:
+            if here[0] != pieces[0]:
+                for i in range(height):
+                    _do(builder, "tileloadd64", BYTE(4 + i), left_places(w, signature, args, pieces[0], i), INT(ROW_BYTES))
+            if here[1] != pieces[1]:
+                for j in range(width):
+                    place = _bytes(w, right_type, right, rt, 2 * pieces[1] + j)
+                    _do(builder, "tileloadd64", BYTE(6 + j), place, INT(ROW_BYTES))
+            here = list(pieces)
+            for i in range(height):
+                for j in range(width):
+                    _do(builder, "tdpbf16ps", BYTE(i * width + j), BYTE(4 + i), BYTE(6 + j))
+        return context.get_dummy_value()
+
+    return write
+
+
 @word
 def tiles_add_products(typing, rows, columns, left, lt, right, rt):
     """Add the products of a block of 32 terms to the sums: 6 for each of them.
 
     The left side has two tiles for each piece, the first for rows 0 to 15; so has the right one.
     """
-    def write(context, builder, signature, args):
-        height, width, left_type, _, right_type, _ = signature.args
-        height, width = height.literal_value, width.literal_value
-        _, _, left, lt, right, rt = args
-        w = Writer(context, builder, left_type)
-        here: dict[str, int | None] = {"left": None, "right": None}
-        for pieces in ORDER:
-            sides = ("left", left_type, left, lt, height, 4), ("right", right_type, right, rt, width, 6)
-            for piece, (side, kind, array, at, count, register) in zip(pieces, sides):
-                if here[side] != piece:
-                    for half in range(count):
-                        place = _bytes(w, kind, array, at, 2 * piece + half)
-                        _do(builder, "tileloadd64", BYTE(register + half), place, INT(ROW_BYTES))
-                    here[side] = piece
-            for i in range(height):
-                for j in range(width):
-                    _do(builder, "tdpbf16ps", BYTE(i * width + j), BYTE(4 + i), BYTE(6 + j))
-        return context.get_dummy_value()
+    def place(w, signature, args, piece, half):
+        return _bytes(w, signature.args[2], args[2], args[3], 2 * piece + half)
 
-    return types.void(rows, columns, left, int_, right, int_), write
+    return types.void(rows, columns, left, int_, right, int_), _add_products(place)
+
+
+@word
+def tiles_add_seen(typing, rows, columns, left, first, second, apart, right, rt):
+    """`tiles_add_products` with a left tile of rows from ``first`` on and another from ``second`` on, and ``apart`` from piece to
+    piece: any 16 rows that follow each other are a tile."""
+    def place(w, signature, args, piece, half):
+        _, _, left, first, second, apart, *_ = args
+        there = w.builder.add((first, second)[half], w.builder.mul(apart, INT(piece)))
+        return _bytes(w, signature.args[2], left, there)
+
+    return types.void(rows, columns, left, int_, int_, int_, right, int_), _add_products(place)
+
+
+def _put_split(context, builder, signature, args):
+    low, high, out, to, *apart = args
+    b, w = builder, Writer(context, builder, signature.args[2])
+    words = ir.VectorType(INT32, w.lanes)
+    def all_(number: int) -> Any:
+        return ir.Constant(words, [number] * w.lanes)
+
+    target, step = w.pointer(signature.args[2], out, to), apart[0] if apart else INT(2 * TILE)
+    for piece in range(PIECES):
+        pair = []
+        for vector in (low, high):
+            digits = b.bitcast(vector, words)
+            if piece < PIECES - 1:                              # what is left at last has no more than 8 digits
+                digits = b.add(digits, all_(0x8000))
+            pair.append(b.and_(digits, all_(0xFFFF0000)))       # unless it is below the normal range
+        low, high = (b.fsub(v, b.bitcast(digits, v.type)) for v, digits in zip((low, high), pair))
+        woven = b.or_(b.lshr(pair[0], all_(16)), pair[1])
+        w.store(b.bitcast(woven, w.kind), w.beyond(target, piece, step))
+    return context.get_dummy_value()
 
 
 @word
@@ -172,27 +212,13 @@ def put_split(typing, low, high, out, to):
 
     Digits are cut off by rounding to the nearest, halves away from 0.
     """
-    def write(context, builder, signature, args):
-        low, high, out, to = args
-        b, w = builder, Writer(context, builder, signature.args[2])
-        words = ir.VectorType(INT32, w.lanes)
-        def all_(number: int) -> Any:
-            return ir.Constant(words, [number] * w.lanes)
+    return types.void(low, high, out, int_), _put_split
 
-        target = w.pointer(signature.args[2], out, to)
-        for piece in range(PIECES):
-            pair = []
-            for vector in (low, high):
-                digits = b.bitcast(vector, words)
-                if piece < PIECES - 1:                              # what is left at last has no more than 8 digits
-                    digits = b.add(digits, all_(0x8000))
-                pair.append(b.and_(digits, all_(0xFFFF0000)))       # unless it is below the normal range
-            low, high = (b.fsub(v, b.bitcast(digits, v.type)) for v, digits in zip((low, high), pair))
-            woven = b.or_(b.lshr(pair[0], all_(16)), pair[1])
-            w.store(b.bitcast(woven, w.kind), w.beyond(target, 2 * piece * TILE))
-        return context.get_dummy_value()
 
-    return types.void(low, high, out, int_), write
+@word
+def put_split_apart(typing, low, high, out, to, apart):
+    """`put_split` with pieces ``apart`` from each other."""
+    return types.void(low, high, out, int_, int_), _put_split
 
 
 @word

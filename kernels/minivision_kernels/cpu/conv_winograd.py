@@ -45,6 +45,7 @@ from minivision_kernels.cpu.compile import contiguous
 from minivision_kernels.cpu.conv_direct import direct_cost, tile_cost
 from minivision_kernels.cpu.goal import aim, fill
 from minivision_kernels.cpu.patches import CROSS_ROWS, LOW
+from minivision_kernels.cpu.planes import Filters, by_channels, by_filters
 from minivision_kernels.cpu.simd import lanes_of, vectors
 from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 from minivision_kernels.cpu.winograd import (
@@ -274,22 +275,6 @@ def _forward(x: np.ndarray, w: np.ndarray, padding: Pair, size: Size, finish: Fi
 
 def _input(g: np.ndarray, w: np.ndarray, padding: Pair, size: Size) -> np.ndarray:
     return _convolve(g, turned_padding(size, padding), size, w.shape[1], by_channels(w))
-
-
-Filters = tuple[np.ndarray, int, int, bool]     # weights, how far those of two filters and of two channels lie from each
-                                                # other, and whether they run backward
-
-
-def by_filters(w: np.ndarray) -> Filters:
-    """Those of a convolution forward."""
-    taps = math.prod(w.shape[2:])
-    return contiguous(w).reshape(-1), taps * w.shape[1], taps, False
-
-
-def by_channels(w: np.ndarray) -> Filters:
-    """Those of the gradient to the image: channels take the place of filters, which are turned round."""
-    taps = math.prod(w.shape[2:])
-    return contiguous(w).reshape(-1), taps, taps * w.shape[1], True
 
 
 def turned_padding(size: Size, padding: Pair) -> Pair:

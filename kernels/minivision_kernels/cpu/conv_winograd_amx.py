@@ -33,9 +33,6 @@ from minivision_kernels.cpu.compile import contiguous
 from minivision_kernels.cpu.conv_winograd import (
     SIZES,
     SMALLER,
-    Filters,
-    by_channels,
-    by_filters,
     forward_accepts,
     forward_worth,
     input_accepts,
@@ -48,6 +45,7 @@ from minivision_kernels.cpu.conv_winograd import (
 )
 from minivision_kernels.cpu.goal import aim, fill
 from minivision_kernels.cpu.patches import CROSS_ROWS
+from minivision_kernels.cpu.planes import Filters, by_channels, by_filters
 from minivision_kernels.cpu.winograd import F4_3, SKEW, Size, fold_places, fold_sums, spread_places, turn_across, turn_places
 from minivision_kernels.cpu.winograd_amx import WIDTH, correlate_places, multiply_places, split_weights
 from minivision_kernels.cpu.writer import BYTES

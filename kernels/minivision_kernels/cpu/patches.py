@@ -32,6 +32,27 @@ TERMS = 256         # patches that are summed before they are added to a sum ove
 
 
 @helper
+def turn_weights(w, at, row_step, term_step, filters, count, taps, out, to):
+    """A vector of filters side by side: tap k of channel c of filter f goes to out[to + (c * taps + k) * L + f], for a vector of
+    filters and so many channels, no more than a vector has lanes."""
+    L = lanes(w)
+    run = taps * count if term_step == taps else taps           # so many numbers of a filter follow each other
+    for r in range(taps * count // run):
+        start = at + r * term_step
+        for k in range(0, run, L):
+            here = min(L, run - k)
+            if filters == L and here == L:
+                turn_whole(w, start + k, row_step, out, to + (taps * r + k) * L, L)
+            else:
+                turn(w, start + k, row_step, 0, here, filters, out, to + (taps * r + k) * L, L, here, L)
+        # Ask for the same of the channels after these: so many filters, or the taps of all of them.
+        lines, length, after = (filters, run, run) if term_step == taps else (1, filters * taps, L * term_step)
+        for f in range(lines):
+            for k in range(0, length, 64 // w.itemsize):
+                prefetch(w, start + f * row_step + after + k)
+
+
+@helper
 def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points, taps):
     """G w Gᵀ of a vector of filters for so many channels: place k of channel c goes to out[to + k * step + c * width].
 
@@ -41,20 +62,7 @@ def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, 
     turned_ = room(w, all_ * L * L)
     for begin in range(0, terms, L):
         count = min(L, terms - begin)
-        run = all_ * count if term_step == all_ else all_           # so many numbers of a filter follow each other
-        for r in range(all_ * count // run):
-            start = at + (begin + r) * term_step
-            for k in range(0, run, L):
-                here = min(L, run - k)
-                if filters == L and here == L:
-                    turn_whole(w, start + k, row_step, turned_, (all_ * r + k) * L, L)
-                else:
-                    turn(w, start + k, row_step, 0, here, filters, turned_, (all_ * r + k) * L, L, here, L)
-            # Ask for the same of the channels after these: so many filters, or the taps of all of them.
-            lines, length, after = (filters, run, run) if term_step == all_ else (1, filters * all_, L * term_step)
-            for f in range(lines):
-                for k in range(0, length, 64 // w.itemsize):
-                    prefetch(w, start + f * row_step + after + k)
+        turn_weights(w, at + begin * term_step, row_step, term_step, filters, count, all_, turned_, 0)
         for c in range(count):
             first, tap = ((all_ - 1) * L, -L) if backward else (0, L)
             turn_taps(turned_, all_ * L * c + first, tap, out, to + (begin + c) * TALL_COLUMNS * L, step, points, taps)

@@ -18,6 +18,7 @@ every phase of the image.
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -152,6 +153,22 @@ class Weights(NamedTuple):
         """The rows of all groups, (groups * rows, K)."""
         first = np.arange(self.groups)[:, None] * self.group_step + np.arange(self.rows) * self.row_step
         return flat[first.reshape(-1, 1) + self.offset]
+
+
+Filters = tuple[np.ndarray, int, int, bool]     # weights, how far those of two filters and of two channels lie from each
+                                                # other, and whether they run backward
+
+
+def by_filters(w: np.ndarray) -> Filters:
+    """Those of a convolution forward."""
+    taps = math.prod(w.shape[2:])
+    return contiguous(w).reshape(-1), taps * w.shape[1], taps, False
+
+
+def by_channels(w: np.ndarray) -> Filters:
+    """Those of the gradient to the image: channels take the place of filters, which are turned round."""
+    taps = math.prod(w.shape[2:])
+    return contiguous(w).reshape(-1), taps, taps * w.shape[1], True
 
 
 class Phase(NamedTuple):
