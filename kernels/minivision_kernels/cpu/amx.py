@@ -30,6 +30,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,27 +138,30 @@ def tiles_store(typing, rows, columns, a, at):
     return types.void(rows, columns, a, int_), write
 
 
-def _add_products(left_places: Any) -> Any:
-    """The products of a block of 32 terms; ``left_places`` says where the left tiles of a piece begin, and their row step."""
+Place = Callable[[Writer, Any, Any, int, int], Any]     # of a tile of a side: of which piece, and of which half of the side
+
+
+def _add_products(left: Place, right: Place) -> Any:
     def write(context, builder, signature, args):
-        height, width, left_type, *_, right_type, _ = signature.args
-        height, width, (*_, right, rt) = height.literal_value, width.literal_value, args
-        w, here = Writer(context, builder, left_type), [-1, -1]
+        w, here, counts = Writer(context, builder, signature.args[2]), [-1, -1], [n.literal_value for n in signature.args[:2]]
         for pieces in ORDER:
-            if here[0] != pieces[0]:
-                for i in range(height):
-                    _do(builder, "tileloadd64", BYTE(4 + i), left_places(w, signature, args, pieces[0], i), INT(ROW_BYTES))
-            if here[1] != pieces[1]:
-                for j in range(width):
-                    place = _bytes(w, right_type, right, rt, 2 * pieces[1] + j)
-                    _do(builder, "tileloadd64", BYTE(6 + j), place, INT(ROW_BYTES))
+            for side, (place, first) in enumerate(((left, 4), (right, 6))):
+                if here[side] != pieces[side]:
+                    for half in range(counts[side]):
+                        there = place(w, signature, args, pieces[side], half)
+                        _do(builder, "tileloadd64", BYTE(first + half), there, INT(ROW_BYTES))
             here = list(pieces)
-            for i in range(height):
-                for j in range(width):
-                    _do(builder, "tdpbf16ps", BYTE(i * width + j), BYTE(4 + i), BYTE(6 + j))
+            for i in range(counts[0]):
+                for j in range(counts[1]):
+                    _do(builder, "tdpbf16ps", BYTE(i * counts[1] + j), BYTE(4 + i), BYTE(6 + j))
         return context.get_dummy_value()
 
     return write
+
+
+def _in_panel(side: int) -> Place:
+    """Tiles of a panel, which argument ``side`` holds: two for each piece."""
+    return lambda w, signature, args, piece, half: _bytes(w, signature.args[side], *args[side:side + 2], 2 * piece + half)
 
 
 @word
@@ -166,22 +170,28 @@ def tiles_add_products(typing, rows, columns, left, lt, right, rt):
 
     The left side has two tiles for each piece, the first for rows 0 to 15; so has the right one.
     """
-    def place(w, signature, args, piece, half):
-        return _bytes(w, signature.args[2], args[2], args[3], 2 * piece + half)
-
-    return types.void(rows, columns, left, int_, right, int_), _add_products(place)
+    return types.void(rows, columns, left, int_, right, int_), _add_products(_in_panel(2), _in_panel(4))
 
 
 @word
-def tiles_add_seen(typing, rows, columns, left, first, second, apart, right, rt):
-    """`tiles_add_products` with a left tile of rows from ``first`` on and another from ``second`` on, and ``apart`` from piece to
-    piece: any 16 rows that follow each other are a tile."""
+def tiles_add_rows(typing, rows, columns, left, first, second, apart, right, rt):
+    """`tiles_add_products` with the left tiles from ``first`` and ``second`` on, and ``apart`` from piece to piece: any 16 rows
+    that follow each other are a tile."""
     def place(w, signature, args, piece, half):
-        _, _, left, first, second, apart, *_ = args
-        there = w.builder.add((first, second)[half], w.builder.mul(apart, INT(piece)))
-        return _bytes(w, signature.args[2], left, there)
+        there = w.builder.add(args[3 + half], w.builder.mul(args[5], INT(piece)))
+        return _bytes(w, signature.args[2], args[2], there)
 
-    return types.void(rows, columns, left, int_, int_, int_, right, int_), _add_products(place)
+    return types.void(rows, columns, left, int_, int_, int_, right, int_), _add_products(place, _in_panel(6))
+
+
+@word
+def tiles_add_pairs(typing, rows, columns, left, lt, right, rt, apart):
+    """`tiles_add_products` with right tiles ``apart`` from piece to piece, and the second after the last piece of the first."""
+    def place(w, signature, args, piece, half):
+        there = w.builder.add(args[5], w.builder.mul(args[6], INT(PIECES * half + piece)))
+        return _bytes(w, signature.args[4], args[4], there)
+
+    return types.void(rows, columns, left, int_, right, int_, int_), _add_products(_in_panel(2), place)
 
 
 def _put_split(context, builder, signature, args):

@@ -17,6 +17,7 @@ from minivision_kernels.cpu import amx_panels, conv_amx_fold, conv_amx_pixels, c
 from minivision_kernels.cpu.amx import SIDE, again, takes
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange, rebuilt
+from minivision_kernels.cpu.conv_implicit import Call
 from minivision_kernels.cpu.goal import NOTHING, Goal, aim, fill
 from minivision_kernels.cpu.linear_amx import OFTEN, turned_over
 from minivision_kernels.cpu.planes import Weights, by_channels, by_filters
@@ -36,35 +37,39 @@ _multiply = rebuilt(conv_implicit.multiply, amx_panels.WORDS, "_amx")
 _multiply_phases = rebuilt(conv_phases.multiply, amx_panels.WORDS, "_phases_amx")
 
 
-def _pays(call: tuple[Any, ...], weight: float, more: float = 1, taps: float = math.inf) -> bool:
+def _pays(call: Call, weight: float, more: float = 1, taps: float = math.inf) -> bool:
     """Whether the unit does sooner what packed vectors do, and what vectors do that are not packed; by ``taps``, at what they
     cost, if that is less."""
-    return min(more * _panels(call[1:], weight), taps / max(1, call[4])) < min(conv_implicit.prices(*call)[1:])
+    cost = min(more * _panels(call, weight), taps)
+    return cost < call.terms * min(conv_implicit.prices(NUMBERS, *call)[1:])
 
 
 @functools.lru_cache(maxsize=1024)
-def _panels(call: tuple[Any, ...], weight: float) -> float:
-    """What panels cost in the unit, for each term."""
-    rows, outputs, _, terms, *_ = call
-    packing, vectors = conv_implicit.prices(NUMBERS, *call)[0], -(-outputs // SIDE)
-    return amx_panels.price(rows, vectors, terms, weight) + packing * vectors
+def _panels(call: Call, weight: float) -> float:
+    """What panels cost in the unit."""
+    packing, vectors = conv_implicit.prices(NUMBERS, *call)[0], -(-call.outputs // SIDE)
+    return call.terms * (amx_panels.price(call.rows, vectors, call.terms, weight) + packing * vectors)
 
 
-def _forward_ways(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> tuple[tuple[Any, ...], float]:
-    """What `_pays` asks of a convolution, and what it costs by taps."""
-    call = conv_implicit.forward_call(x, w, stride, padding, dilation, groups)
+def _forward_taps(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> float:
+    """What a convolution costs by taps."""
     output = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return call, conv_amx_taps.price(x.shape[:2], len(w), output, w.shape[2:], stride, dilation, groups)
+    return conv_amx_taps.price(x.shape[:2], len(w), output, w.shape[2:], stride, dilation, groups)
+
+
+def _input_taps(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, dilation: Pair, groups: int) -> float:
+    """What the gradient to an image costs by taps: infinitely much but at stride 1."""
+    if max(stride) > 1:
+        return math.inf
+    return conv_amx_taps.price(g.shape[:2], shape[1], shape[2:], w.shape[2:], stride, dilation, groups)
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
     if conv_amx_pixels.fits(x.shape, len(w), w.shape[2:], stride, padding, groups):
         return conv_amx_pixels.pays(*w.shape[:2])
-    call, taps = _forward_ways(x, w, stride, padding, dilation, groups)
-    return _pays(call, WEIGHT, taps=taps)
+    call = conv_implicit.forward_call(x.shape, w.shape, stride, padding, dilation, groups)
+    return _pays(call, WEIGHT, taps=_forward_taps(x, w, stride, padding, dilation, groups))
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -73,16 +78,11 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
         return conv_amx_pixels.pays(w.shape[1], len(w))
     if conv_amx_fold.fits(g.shape, w.shape, stride, groups):
         return True
-    call = conv_implicit.input_call(g, w, shape, stride, groups)
+    call = conv_implicit.input_call(len(g), w.shape, shape, stride, groups)
     weight = WEIGHT if w.shape[2:] == (1, 1) else MOVED
     if conv_implicit.in_phases(shape, stride):
         return (len(g) == 1 or shape[3] > conv_implicit.WOVEN) and _pays(call, weight, PHASES)
-    return max(stride) == 1 and _pays(call, weight, taps=_input_taps(g, w, shape, dilation, groups))
-
-
-def _input_taps(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], dilation: Pair, groups: int) -> float:
-    """What the gradient to an image costs by taps, at stride 1."""
-    return conv_amx_taps.price(g.shape[:2], shape[1], shape[2:], w.shape[2:], (1, 1), dilation, groups)
+    return max(stride) == 1 and _pays(call, weight, taps=_input_taps(g, w, shape, stride, dilation, groups))
 
 
 @rung("conv2d_forward", name="amx", device="cpu", accepts=takes, worth=_forward_worth)
@@ -103,8 +103,8 @@ def conv2d_forward(
         if conv_amx_pixels.multiply(x, w, (w.shape[1], 1), len(w), goal):
             return conv_implicit.conv2d_forward(x, w, stride, padding, dilation, groups, finish)
         return y
-    call, price = _forward_ways(x, w, stride, padding, dilation, groups)
-    if price < call[4] * _panels(call[1:], WEIGHT):
+    call = conv_implicit.forward_call(x.shape, w.shape, stride, padding, dilation, groups)
+    if _forward_taps(x, w, stride, padding, dilation, groups) < _panels(call, WEIGHT):
         if conv_amx_taps.convolve(x, by_filters(w), len(w), shape[2:], w.shape[2:], stride, padding, dilation, goal):
             return conv_implicit.conv2d_forward(x, w, stride, padding, dilation, groups, finish)
         return y
@@ -134,8 +134,8 @@ def conv2d_input(
         return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups) if folded is None else folded
     if conv_implicit.in_phases(shape, stride):
         return _in_phases(g, w, shape, padding, dilation, groups)
-    call = conv_implicit.input_call(g, w, shape, stride, groups)
-    if stride == (1, 1) and _input_taps(g, w, shape, dilation, groups) < call[4] * _panels(call[1:], MOVED):
+    call = conv_implicit.input_call(len(g), w.shape, shape, stride, groups)
+    if _input_taps(g, w, shape, stride, dilation, groups) < _panels(call, MOVED):
         dx, goal = aim(shape, g.dtype)
         turned = (w.shape[2] - 1) * dilation[0] - padding[0], (w.shape[3] - 1) * dilation[1] - padding[1]
         if conv_amx_taps.convolve(g, by_channels(w), shape[1], shape[2:], w.shape[2:], stride, turned, dilation, goal):

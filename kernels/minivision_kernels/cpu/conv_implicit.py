@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,9 +57,21 @@ LONG = 128                  # terms for which it counts that a stride is above 2
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
-def _worth(*call: Any) -> bool:
+class Call(NamedTuple):
+    """What `prices` asks, of a convolution or a gradient."""
+
+    rows: int
+    outputs: int
+    across: int             # outputs in a line
+    terms: int
+    stride: Pair
+    in_a_row: bool          # all pixels of an image are seen so
+    weight: float
+
+
+def _worth(array: np.ndarray, call: Call) -> bool:
     """Whether packing promises to pay."""
-    _, packed, others = prices(*call)
+    _, packed, others = prices(array, *call)
     return packed <= others
 
 
@@ -102,15 +114,17 @@ def _packed(vectors_: float, rows: int, weight: float, packing: float = 10) -> f
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    return _worth(*forward_call(x, w, stride, padding, dilation, groups))
+    return _worth(x, forward_call(x.shape, w.shape, stride, padding, dilation, groups))
 
 
-def forward_call(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> tuple[Any, ...]:
-    """What `prices` asks, of a convolution."""
-    down, across = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    rows = len(w) // groups
-    return (x, rows, len(x) * down * across, across, w[:1].size, stride, w.shape[2:] == stride == (1, 1),
-            5 if rows % ROWS else 1)
+@functools.lru_cache(maxsize=1024)
+def forward_call(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Call:
+    down, across = conv_output_size(x_shape[2:], w_shape[2:], stride, padding, dilation)
+    rows = w_shape[0] // groups
+    return Call(rows, x_shape[0] * down * across, across, math.prod(w_shape[1:]), stride, w_shape[2:] == stride == (1, 1),
+                5 if rows % ROWS else 1)
 
 
 def in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
@@ -123,20 +137,20 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64;
     with AVX-512 only if there are pixels enough for the weights that are packed, and lines that are not so short that little
     else is done than to weave them: for up to 10 pixels ``conv_direct.py`` takes 0.5 to 0.9 of the time, but for one image."""
-    call = _, rows, outputs, _, terms, *_ = input_call(g, w, shape, stride, groups)
+    call = rows, outputs, _, terms, *_ = input_call(len(g), w.shape, shape, stride, groups)
     if in_phases(shape, stride) and rows >= 8:
         if BYTES < 64 or not terms:
             return True
         packed = _packed(outputs / lanes_of(g), rows, 5 if w.shape[2:] == (1, 1) else 7)
         return (len(g) == 1 or shape[3] > WOVEN) and packed < direct_cost(g, outputs, rows, terms, loads=3.5) / terms
-    return _worth(*call)
+    return _worth(g, call)
 
 
-def input_call(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, groups: int) -> tuple[Any, ...]:
-    """What `prices` asks, of a gradient to images."""
-    rows, outputs, one = w.shape[1], len(g) * -(-shape[2] // stride[0]) * (shape[3] // stride[1]), w.shape[2:] == (1, 1)
-    return (g, rows, outputs, shape[3] // stride[1], w.size // (groups * max(1, rows)), (1, 1), one and stride == (1, 1),
-            5 if one else 14)
+@functools.lru_cache(maxsize=1024)
+def input_call(N: int, w_shape: tuple[int, ...], shape: tuple[int, ...], stride: Pair, groups: int) -> Call:
+    rows, outputs, one = w_shape[1], N * -(-shape[2] // stride[0]) * (shape[3] // stride[1]), w_shape[2:] == (1, 1)
+    terms = math.prod(w_shape) // (groups * max(1, rows))
+    return Call(rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), 5 if one else 14)
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)

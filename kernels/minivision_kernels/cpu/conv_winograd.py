@@ -34,7 +34,6 @@ have patches of 6 x 6 for 2 x 2 outputs: 36 multiplications instead of 100, from
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

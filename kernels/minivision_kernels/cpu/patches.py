@@ -33,8 +33,8 @@ TERMS = 256         # patches that are summed before they are added to a sum ove
 
 @helper
 def turn_weights(w, at, row_step, term_step, filters, count, taps, out, to):
-    """A vector of filters side by side: tap k of channel c of filter f goes to out[to + (c * taps + k) * L + f], for a vector of
-    filters and so many channels, no more than a vector has lanes."""
+    """A vector of filters side by side: tap k of channel c of filter f goes to out[to + (c * taps + k) * L + f], for no more
+    channels than a vector has lanes."""
     L = lanes(w)
     run = taps * count if term_step == taps else taps           # so many numbers of a filter follow each other
     for r in range(taps * count // run):
