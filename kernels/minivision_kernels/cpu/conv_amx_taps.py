@@ -2,14 +2,12 @@
 
     y[n] (pixels, F) = the sum over taps of  x[n] (pixels, C), from the place of the tap on, times w (C, F) of the tap
 
-A left tile is 16 rows of 64 bytes, the pieces of 32 channels of 16 pixels. If the channels of a pixel lie side by side, a row is
-a pixel, a tile is any 16 pixels that follow each other, and the one for the next tap begins one row further: nothing is
-packed for a tap. So the images are turned over as they are split, a band of lines at a time, and dealt out as in ``planes.py``,
-so that at stride 2 the pixels that a tap sees follow each other too. The sums are turned back as they are written. As always
-with planes, what lies between the lines of a band is computed and dropped: a column or two for each line.
-
-The panels of ``conv_implicit.py`` have each pixel split for each tap, where vectors begin anywhere. Splitting takes as long there
-as products with 16 filters; here as long as those with two of them.
+A left tile is 16 rows of 64 bytes, the pieces of 32 channels of 16 pixels. If the channels of a pixel lie side by side, a row
+is a pixel, a tile is any 16 pixels that follow each other, and the one for the next tap begins one row further: nothing is
+packed for a tap. So the images are turned over as they are split, a band of lines at a time, and dealt out as in
+``planes.py``, so that at stride 2 the pixels that a tap sees follow each other too. The sums are turned back as they are
+written. As always with planes, what lies between the lines of a band is computed and dropped: a column or two for each line.
+For panels (``conv_implicit.py``) each pixel is split for each tap, which takes as long as its products with 16 filters.
 
 A band is as large as its pixels may be to stay near, those of a `stretch` of channels, for all of which its sums lie beside
 them; images of which several fit are a band together. For each stretch all panels of filters pass by, a block of 32 channels
@@ -56,9 +54,9 @@ MOST = 64                           # images of a band
 
 
 # What it costs, in multiply-adds of vectors of AVX-512, about 0.1 ns with two threads, from 870 random layers, most of which it
-# tells within a tenth: all that is done once; to split the weights of 32 channels, 32 filters and a tap, for all threads; and for
-# each of them to bring these near again, a product of theirs with 16 pixels, to split a pixel of 32 channels, and to write the
-# sums of 16 pixels and 32 filters.
+# tells within a tenth: all that is done once; to split the weights of 32 channels, 32 filters and a tap, to bring them near
+# again, and a product of theirs with 16 pixels; to split a pixel of 32 channels, and to write the sums of 16 pixels and 32
+# filters.
 START, WEIGHTS, FETCH, PRODUCT, SPLIT, WRITE = 400_000, 7000, 490, 410, 62, 2160
 
 
@@ -84,7 +82,8 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, window: Pair, stride: Pair, d
         pixels = images * len(how.rows) * len(how.columns) * how.height * how.width
         tiles = images * -(-((lines - 1) * how.width + OW) // SIDE)
         far = 4 * pixels * stretch * PIECES * SIDE > NEAR or 4 * tiles * SIDE * panels * WIDTH > SUMS_NEAR
-        band = blocks * (pixels * SPLIT + panels * taps * (tiles * PRODUCT + FETCH)) + tiles * panels * -(-blocks // stretch) * WRITE
+        band = (blocks * (pixels * SPLIT + panels * taps * (tiles * PRODUCT + FETCH))
+                + tiles * panels * -(-blocks // stretch) * WRITE)
         return far, -(-(-(-N // images) * -(-OH // lines)) // workers_) * workers_ * band
 
     sizes = [(1, lines) for lines in range(1, OH + 1)] + [(images, OH) for images in range(2, min(N, MOST) + 1)]
@@ -104,7 +103,8 @@ def price(
 
 
 def convolve(
-    x: np.ndarray, filters: Filters, F: int, output: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, goal: Goal,
+    x: np.ndarray, filters: Filters, F: int, output: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    goal: Goal,
 ) -> bool:
     """Write the convolution to the goal, and say whether it has to be computed again."""
     (N, C, H, W), threads, taps, (OH, OW) = x.shape, workers(), math.prod(window), output

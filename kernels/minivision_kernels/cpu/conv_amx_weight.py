@@ -14,16 +14,18 @@ there are sums enough for all threads.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+import math
+from typing import NamedTuple
 
 import numpy as np
 
-from minivision_kernels.cpu import amx_panels, conv_packed
+from minivision_kernels.cpu import amx_panels, conv_amx_taps_weight, conv_direct_weight, conv_packed
 from minivision_kernels.cpu.amx import SIDE, again, takes, tiles_begin, tiles_end
 from minivision_kernels.cpu.amx_panels import COLUMNS, DEEP, PANEL, ROWS, SUMS, multiply_several, pack_right
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.conv_packed import meeting, of_one_pixel
+from minivision_kernels.cpu.conv_direct import direct_cost
+from minivision_kernels.cpu.conv_packed import meeting
 from minivision_kernels.cpu.linear_amx import WEIGHT, turned_over
 from minivision_kernels.cpu.simd import entry, evens, lanes, lanes_of, load_between, room
 from minivision_kernels.cpu.stream import put_first
@@ -35,14 +37,15 @@ MANY = 64                   # panels of rows times panels of columns for which s
 TURN = 45                   # multiply-adds that take as long as it takes to turn a vector of columns over and to split it
 
 
-def _takes(x: np.ndarray, *others: Any, **options: Any) -> bool:
-    """Whether filters are 1 x 1, and there is a unit for them."""
-    return of_one_pixel(x, *others, **options) and takes(x)
-
-
 def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """Whether the unit does sooner what packed vectors do."""
+    """Whether the unit does sooner what vectors do."""
+    if shape[2:] != (1, 1):
+        outputs, terms = len(g) * math.prod(g.shape[2:]), math.prod(shape[1:])
+        return (outputs >= conv_amx_taps_weight.LEAST
+                and conv_amx_taps_weight.fits(x.shape[:2], shape[0], g.shape[2:], groups)
+                and conv_amx_taps_weight.price(x.shape[:2], shape[0], g.shape[2:], shape[2:], stride, dilation)
+                < direct_cost(x, outputs, shape[0], terms))
     rows, columns, terms = shape[1], g.shape[1] // groups, len(g) * g.shape[2] * g.shape[3]
     if not terms:
         return False
@@ -53,14 +56,19 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
     return mine < min(conv_packed.price(rows, columns, L), conv_packed.price(columns, rows, L)) / L
 
 
-@rung("conv2d_weight", name="amx", device="cpu", accepts=_takes, worth=_worth)
+@rung("conv2d_weight", name="amx", device="cpu", accepts=takes, worth=_worth)
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """Six products of bfloat16 for one of float32: layers of ResNet-50 take 1 / 1.05 to 1 / 1.6 of the time of ``packed``, at
     stride 2 of 1 / 1.05 to 1 / 1.3, with half the error. Without a unit, and for float64, this is ``packed``.
     """
-    if shape[2:] != (1, 1) or not takes(x):
+    if shape[2:] != (1, 1):
+        dw = None
+        if takes(x) and conv_amx_taps_weight.fits(x.shape[:2], shape[0], g.shape[2:], groups):
+            dw = conv_amx_taps_weight.conv2d_weight(x, g, shape, stride, padding, dilation)
+        return conv_direct_weight.conv2d_weight(x, g, shape, stride, padding, dilation, groups) if dw is None else dw
+    if not takes(x):
         return conv_packed.conv2d_weight(x, g, shape, stride, padding, dilation, groups)
     seen, met, stride = meeting(x, g, stride, padding)
     (N, F, OH, OW), channels = met.shape, shape[1]
