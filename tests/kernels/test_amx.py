@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from kernel_oracle import guarded
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import amx, amx_panels, conv_amx, conv_winograd_amx, linear_amx
+from minivision_kernels.cpu import (
+    amx,
+    amx_panels,
+    conv_amx,
+    conv_amx_taps,
+    conv_amx_taps_weight,
+    conv_winograd_amx,
+    linear_amx,
+)
 from minivision_kernels.cpu.compile import In1, Out1, compiled
 from minivision_kernels.cpu.simd import load
 from minivision_kernels.finish import Finish
@@ -51,6 +59,11 @@ def convolution(x, w, g):
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def go_by(patch, way):
+    """Filters of several taps are multiplied by ``way``, whatever it costs: "taps", or "panels"."""
+    patch.setattr(conv_amx_taps, "price", lambda *_: 0 if way == "taps" else np.inf)
 
 
 def in_float64(op, a, b):
@@ -169,11 +182,46 @@ def test_taps_folded_into_the_image(N, channels, filters, data):
 
 
 @unit
+@pytest.mark.parametrize("op", CONVOLUTIONS)
+@given(N=st.integers(1, 5), channels=st.integers(1, 150), filters=st.integers(1, 100), near=st.sampled_from([1, 30_000, 2**20]),
+       terms=st.sampled_from([1, 576]), data=st.data())
+def test_taps_that_see_split_pixels(op, N, channels, filters, near, terms, data):
+    """Bands of one line, of several, of several images; stretches of one block of channels and of all; blocks, panels and tiles
+    that are partly empty. Nothing beyond the arrays is read, and nothing beyond the result written."""
+    taps, dilation, stride = (data.draw(st.tuples(*[st.integers(1, most)] * 2)) for most in (5, 3, 3))
+    stride = (1, 1) if op == "conv2d_input" else stride         # others go by folding or in phases
+    padding = tuple(data.draw(st.integers(0, k + 1)) for k in taps)
+    sizes = tuple(data.draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 24)) for k, p, d in zip(taps, padding, dilation))
+    geometry = stride, padding, dilation, 1
+    g_size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, p, d, s in zip(sizes, taps, padding, dilation, stride)]
+    x, w, g = normal(N, channels, *sizes), normal(filters, channels, *taps), normal(N, filters, *g_size, seed=1)
+    args, seen = convolution(x, w, g)[op], amx.recomputed
+    walled = [guarded(array, readonly=True) if isinstance(array, np.ndarray) else array for array in args]
+    expected, scale = (rung(op, "numpy")(*(of(a).astype(float) if isinstance(a, np.ndarray) else a for a in args), *geometry)
+                       for of in (np.asarray, np.abs))
+    with pytest.MonkeyPatch.context() as patch:
+        go_by(patch, "taps")
+        for module in (conv_amx_taps, conv_amx_taps_weight):
+            patch.setattr(module, "NEAR", near)
+            patch.setattr(module, "plan", inspect.unwrap(module.plan))
+        patch.setattr(conv_amx_taps, "TERMS", terms)
+        if op == "conv2d_forward":
+            bias, into = normal(filters, seed=2), np.full((N, filters + 5, *g_size), 7, np.float32)
+            rung(op).function(*walled, *geometry, finish=Finish(bias, True, into, 3))
+            got, expected = into[:, 3:-2], np.maximum(expected + bias[:, None, None], 0)
+            assert (into[:, :3] == 7).all() and (into[:, -2:] == 7).all()
+        else:
+            got = rung(op)(*walled, *geometry)
+    assert (np.abs(got - expected) <= 2.0**-20 * (scale + 1)).all() and amx.recomputed == seen
+
+
+@unit
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("side", [1, 3])
 def test_weights_that_are_turned_over_before(side, stride, groups, monkeypatch):
     """As for gradients of many pixels, for each block of which they would be turned over again."""
+    go_by(monkeypatch, "panels")
     monkeypatch.setattr(conv_amx, "OFTEN", 0)
     monkeypatch.setattr(linear_amx, "OFTEN", 0)
     x, w = normal(2, 24 * groups, 11, 12), normal(70 * groups, 24, side, side)
@@ -207,8 +255,10 @@ def test_infinite_numbers_are_left_to_vectors(op, bad):
 @pytest.mark.parametrize(("channels", "groups"), [(9, 1), (140, 1), (10, 2)])      # a stretch, three of them; groups
 @pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (3, 3), (1, 1)])
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("way", ["taps", "panels"])
 @pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_input"])
-def test_infinite_pixels_are_left_to_vectors(op, bad, side, stride, channels, groups):
+def test_infinite_pixels_are_left_to_vectors(op, way, bad, side, stride, channels, groups, monkeypatch):
+    go_by(monkeypatch, way if groups == 1 else "panels")
     x, w = normal(2, channels, 8, 8), normal(140, channels // groups, side, side)
     geometry = (stride, stride), (side // 2, side // 2), (1, 1), groups
     g = rung("conv2d_forward", "implicit")(x, w, *geometry)
@@ -219,9 +269,11 @@ def test_infinite_pixels_are_left_to_vectors(op, bad, side, stride, channels, gr
 
 
 @unit
-@pytest.mark.parametrize(("name", "below", "groups"), [("amx", "implicit", 2), ("winograd_amx", "winograd", 1)])
-def test_infinite_pixels_are_finished_once(name, below, groups):
+@pytest.mark.parametrize(("name", "below", "groups"), [
+    ("amx", "implicit", 2), ("amx", "implicit", 1), ("winograd_amx", "winograd", 1)])
+def test_infinite_pixels_are_finished_once(name, below, groups, monkeypatch):
     """A bias is added, and negative numbers become 0, only in what the vectors compute."""
+    go_by(monkeypatch, "taps" if groups == 1 else "panels")
     x, w, bias = normal(2, 10, 8, 8), normal(14, 10 // groups, 3, 3), normal(14, seed=1)
     x[1, 3, 4, 5] = np.inf
     results = []
@@ -235,12 +287,13 @@ def test_infinite_pixels_are_finished_once(name, below, groups):
 
 @unit
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 3.4e38])
-def test_infinite_gradients_are_left_to_vectors(bad):
+@pytest.mark.parametrize(("side", "below"), [(1, "packed"), (3, "direct")])
+def test_infinite_gradients_are_left_to_vectors(side, below, bad):
     x, g = normal(3, 40, 9, 8), normal(3, 50, 9, 8, seed=1)
     g[2, 40, 4, 4] = bad
-    geometry = (50, 40, 1, 1), (1, 1), (0, 0), (1, 1), 1
+    geometry = (50, 40, side, side), (1, 1), (side // 2, side // 2), (1, 1), 1
     with left_to_vectors():
-        np.testing.assert_array_equal(rung("conv2d_weight")(x, g, *geometry), rung("conv2d_weight", "packed")(x, g, *geometry))
+        np.testing.assert_array_equal(rung("conv2d_weight")(x, g, *geometry), rung("conv2d_weight", below)(x, g, *geometry))
 
 
 @unit
@@ -289,9 +342,10 @@ def test_numbers_below_the_normal_range_lose_only_their_last_digits():
 @unit
 @pytest.mark.parametrize(("op", "name"), [
     *((op, "amx") for op in (*PRODUCTS, "conv2d_forward", "conv2d_input")), ("conv2d_forward", "pixels"),
-    ("conv2d_input", "phases"), *((op, "winograd_amx") for op in CONVOLUTIONS)])
-def test_one_thread_or_two(op, name):
+    ("conv2d_input", "phases"), *((op, name) for op in CONVOLUTIONS for name in ("winograd_amx", "taps"))])
+def test_one_thread_or_two(op, name, monkeypatch):
     x, w = normal(3, 40, 20, 21), normal(70, 40, 3, 3)
+    go_by(monkeypatch, "taps" if name == "taps" else "panels")
     if name == "pixels":
         args, name = (x, w[..., :1, :1], *UNPADDED), "amx"
     elif name == "phases":
@@ -301,7 +355,7 @@ def test_one_thread_or_two(op, name):
     elif (op, name) == ("conv2d_input", "amx"):
         args = normal(3, 70, 10, 11), w, x.shape, (2, 2), *GEOMETRY[1:]
     else:
-        args = *convolution(x, w, normal(3, 70, 20, 21, seed=1))[op], *GEOMETRY
+        args, name = (*convolution(x, w, normal(3, 70, 20, 21, seed=1))[op], *GEOMETRY), name.replace("taps", "amx")
     before, results = mk.get_num_threads(), []
     for n in (1, before):
         mk.set_num_threads(n)
@@ -333,6 +387,14 @@ def test_large_products_go_to_the_unit_and_small_ones_do_not():
     wide = np.zeros((128, 128, 3, 3), np.float32)
     g = np.zeros((4, 128, 14, 14), np.float32)
     assert mk.best("conv2d_input", g, wide, (4, 128, 28, 28), (2, 2), (1, 1), (1, 1), 1).name == "amx"
+    x = np.zeros((4, 128, 28, 28), np.float32)
+    for images, name in ((4, "amx"), (1, "direct")):                # the sums of few pixels take longer to write than to form
+        assert mk.best("conv2d_weight", x[:images], g[:images], wide.shape, (2, 2), (1, 1), (1, 1), 1).name == name
+    x, few = np.zeros((8, 128, 56, 56), np.float32), np.zeros((48, 128, 3, 3), np.float32)      # for which panels are no use
+    assert mk.best("conv2d_forward", x, few, (2, 2), (1, 1), (1, 1), 1).name == "amx"
+    assert conv_amx_taps.price((4, 128), 32, (14, 14), (3, 3), (2, 2), (1, 1), 1) < np.inf
+    assert conv_amx_taps.price((4, 128), 32, (14, 14), (3, 3), (2, 2), (1, 1), 2) == np.inf         # groups
+    assert mk.best("conv2d_forward", x[:0], few, (2, 2), (1, 1), (1, 1), 1).name != "amx"
     assert mk.best("conv2d_forward", small[:, :16], np.zeros((64, 16, 1, 1), np.float32), *UNPADDED).name != "amx"
     mk.set_exact(True)
     try:
@@ -352,8 +414,9 @@ def test_without_a_unit_the_rungs_are_those_below(monkeypatch):
         geometry = (stride, stride), (side // 2, side // 2), (1, 1), 1
         g = rung("conv2d_forward", "implicit")(x, w, *geometry)
         for op, args in convolution(x, w, g).items():
-            below = {"amx": "packed" if op == "conv2d_weight" else "implicit", "winograd_amx": "winograd"}
-            for name in ["amx"] * (op != "conv2d_weight" or side == 1) + ["winograd_amx"] * ((side, stride) == (3, 1)):
+            alone = "implicit" if op != "conv2d_weight" else "packed" if side == 1 else "direct"
+            below = {"amx": alone, "winograd_amx": "winograd"}
+            for name in ["amx"] + ["winograd_amx"] * ((side, stride) == (3, 1)):
                 np.testing.assert_array_equal(rung(op, name)(*args, *geometry), rung(op, below[name])(*args, *geometry))
                 assert not rung(op, name).accepts(*args, *geometry)
 

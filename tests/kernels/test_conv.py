@@ -171,9 +171,8 @@ def test_packed_is_the_same_for_any_number_of_threads(rung):
     assert np.array_equal(*found)
 
 
-@pytest.mark.parametrize("rung", OF_ONE_PIXEL, ids=str)
-def test_packed_refuses_larger_filters(rung):
-    x = np.zeros((1, 2, 5, 5))
+def test_packed_refuses_larger_filters():
+    rung, x = next(rung for rung in OF_ONE_PIXEL if rung.name == "packed"), np.zeros((1, 2, 5, 5))
     with pytest.raises(ValueError, match="filters are 3 x 3, and this rung takes 1 x 1"):
         rung(x, np.zeros((1, 2, 3, 3)), (2, 2, 3, 3), (1, 1), (0, 0), (1, 1), 1)
 
