@@ -72,7 +72,7 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
 SPECIAL = ("depthwise", "packed", "winograd", "winograd2", "winograd_amx")       # rungs for some geometries only
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
-RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and rung not in OF_ONE_PIXEL]
+RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name != "winograd2"]    # and taps each way
