@@ -23,6 +23,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 LEAST_PLANE = 8             # pixels; smaller planes are left to NumPy, but for matrices, whose channels lie side by side
+RUN, SHARES = 2048, 8       # numbers of planes that go together, at most, and parts into which channels are divided, at least
 TOGETHER = 64               # rows of a matrix that are added in their own precision, before they are added in float64
 
 
@@ -119,15 +120,24 @@ def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, rel
         arrived(past)
 
 
+@helper
+def run_of(sums, pixels):
+    """How many channels go together, image by image. The planes of one channel lie far from each other, and memory brings what
+    lies side by side: one channel after the other takes 1.2 to 1.4 times as long with 8 x 8 pixels or fewer."""
+    return max(1, min(RUN // pixels, sums.shape[0] // SHARES))
+
+
 @compiled
 def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Out1, images: int, pixels: int, past: bool, team: Team):
-    C = sums.shape[0]
-    for c in prange(C, team):
-        sum_ = 0.0
+    C, run = sums.shape[0], run_of(sums, pixels)
+    for first in prange((C + run - 1) // run, team):
+        totals = np.zeros(C, np.float64)
         for n in range(images):
-            start = (n * C + c) * pixels
-            sum_ += pass_on(g, y, passed, start, start + pixels, past)
-        sums[c] = sum_
+            for c in range(first * run, min(C, first * run + run)):
+                start = (n * C + c) * pixels
+                totals[c] += pass_on(g, y, passed, start, start + pixels, past)
+        for c in range(first * run, min(C, first * run + run)):
+            sums[c] = totals[c]
         arrived(past)
 
 
@@ -161,13 +171,15 @@ def pass_on(g, y, passed, start, end, past):
 
 @compiled
 def _channel_sum(g: In1, sums: Out1, images: int, pixels: int, team: Team):
-    C = sums.shape[0]
-    for c in prange(C, team):
-        sum_ = 0.0
+    C, run = sums.shape[0], run_of(sums, pixels)
+    for first in prange((C + run - 1) // run, team):
+        totals = np.zeros(C, np.float64)
         for n in range(images):
-            start = (n * C + c) * pixels
-            sum_ += run_sum(g, start, start + pixels)
-        sums[c] = sum_
+            for c in range(first * run, min(C, first * run + run)):
+                start = (n * C + c) * pixels
+                totals[c] += run_sum(g, start, start + pixels)
+        for c in range(first * run, min(C, first * run + run)):
+            sums[c] = totals[c]
 
 
 @compiled

@@ -211,6 +211,12 @@ def evens(typing, x, y):
 
 
 @word
+def odds(typing, x, y):
+    """The others: x[1], x[3], ..., y[1], y[3], ..."""
+    return x(x, y), lambda context, builder, signature, args: Writer(context, builder, x).evens(*args, first=1)
+
+
+@word
 def joined(typing, x, y, count):
     """The first ``count`` lanes of x and the others of y, for vectors or for tiles of them."""
     def write(context, builder, signature, args):

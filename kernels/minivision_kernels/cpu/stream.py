@@ -255,6 +255,28 @@ def larger_or_nan(typing, best, x):
 
 
 @word
+def load_places(typing, index, at, count, x):
+    """The first ``count`` places of an index from ``at`` on, for as many lanes as the vector x has; then 0, and no memory is
+    touched there."""
+    def write(context, builder, signature, args):
+        index, at, count, x = args
+        w = Writer(context, builder, signature.args[0], x.type.count)
+        return w.load_part(w.pointer(signature.args[0], index, at), count)
+
+    return Places(x.lanes)(index, int_, int_, x), write
+
+
+@word
+def where_there(typing, x, chosen, here):
+    """x where the places ``chosen`` are ``here``, else 0."""
+    def write(context, builder, signature, args):
+        x, chosen, here = args
+        return builder.select(builder.icmp_signed("==", chosen, here), x, ir.Constant(x.type, None))
+
+    return x(x, chosen, here), write
+
+
+@word
 def rectified(typing, x):
     """x where it is positive or NaN, else 0."""
     def write(context, builder, signature, args):

@@ -96,9 +96,9 @@ class Writer:
         """The even numbers of two vectors in a row."""
         return self.evens(self.load(pointer), self.load(self.beyond(pointer, self.lanes)))
 
-    def evens(self, x: Any, y: Any) -> Any:
-        """x[0], x[2], ..., y[0], y[2], ..."""
-        order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(0, 2 * self.lanes, 2)))
+    def evens(self, x: Any, y: Any, first: int = 0) -> Any:
+        """x[0], x[2], ..., y[0], y[2], ..., or from the ``first`` number on."""
+        order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(first, 2 * self.lanes, 2)))
         return self.builder.shuffle_vector(x, y, order)
 
     def store(self, value: Any, pointer: Any) -> None:
