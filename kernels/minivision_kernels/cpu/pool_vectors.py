@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange, within
 from minivision_kernels.cpu.planes import fold_plane
 from minivision_kernels.cpu.simd import (
     add,
@@ -162,7 +162,7 @@ def _max_values(
                     stride_w, pad_w, dilation_h, dilation_w, first, end)
 
 
-@helper
+@within
 def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, dilation_h, dilation_w, first, end):
     """One row of outputs, from ``to`` on, of the plane of pixels from ``start`` on; its windows begin at row ``top``.
 
@@ -323,7 +323,7 @@ def _avg_forward(
                          first, end)
 
 
-@helper
+@within
 def mean_row(pixels, start, means, to, H, W, OW, top, KH, KW, stride, pad_h, pad_w, count_include_pad, divisor, first, end):
     """As ``max_row``, with means."""
     top_tap, bottom_tap = seen(top, KH, 1, H)
