@@ -1,8 +1,8 @@
 """Convolution in a matrix unit, with numbers split into three (``amx.py``).
 
-1 x 1 filters (``conv_amx_pixels.py``) and the gradient to images at stride 2 (``conv_amx_fold.py``) have kernels of their
-own. For the rest those of ``conv_implicit.py`` and ``conv_phases.py`` are built with the words of
-``amx_panels.py``.
+1 x 1 filters (``conv_amx_pixels.py``), larger ones (``conv_amx_taps.py``) and the gradient to images at stride 2
+(``conv_amx_fold.py``) have kernels of their own. For the rest, and where there are many weights for few pixels, those of
+``conv_implicit.py`` and ``conv_phases.py`` are built with the words of ``amx_panels.py``.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ def conv2d_forward(
     """Implicit GEMM with six products of bfloat16 for one of float32, in a unit that makes them sixteen times as fast.
 
     Layers of ResNet-50, the time of the best of the rungs below / this one's: 1 x 1 filters 1.4 to 2.1 where pixels stream by
-    (``conv_amx_pixels.py``), and else 1.1 to 1.5; 3 x 3 at stride 2 1.05 to 1.5, most where there are many channels and images.
-    Winograd's convolution is up to twice as fast. Without a unit, and for float64, this is ``implicit``.
+    (``conv_amx_pixels.py``), and else 1.1 to 1.5; 3 x 3 at stride 2 1.1 to 1.7, most where there are several images. Filters of
+    2 x 2 to 7 x 7 that see pixels split once for all taps (``conv_amx_taps.py``): 1.1 to 2. Winograd's convolution is up to twice
+    as fast. Without a unit, and for float64, this is ``implicit``.
     """
     if not takes(x):
         return conv_implicit.conv2d_forward(x, w, stride, padding, dilation, groups, finish)

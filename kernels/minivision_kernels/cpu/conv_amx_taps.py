@@ -7,11 +7,18 @@ is a pixel, a tile is any 16 pixels that follow each other, and the one for the 
 packed for a tap. So the images are turned over as they are split, a band of lines at a time, and dealt out as in
 ``planes.py``, so that at stride 2 the pixels that a tap sees follow each other too. The sums are turned back as they are
 written. As always with planes, what lies between the lines of a band is computed and dropped: a column or two for each line.
-For panels (``conv_implicit.py``) each pixel is split for each tap, which takes as long as its products with 16 filters.
+For panels (``conv_implicit.py``) each pixel is split for each tap, which takes as long as its products with 16 filters. So
+this is the faster the fewer filters there are, up to twice for 32 of them; 3 x 3 filters at stride 2 with 128 channels of
+56 x 56 pixels take 1 / 1.13 to 1 / 1.43 of the time. Where weights are many and pixels few it is the slower: weights are
+written and read again for every band.
 
 A band is as large as its pixels may be to stay near, those of a `stretch` of channels, for all of which its sums lie beside
 them; images of which several fit are a band together. For each stretch all panels of filters pass by, a block of 32 channels
 after the other, and its taps.
+
+Three quarters of the time the unit is at work. To ask for the next tile of weights while this one is used made it 1.06 times
+slower, to finish sums while the next are formed 1.05, to ask for lines of the image before they are split no different; nor
+does the size of a band matter much, from half a megabyte on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gradient to 1 x 1 filters in a matrix unit (``amx.py``).
+"""The gradient to filters in a matrix unit (``amx.py``): to those of 1 x 1, and to larger ones by ``conv_amx_taps_weight.py``.
 
     dw[f, c] = the sum over the pixels p of all images of g[f, p] * x[c, p]
 
@@ -60,8 +60,9 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """Six products of bfloat16 for one of float32: layers of ResNet-50 take 1 / 1.05 to 1 / 1.6 of the time of ``packed``, at
-    stride 2 of 1 / 1.05 to 1 / 1.3, with half the error. Without a unit, and for float64, this is ``packed``.
+    """Six products of bfloat16 for one of float32: 1 x 1 layers of ResNet-50 take 1 / 1.05 to 1 / 1.6 of the time of ``packed``,
+    at stride 2 of 1 / 1.05 to 1 / 1.3, with half the error; filters of several taps (``conv_amx_taps_weight.py``) 1 / 1.05 to
+    1 / 1.6 of that of ``direct``. Without a unit, and for float64, this is ``packed`` or ``direct``.
     """
     if shape[2:] != (1, 1):
         dw = None
