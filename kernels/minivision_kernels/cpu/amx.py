@@ -161,7 +161,8 @@ def _add_products(left: Place, right: Place) -> Any:
 
 def _in_panel(side: int) -> Place:
     """Tiles of a panel, which argument ``side`` holds: two for each piece."""
-    return lambda w, signature, args, piece, half: _bytes(w, signature.args[side], *args[side:side + 2], 2 * piece + half)
+    return lambda w, signature, args, piece, half: _bytes(
+        w, signature.args[side], args[side], args[side + 1], 2 * piece + half)
 
 
 @word

@@ -59,9 +59,8 @@ def _forward_taps(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dil
 
 def _input_taps(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, dilation: Pair, groups: int) -> float:
     """What the gradient to an image costs by taps: infinitely much but at stride 1."""
-    if max(stride) > 1:
-        return math.inf
-    return conv_amx_taps.price(g.shape[:2], shape[1], shape[2:], w.shape[2:], stride, dilation, groups)
+    _, C, H, W = shape
+    return conv_amx_taps.price(g.shape[:2], C, (H, W), w.shape[2:], stride, dilation, groups) if max(stride) == 1 else math.inf
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -92,9 +91,9 @@ def conv2d_forward(
     """Implicit GEMM with six products of bfloat16 for one of float32, in a unit that makes them sixteen times as fast.
 
     Layers of ResNet-50, the time of the best of the rungs below / this one's: 1 x 1 filters 1.4 to 2.1 where pixels stream by
-    (``conv_amx_pixels.py``), and else 1.1 to 1.5; 3 x 3 at stride 2 1.1 to 1.7, most where there are several images. Filters of
-    2 x 2 to 7 x 7 that see pixels split once for all taps (``conv_amx_taps.py``): 1.1 to 2. Winograd's convolution is up to twice
-    as fast. Without a unit, and for float64, this is ``implicit``.
+    (``conv_amx_pixels.py``), and else 1.1 to 1.5; 3 x 3 at stride 2 1.1 to 1.7, most where there are several images. Filters
+    of 2 x 2 to 7 x 7 that see pixels split once for all taps (``conv_amx_taps.py``): 1.1 to 2. Winograd's convolution is up
+    to twice as fast. Without a unit, and for float64, this is ``implicit``.
     """
     if not takes(x):
         return conv_implicit.conv2d_forward(x, w, stride, padding, dilation, groups, finish)
@@ -139,7 +138,7 @@ def conv2d_input(
     if _input_taps(g, w, shape, stride, dilation, groups) < _panels(call, MOVED):
         dx, goal = aim(shape, g.dtype)
         turned = (w.shape[2] - 1) * dilation[0] - padding[0], (w.shape[3] - 1) * dilation[1] - padding[1]
-        if conv_amx_taps.convolve(g, by_channels(w), shape[1], shape[2:], w.shape[2:], stride, turned, dilation, goal):
+        if conv_amx_taps.convolve(g, by_channels(w), shape[1], dx.shape[2:], w.shape[2:], stride, turned, dilation, goal):
             return conv_implicit.conv2d_input(g, w, shape, stride, padding, dilation, groups)
         return dx
     return phase_by_phase(sum_taps, g, w, shape, stride, padding, dilation, groups)

@@ -41,11 +41,11 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
     """Whether the unit does sooner what vectors do."""
     if shape[2:] != (1, 1):
-        outputs, terms = len(g) * math.prod(g.shape[2:]), math.prod(shape[1:])
+        (F, C, KH, KW), outputs = shape, len(g) * math.prod(g.shape[2:])
         return (outputs >= conv_amx_taps_weight.LEAST
-                and conv_amx_taps_weight.fits(x.shape[:2], shape[0], g.shape[2:], groups)
-                and conv_amx_taps_weight.price(x.shape[:2], shape[0], g.shape[2:], shape[2:], stride, dilation)
-                < direct_cost(x, outputs, shape[0], terms))
+                and conv_amx_taps_weight.fits(x.shape[:2], F, g.shape[2:], groups)
+                and conv_amx_taps_weight.price(x.shape[:2], F, g.shape[2:], (KH, KW), stride, dilation)
+                < direct_cost(x, outputs, F, C * KH * KW))
     rows, columns, terms = shape[1], g.shape[1] // groups, len(g) * g.shape[2] * g.shape[3]
     if not terms:
         return False
@@ -60,9 +60,9 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """Six products of bfloat16 for one of float32: 1 x 1 layers of ResNet-50 take 1 / 1.05 to 1 / 1.6 of the time of ``packed``,
-    at stride 2 of 1 / 1.05 to 1 / 1.3, with half the error; filters of several taps (``conv_amx_taps_weight.py``) 1 / 1.05 to
-    1 / 1.6 of that of ``direct``. Without a unit, and for float64, this is ``packed`` or ``direct``.
+    """Six products of bfloat16 for one of float32: 1 x 1 layers of ResNet-50 take 1 / 1.05 to 1 / 1.6 of the time of
+    ``packed``, at stride 2 of 1 / 1.05 to 1 / 1.3, with half the error; filters of several taps (``conv_amx_taps_weight.py``)
+    1 / 1.05 to 1 / 1.6 of that of ``direct``. Without a unit, and for float64, this is ``packed`` or ``direct``.
     """
     if shape[2:] != (1, 1):
         dw = None

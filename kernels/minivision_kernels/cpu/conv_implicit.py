@@ -121,9 +121,9 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
 def forward_call(
     x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> Call:
-    down, across = conv_output_size(x_shape[2:], w_shape[2:], stride, padding, dilation)
-    rows = w_shape[0] // groups
-    return Call(rows, x_shape[0] * down * across, across, math.prod(w_shape[1:]), stride, w_shape[2:] == stride == (1, 1),
+    (N, _, H, W), (F, channels, KH, KW) = x_shape, w_shape
+    (down, across), rows = conv_output_size((H, W), (KH, KW), stride, padding, dilation), F // groups
+    return Call(rows, N * down * across, across, channels * KH * KW, stride, (KH, KW) == stride == (1, 1),
                 5 if rows % ROWS else 1)
 
 

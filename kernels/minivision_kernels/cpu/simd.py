@@ -213,7 +213,7 @@ def evens(typing, x, y):
 @word
 def odds(typing, x, y):
     """The others: x[1], x[3], ..., y[1], y[3], ..."""
-    return x(x, y), lambda context, builder, signature, args: Writer(context, builder, x).evens(*args, first=1)
+    return x(x, y), lambda context, builder, signature, args: Writer(context, builder, x).evens(args[0], args[1], 1)
 
 
 @word
