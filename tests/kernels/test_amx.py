@@ -394,6 +394,7 @@ def test_large_products_go_to_the_unit_and_small_ones_do_not():
     assert mk.best("conv2d_forward", x, few, (2, 2), (1, 1), (1, 1), 1).name == "amx"
     assert conv_amx_taps.price((4, 128), 32, (14, 14), (3, 3), (2, 2), (1, 1), 1) < np.inf
     assert conv_amx_taps.price((4, 128), 32, (14, 14), (3, 3), (2, 2), (1, 1), 2) == np.inf         # groups
+    assert conv_amx_taps.price((4, 128), 32, (28, 28), (1, 1), (2, 2), (1, 1), 1) == np.inf
     assert mk.best("conv2d_forward", x[:0], few, (2, 2), (1, 1), (1, 1), 1).name != "amx"
     assert mk.best("conv2d_forward", small[:, :16], np.zeros((64, 16, 1, 1), np.float32), *UNPADDED).name != "amx"
     mk.set_exact(True)

@@ -103,8 +103,8 @@ def price(
     images: Pair, F: int, output: Pair, window: Pair, stride: Pair, dilation: Pair, groups: int,
 ) -> float:
     """What a convolution of so many images and channels costs, in multiply-adds of vectors; infinitely much if it can't be done
-    here."""
-    if groups > 1 or not F * math.prod(images) * math.prod(output):
+    here, or there is a single tap."""
+    if groups > 1 or window == (1, 1) or not F * math.prod(images) * math.prod(output):
         return math.inf
     return plan(*images, F, *output, window, stride, dilation, workers()).price
 
