@@ -75,7 +75,7 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, window: Pair, stride: Pair, d
     """A division of the work, the same for any number of threads, and what it costs."""
     blocks, halves, tiles, taps = -(-C // DEEP), -(-C // SIDE), -(-F // SIDE), math.prod(window)
     span = SPAN if blocks >= 2 * SPAN else 1
-    groups = -(-blocks // span)
+    groups, one = -(-blocks // span), deal(1, window, (1, OW), stride, dilation)
 
     def parts(size: Pair) -> int:
         return min(bands(size), -(-ITEMS // groups))
@@ -85,11 +85,11 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, window: Pair, stride: Pair, d
 
     def cost(size: Pair) -> tuple[bool, float]:
         """Whether a band does not stay near, and what a part of them costs for some blocks of channels."""
-        (images, lines), how = size, deal(1, window, (size[1], OW), stride, dilation)
-        planes = images * len(how.rows) * len(how.columns) * how.height
-        deep = images * -(-((lines - 1) * how.width + OW) // DEEP)
-        far = 4 * planes * how.width * span * PIECES * WIDTH > NEAR or 4 * deep * -(-F // WIDTH) * PANEL > LEFT_NEAR
-        band = (min(2 * span, halves) * planes * (how.width * SPLIT + -(-how.width // SIDE) * LINE)
+        images, lines = size
+        planes = images * len(one.rows) * len(one.columns) * (lines - 1 + one.height)
+        deep = images * -(-((lines - 1) * one.width + OW) // DEEP)
+        far = 4 * planes * one.width * span * PIECES * WIDTH > NEAR or 4 * deep * -(-F // WIDTH) * PANEL > LEFT_NEAR
+        band = (min(2 * span, halves) * planes * (one.width * SPLIT + -(-one.width // SIDE) * LINE)
                 + span * tiles * taps * deep * PRODUCT + F * deep * GRADIENT)
         return far, -(-bands(size) // parts(size)) * band
 
