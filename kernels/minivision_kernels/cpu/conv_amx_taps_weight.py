@@ -114,7 +114,7 @@ def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
 ) -> np.ndarray | None:
     """The gradient to filters of ``shape``, or nothing if it has to be computed again."""
-    (N, C, H, W), (F, _, OH, OW), window, threads = x.shape, g.shape[1:2] + g.shape[1:], shape[2:], workers()
+    (N, C, H, W), (_, F, OH, OW), window, threads = x.shape, g.shape, shape[2:], workers()
     how, images, lines, span, parts, *_ = plan(N, C, F, OH, OW, window, stride, dilation)
     dw, wrong, taps = empty(shape, x.dtype), np.zeros(threads, x.dtype), math.prod(window)
     groups, panels = -(-C // (span * DEEP)), -(-F // WIDTH)
