@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.panels import COLUMNS, pack_rows
+from minivision_kernels.cpu.panels import COLUMNS, pack_rows, panel_at
 from minivision_kernels.cpu.simd import entry, every_second, joined, lanes, load, put
 
 LINES = 4                   # of outputs, in which a vector may lie,
@@ -22,71 +22,79 @@ READ = 2 * LINES            # and how many numbers say where
 
 
 @helper
-def find_outputs(
-    begin, end, OH, OW, skip, image_step, line_step, column_step, to, n_target, h_target, w_target, total, seen, target,
+def find_columns(
+    begin, end, OH, OW, skip, image_step, line_step, stride, to, n_target, h_target, w_target, vectors_, L, size, seen, target,
+    start, count, read,
 ):
-    """seen[i] = where the window of output begin + i begins, target[i] = where the output goes, for i below ``total``.
+    """Where the window of each output from ``begin`` to ``end`` begins, and where its result goes, for so many vectors of them:
 
-    What is seen begins with line ``skip`` of the first image; the other images are there from line 0 on. From ``end`` on there
-    are no outputs: their target is -1.
+        seen, target    of every output. What is seen begins with line ``skip`` of the first image; the other images are there
+                        from line 0 on
+        start, count    where the results of a vector start and how many of them follow each other (0 if not all do)
+        read            how what the windows of a vector see is to be read, READ numbers:
+                            in how many lines the outputs lie; 0 if in more than LINES of them
+                            where a vector begins whose first lanes are those in the first line
+                            for each other line, from which lane on outputs lie in it, and where a vector would begin of which
+                            those are lanes
+
+    Vectors that would end beyond ``size``, or of every third number, which are not worth a word, count as many lines. Lanes
+    without an output see what those of the first vector see, or the last output before them: numbers that an image has. Their
+    target is -1. Returns whether the results of any vector do not follow each other.
     """
     n, h, w = 0, begin % (OH * OW) // OW, begin % OW
-    for i in range(total):
-        if begin + i < end:
-            seen[i] = n * image_step + (h - skip) * line_step + w * column_step
-            target[i] = to + n * n_target + h * h_target + w * w_target
-            w += 1
+    loose = False
+    for v in range(vectors_):
+        at, entry_ = v * L, v * READ
+        exist = min(L, end - begin - at)
+        if exist <= 0:
+            start[v], count[v] = 0, 0
+            for i in range(L):
+                seen[at + i], target[at + i] = seen[i], -1
+            for i in range(READ):
+                read[entry_ + i] = read[i]
+            continue
+        lines, i, last, furthest, together = 0, 0, 0, 0, True
+        while i < exist:
+            run = min(OW - w, exist - i)
+            window, result = n * image_step + (h - skip) * line_step + w * stride, to + n * n_target + h * h_target + w * w_target
+            for k in range(run):
+                seen[at + i + k], target[at + i + k] = window + k * stride, result + k * w_target
+            together = together and (w_target == 1 or run == 1) and result == target[at] + i
+            origin = window - i * stride
+            if i == 0:
+                for line in range(LINES):               # those that there are not begin behind the last lane
+                    read[entry_ + 2 * line], read[entry_ + 2 * line + 1] = L, origin
+                lines = 1
+            elif origin != last and lines > 0:
+                if lines == LINES or origin < 0:
+                    lines = 0
+                else:
+                    read[entry_ + 2 * lines], read[entry_ + 2 * lines + 1] = i, origin
+                    lines += 1
+            last, furthest = origin, max(furthest, origin)
+            i += run
+            w += run
             if w == OW:
                 w = 0
                 h += 1
                 if h == OH:
-                    h = 0
+                    h, skip = 0, 0
                     n += 1
-                    skip = 0
-        else:
-            seen[i], target[i] = seen[i - 1], -1
-
-
-@helper
-def sort_vectors(seen, target, start, count, read, vectors_, stride, L, size):
-    """For each vector of outputs, where its results start and how many of them follow each other (0 if not all do), and how
-    what its windows see is to be read, READ numbers:
-
-        in how many lines the outputs lie; 0 if in more than LINES of them
-        where a vector begins whose first lanes are those in the first line
-        for each other line, from which lane on outputs lie in it, and where a vector would begin of which those are lanes
-
-    Vectors that would end beyond ``size``, or of every third number, which are not worth a word, count as many lines.
-    Returns whether any count is 0.
-    """
-    loose = False
-    for v in range(vectors_):
-        at, to = v * L, v * READ
-        number, lines, last = 0, 1, seen[v * L]
-        for line in range(LINES):                           # those that there are not begin behind the last lane
-            read[to + 2 * line], read[to + 2 * line + 1] = L, seen[at]
-        for i in range(L):
-            if target[at + i] >= 0:
-                number += 1
-                if target[at + i] != target[at] + i:
-                    number = -2 * L
-            if i > 0 and seen[at + i] != seen[at + i - 1] + stride and lines > 0:
-                here = seen[at + i] - i * stride
-                last = max(last, here)
-                if lines == LINES or here < 0:
-                    lines = 0
-                else:
-                    read[to + 2 * lines], read[to + 2 * lines + 1] = i, here
-                    lines += 1
-        loose = loose or number < 0
-        start[v], count[v] = max(0, target[at]), max(0, number)
-        read[to] = 0 if stride > 2 or last + stride * L > size else lines
+        for i in range(exist, L):
+            seen[at + i], target[at + i] = seen[at + exist - 1], -1
+        if exist < L and lines > 0:
+            lines = lines + 1 if v > 0 and read[0] == 1 and lines < LINES else 0
+            if lines > 0:
+                read[entry_ + 2 * lines - 2], read[entry_ + 2 * lines - 1] = exist, seen[0]
+        start[v], count[v] = target[at], exist if together else 0
+        loose = loose or not together
+        read[entry_] = 0 if stride > 2 or furthest + stride * L > size else lines
     return loose
 
 
 @helper
 def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
-    """Right panels: right[(p * terms + k) * wide + j] = source[at + place[k] + seen[p * wide + j]].
+    """Right panels: right[panel_at(p) + k * wide + j] = source[at + place[k] + seen[p * wide + j]].
 
     ``place`` has SOON entries more than terms. Panels whose vectors lie in one line each are packed together, as far as they
     follow each other: they often are one long run of memory.
@@ -102,11 +110,11 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
         while stride == 1 and p + run < panels and _lies(read, p + run):
             run += 1
         if run > 0:
-            pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, p * terms * wide)
+            pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, panel_at(p, terms, L))
             p += run
             continue
         for j in range(COLUMNS):
-            v, to = p * COLUMNS + j, p * terms * wide + j * L
+            v, to = p * COLUMNS + j, panel_at(p, terms, L) + j * L
             if read[v * READ] == 0:
                 for k in range(terms):
                     for i in range(L):

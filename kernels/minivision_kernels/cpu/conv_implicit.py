@@ -25,7 +25,7 @@ import numpy as np
 
 from minivision_kernels.cpu import conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, forward, phase_by_phase, workers
-from minivision_kernels.cpu.columns import LINES, READ, find_outputs, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import LINES, READ, find_columns, pack_seen
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.conv_direct import by_lines, direct_cost
 from minivision_kernels.cpu.goal import Goal, aim, fill
@@ -54,6 +54,7 @@ from minivision_kernels.shapes import Pair, conv_output_size
 START = 36_000              # multiply-adds that take as long as it takes to call a kernel that packs a few weights
 WOVEN = 10                  # pixels of a line
 LONG = 128                  # terms for which it counts that a stride is above 2, or that tiles of `direct` lie in one line
+A_PIXEL = Taps((0,), (0,), 0, 0)
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
 
@@ -234,6 +235,8 @@ def sum_taps(
         fill(y, goal)
         return
     groups = weights.groups
+    if taps == A_PIXEL and stride == step == (1, 1) and (H, W) == (OH, OW) == (out_h, out_w):
+        H, W, OH, OW, out_h, out_w = 1, H * W, 1, OH * OW, 1, OH * OW       # an image is one line
     how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers(), VECTORS)
     K = weights.offset.size
     left, as_it_lies = flat, weights.step == 1 and weights.rows % ROWS == 0
@@ -317,10 +320,11 @@ def multiply(
             n_first, n_end = begin // (OH * OW), (end - 1) // (OH * OW) + 1
             begin_line = begin % (OH * OW) // OW
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
-            find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w,
-                         n_first * y_step, y_step, step_h * out_w, step_w, panels * wide, seen, target)
-            loose = sort_vectors(seen, target, start, count, read, panels * COLUMNS, stride_w, L,
-                                 x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0])
+            loose = find_columns(
+                begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w, n_first * y_step, y_step,
+                step_h * out_w, step_w, panels * COLUMNS, L,
+                x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0],
+                seen, target, start, count, read)
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w
             for term in range(0, K, stretch):
                 terms = min(stretch, K - term)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import copy_band, input_phases, workers
-from minivision_kernels.cpu.columns import READ, find_outputs, pack_seen, sort_vectors
+from minivision_kernels.cpu.columns import READ, find_columns, pack_seen
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
 from minivision_kernels.cpu.panels import (
     COLUMNS,
@@ -197,10 +197,9 @@ def multiply(
             n_first, n_end = begin // (OH * OW), (end - 1) // (OH * OW) + 1
             begin_line = begin % (OH * OW) // OW
             origin = ((n_first * F + group * filters) * H - top) * W - left_ if in_place else 0
-            find_outputs(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, line, seen,
-                         target)
-            sort_vectors(seen, target, start, count, read, panels * COLUMNS, 1, L,
-                         g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0])
+            find_columns(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, panels * COLUMNS, L,
+                         g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0],
+                         seen, target, start, count, read)
             for v in range(panels * COLUMNS):               # results stay in the order of the panels for now
                 start[v], count[v] = v * L, L
             if not in_place:

@@ -136,8 +136,12 @@ def end_products():
 
 @helper
 def panel_at(number, terms, lanes_):
-    """Where right panel ``number`` of a block begins, if a stretch has so many terms; or how much room so many panels need."""
-    return number * terms * COLUMNS * lanes_
+    """Where right panel ``number`` of a block begins, if a stretch has so many terms; or how much room so many panels need.
+
+    One term lies unused between them. Without it, panels of 64 terms begin a whole number of pages apart, and as a term of all
+    of them is written in turn, they push each other out of the first cache: 64 channels of 56 x 56 took 1.2 times as long.
+    """
+    return number * (terms + 1) * COLUMNS * lanes_
 
 
 @helper
@@ -215,7 +219,7 @@ def pack_rows(b, at, place, terms, first, panels, out, to):
     for k in range(terms):
         here, later = at + entry(place, k), at + entry(place, k + SOON)
         for p in range(panels):
-            goal = to + (p * terms + k) * COLUMNS * L
+            goal = to + panel_at(p, terms, L) + k * COLUMNS * L
             for j in range(COLUMNS):
                 begin = entry(first, p * COLUMNS + j)
                 prefetch(b, later + begin)
@@ -258,7 +262,7 @@ def multiply_panels(
     for r in range(0, rows, ROWS):
         high = min(ROWS, rows - r)
         for p in range(panels):
-            bt, keep = p * terms * width, (r // ROWS * panels + p) * size
+            bt, keep = panel_at(p, terms, L), (r // ROWS * panels + p) * size
             some = min(COLUMNS, vectors - p * COLUMNS)
             if some < COLUMNS:
                 result = last if ended else keep
