@@ -96,8 +96,8 @@ def find_columns(
 def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     """Right panels: right[panel_at(p) + k * wide + j] = source[at + place[k] + seen[p * wide + j]].
 
-    ``place`` has SOON entries more than terms. Panels whose vectors lie in one line each are packed together, as far as they
-    follow each other: they often are one long run of memory.
+    ``place`` has SOON entries more than terms. At stride 1 panels are packed together, as far as they follow each other, as if
+    each of their vectors lay in one line: they often are one long run of memory. Those that do not are packed once more.
     """
     L = lanes(source)
     wide = COLUMNS * L
@@ -107,21 +107,19 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     p = 0
     while p < panels:
         run = 0
-        while stride == 1 and p + run < panels and _lies(read, p + run):
+        while stride == 1 and p + run < panels and _in_lines(read, p + run):
             run += 1
         if run > 0:
             pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, panel_at(p, terms, L))
-            p += run
-            continue
-        for j in range(COLUMNS):
-            v, to = p * COLUMNS + j, panel_at(p, terms, L) + j * L
-            if read[v * READ] == 0:
+        for v in range(p * COLUMNS, (p + max(1, run)) * COLUMNS):
+            lines, to = read[v * READ], panel_at(v // COLUMNS, terms, L) + v % COLUMNS * L
+            if lines == 0:
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
-            else:
+            elif lines > 1 or stride > 1:
                 pack_torn(source, at, place, terms, read, v * READ, stride, right, to, wide)
-        p += 1
+        p += max(1, run)
 
 
 @helper
@@ -153,9 +151,9 @@ def pack_torn(source, at, place, terms, read, v, stride, right, to, wide):
 
 
 @helper
-def _lies(read, panel):
-    """Whether each vector of a panel lies in one line."""
-    torn = 0
+def _in_lines(read, panel):
+    """Whether no vector of a panel lies in too many lines."""
+    fit = True
     for j in range(COLUMNS):
-        torn += read[(panel * COLUMNS + j) * READ] != 1
-    return torn == 0
+        fit = fit and read[(panel * COLUMNS + j) * READ] > 0
+    return fit

@@ -40,7 +40,7 @@ from minivision_kernels.cpu.panels import (
     pack_bands,
     panel_at,
 )
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, put_woven, room, turn
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, load, prefetch, put_woven, room, turn
 from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
@@ -146,20 +146,24 @@ def _pack(
                 pack_bands(w, (group * K + begin) * rows, 1, rows, rows, chunk, min(bands, chunk + TOGETHER),
                            min(stretch, K - begin), left, (group * K + begin) * bands * ROWS)
             continue
-        square = room(w, L * L)
+        square = room(w, (L + 1) * L)
+        first_row, last_row = chunk * ROWS, min(rows, (chunk + TOGETHER) * ROWS)
         for few in range(0, filters, FEW):
-            for band in range(chunk, min(bands, chunk + TOGETHER)):
-                here = min(ROWS, rows - band * ROWS)
+            for row in range(first_row, last_row, L):
+                here = min(L, last_row - row)
                 for filter_ in range(few, min(filters, few + FEW)):
-                    at = ((group * filters + filter_) * rows + band * ROWS) * taps
+                    at = ((group * filters + filter_) * rows + row) * taps
+                    for soon in range(0, taps * L, 64 // w.itemsize):
+                        prefetch(w, at + SOON * rows * taps + soon)
                     for tap in range(0, taps, L):       # the weights of a row lie side by side, those of a tap should
                         count = min(L, taps - tap)
-                        for i in range(0, ROWS, L):
-                            turn(w, at + i * taps + tap, taps, 0, count, max(0, here - i), square, 0, L, count, L)
-                            for k in range(count):
-                                term = filter_ * taps + tap + k
-                                to = group * K * bands * ROWS + entry(base, term) + band * entry(step, term) + i
-                                put_first(left, to, load(square, k * L), min(L, ROWS))
+                        turn(w, at + tap, taps, 0, count, here, square, 0, L, count, L)
+                        for k in range(count):
+                            term = filter_ * taps + tap + k
+                            to, apart = group * K * bands * ROWS + entry(base, term), entry(step, term)
+                            for i in range(0, here, ROWS):
+                                goal = to + (row + i) // ROWS * apart + (row + i) % ROWS
+                                put_first(left, goal, load(square, k * L + i), min(L, ROWS))
 
 
 @compiled

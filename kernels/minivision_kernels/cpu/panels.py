@@ -48,7 +48,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.simd import entries, entry, lanes, load, load_between, prefetch, put, turn, turn_whole
+from minivision_kernels.cpu.simd import entries, entry, lanes, load, load_between, prefetch, put, put_between, turn, turn_whole
 from minivision_kernels.cpu.tile import (
     AHEAD,
     OUTER_COLUMNS,
@@ -252,7 +252,7 @@ def multiply_panels(
 
     Returns what is to be added up for each thread, and is not 0 if the products have to be computed again in another way.
     """
-    at, band_step, row_step, term_step = where
+    at, band_step, row_step, _ = where
     L = lanes(right)
     width = COLUMNS * L
     size, panels = ROWS * width, (vectors + COLUMNS - 1) // COLUMNS
@@ -267,10 +267,10 @@ def multiply_panels(
             if some < COLUMNS:
                 result = last if ended else keep
                 if some == 1:
-                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 1, finish, bias,
+                    add_narrow(left, at, row_step, terms, right, bt, sums, keep, begun, result, 1, finish, bias,
                                row + r, relu)
                 else:
-                    add_narrow(left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, 2, finish, bias,
+                    add_narrow(left, at, row_step, terms, right, bt, sums, keep, begun, result, 2, finish, bias,
                                row + r, relu)
             else:
                 tile = zeros(right, ROWS, COLUMNS)
@@ -304,27 +304,39 @@ def multiply_panels(
                 if here == L:
                     for i in range(high):
                         put(y, to + (r + i) * y_step + start[v], load(edge, (i * some + j) * L))
-                elif here > 0 or loose:
-                    for lane in range(L):
-                        place = start[v] + lane if lane < here else target[v * L + lane] if loose and here == 0 else -1
+                elif here > 0:
+                    for i in range(high):
+                        put_between(y, to + (r + i) * y_step + start[v], load(edge, (i * some + j) * L), 0, here)
+                elif loose:
+                    lane = 0
+                    while lane < L:                     # results that follow each other are written together
+                        place, end = target[v * L + lane], lane + 1
+                        while end < L and target[v * L + end] == place + end - lane:
+                            end += 1
                         if place >= 0:
                             for i in range(high):
-                                y[to + (r + i) * y_step + place] = edge[(i * some + j) * L + lane]
+                                put_between(y, to + (r + i) * y_step + place - lane, load(edge, (i * some + j) * L), lane, end)
+                        lane = end
         at += band_step
     return 0
 
 
 @inlined
 def add_narrow(
-    left, at, row_step, term_step, terms, right, bt, sums, keep, begun, result, columns, finish, bias, row, relu,
+    left, at, row_step, terms, right, bt, sums, keep, begun, result, columns, finish, bias, row, relu,
 ):
     """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
     tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
     if begun:
         tile = plus(tile, ROWS, columns, sums, keep, columns * lanes(right))
-    for k in range(terms):
-        tile = outer(tile, ROWS, columns, left, at + k * term_step, row_step, right, bt + k * width)
-        ask(right, bt + (k + AHEAD) * width, columns)
+    if row_step == 1:
+        for k in range(terms):
+            tile = outer(tile, ROWS, columns, left, at + k * ROWS, 1, right, bt + k * width)
+            ask(right, bt + (k + AHEAD) * width, columns)
+    else:
+        for k in range(terms):
+            tile = outer(tile, ROWS, columns, left, at + k, row_step, right, bt + k * width)
+            ask(right, bt + (k + AHEAD) * width, columns)
     if finish:
         tile = finish_rows(tile, ROWS, columns, bias, row, relu)
     store(tile, ROWS, columns, sums, result, columns * lanes(right))

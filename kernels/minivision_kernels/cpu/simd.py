@@ -100,6 +100,19 @@ def put(typing, a, at, vector):
 
 
 @word
+def put_between(typing, a, at, vector, first, end):
+    """The lanes ``first`` to ``end`` - 1 of a vector to their places in a, whose lane 0 would go to ``at``."""
+    def write(context, builder, signature, args):
+        a, at, vector, first, end = args
+        w = Writer(context, builder, signature.args[0])
+        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
+        w.store_part(vector, w.pointer(signature.args[0], a, at), mask)
+        return context.get_dummy_value()
+
+    return types.void(a, int_, vector, int_, int_), write
+
+
+@word
 def put_woven(typing, a, at, x, y, count):
     """a[at], a[at + 1], ... = x[0], y[0], x[1], y[1], ..., for two vectors; the first ``count`` numbers of them."""
     def write(context, builder, signature, args):
