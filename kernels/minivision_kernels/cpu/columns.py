@@ -56,7 +56,8 @@ def find_columns(
         lines, i, last, furthest, together = 0, 0, 0, 0, True
         while i < exist:
             run = min(OW - w, exist - i)
-            window, result = n * image_step + (h - skip) * line_step + w * stride, to + n * n_target + h * h_target + w * w_target
+            window = n * image_step + (h - skip) * line_step + w * stride
+            result = to + n * n_target + h * h_target + w * w_target
             for k in range(run):
                 seen[at + i + k], target[at + i + k] = window + k * stride, result + k * w_target
             together = together and (w_target == 1 or run == 1) and result == target[at] + i
@@ -117,7 +118,7 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
                 for k in range(terms):
                     for i in range(L):
                         right[to + k * wide + i] = entry(source, at + entry(place, k) + entry(seen, v * L + i))
-            elif lines > 1 or stride > 1:
+            elif run == 0 or lines > 1:
                 pack_torn(source, at, place, terms, read, v * READ, stride, right, to, wide)
         p += max(1, run)
 

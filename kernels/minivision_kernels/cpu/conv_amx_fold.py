@@ -86,5 +86,5 @@ def fold_pixels(
                                     line, nothing, False)
             for c in range(rows // taps):
                 fold_plane(products, c * taps * line, line, OH, OW, KH, KW, top, left_, down, right_, dx,
-                             (n * C + channel + c) * H * W, H, W)
+                             (n * C + channel + c) * H * W, H, W, False)
         tiles_end()

@@ -321,8 +321,8 @@ def multiply(
             begin_line = begin % (OH * OW) // OW
             origin = ((n_first * C + group * channels) * H - top) * W - left_ if in_place else 0
             loose = find_columns(
-                begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w, n_first * y_step, y_step,
-                step_h * out_w, step_w, panels * COLUMNS, L,
+                begin, end, OH, OW, 0 if in_place else begin_line, image_step, stride_h * width, stride_w, n_first * y_step,
+                y_step, step_h * out_w, step_w, panels * COLUMNS, L,
                 x.shape[0] - origin - (channels - 1) * H * W - reach if in_place else buffer.shape[0],
                 seen, target, start, count, read)
             to = (group * filters + top_band * ROWS) * plane + first_h * out_w + first_w

@@ -201,8 +201,8 @@ def multiply(
             n_first, n_end = begin // (OH * OW), (end - 1) // (OH * OW) + 1
             begin_line = begin % (OH * OW) // OW
             origin = ((n_first * F + group * filters) * H - top) * W - left_ if in_place else 0
-            find_columns(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, panels * COLUMNS, L,
-                         g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0],
+            find_columns(begin, end, OH, OW, 0 if in_place else begin_line, image_step, width, 1, 0, 0, 0, 0, panels * COLUMNS,
+                         L, g.shape[0] - origin - (filters - 1) * H * W - reach if in_place else buffer.shape[0],
                          seen, target, start, count, read)
             for v in range(panels * COLUMNS):               # results stay in the order of the panels for now
                 start[v], count[v] = v * L, L

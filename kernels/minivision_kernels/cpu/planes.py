@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, entry, evens, lanes, load, load_between, none, put_woven
-from minivision_kernels.cpu.stream import put_first
+from minivision_kernels.cpu.simd import add, entry, evens, lanes, load, load_between, none
+from minivision_kernels.cpu.stream import put_first, put_woven_past
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -101,10 +101,11 @@ def _deal_out(
 
 
 @helper
-def fold_plane(parts, at, apart, OH, OW, KH, KW, top, left, down, right, image, to, H, W):
+def fold_plane(parts, at, apart, OH, OW, KH, KW, top, left, down, right, image, to, H, W, past):
     """A plane of an image (H, W) as the sum of what its taps have for it at stride 2: tap (kh, kw) of output (oh, ow) is pixel
     (2 oh + kh down - top, 2 ow + kw right - left), and those of a tap lie ``apart`` from those of the tap before, or with 0
-    all taps have the same. Even columns of a line and odd ones are summed by themselves, and woven."""
+    all taps have the same. Even columns of a line and odd ones are summed by themselves, and woven, and written past the caches
+    if ``past``."""
     L = lanes(image)
     for h in range(H):
         for column in range(0, (W + 1) // 2, L):
@@ -123,7 +124,7 @@ def fold_plane(parts, at, apart, OH, OW, KH, KW, top, left, down, right, image, 
                             even = add(even, part)
                         else:
                             odd = add(odd, part)
-            put_woven(image, to + h * W + 2 * column, even, odd, W - 2 * column)
+            put_woven_past(image, to + h * W + 2 * column, even, odd, W - 2 * column, past)
 
 
 def widened(g: np.ndarray, width: int) -> np.ndarray:

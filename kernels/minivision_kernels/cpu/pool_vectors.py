@@ -26,23 +26,27 @@ from minivision_kernels.cpu.simd import (
     entry,
     evens,
     lanes,
+    lanes_of,
     load,
     load_between,
     none,
     odds,
-    put_woven,
+    prefetch,
     room,
     vectors,
 )
 from minivision_kernels.cpu.stream import (
+    arrived,
     better,
     div,
     larger_or_nan,
     load_places,
     load_second,
     mul,
+    past_caches,
     places,
     put_first,
+    put_woven_past,
     run_sum,
     spread,
     where_there,
@@ -51,6 +55,9 @@ from minivision_kernels.cpu.windows import spread_plane, window_divisor
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, pool_output_size
+
+SOON = 4                    # lines ahead of which windows that tile an image ask for it,
+FAR = 1 << 22               # if images have so many bytes
 
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
@@ -84,7 +91,8 @@ def max_pool2d_backward(
     A plane is cleared just before its gradients are added, and so is still in the first cache then.
     """
     dx = empty(shape, g.dtype)
-    _max_backward(contiguous(g), contiguous(index), dx, *kernel_size, *stride, *padding, *dilation, work=g.size + dx.size)
+    _max_backward(contiguous(g), contiguous(index), dx, *kernel_size, *stride, *padding, *dilation, _past(dx),
+                  work=g.size + dx.size)
     return dx
 
 
@@ -110,9 +118,14 @@ def avg_pool2d_backward(
     columns by themselves, which takes a fifth of the time that windows take to add to their pixels.
     """
     dx = empty(shape, g.dtype)
-    _avg_backward(contiguous(g), dx, *kernel_size, *stride, *padding, count_include_pad, divisor or 0,
+    _avg_backward(contiguous(g), dx, *kernel_size, *stride, *padding, count_include_pad, divisor or 0, _past(dx),
                   work=g.size * kernel_size[0] * kernel_size[1])
     return dx
+
+
+def _past(dx: np.ndarray) -> bool:
+    """Whether rows are written past the caches, which needs each of them to begin with a vector."""
+    return past_caches(dx) and dx.shape[3] % lanes_of(dx) == 0
 
 
 def _parts(planes: int, rows: int) -> int:
@@ -130,11 +143,13 @@ def _max_forward(
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
+    far = pixels.size * pixels.itemsize >= FAR
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
-            max_tiles(pixels, plane * H * W, best, where, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts)
+            max_tiles(pixels, plane * H * W, best, where, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
+                      far)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, where, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
@@ -151,11 +166,13 @@ def _max_values(
     OH, OW = y.shape[2:]
     pixels, best = x.reshape(x.size), y.reshape(y.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
+    far = pixels.size * pixels.itemsize >= FAR
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
-            max_tiles(pixels, plane * H * W, best, None, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts)
+            max_tiles(pixels, plane * H * W, best, None, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
+                      far)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, None, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
@@ -178,8 +195,16 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
         ow, count = last_vector(first + vector * step, first, end, step)
         at = top_left + ow * stride
         value, place = taps(pixels, at, stride), places(pixels, at - start, stride)
-        column = 0
-        for _ in range(1, (bottom_tap - top_tap) * KW):             # the other taps, in reading order
+        column, others = 0, (bottom_tap - top_tap) * KW
+        if KH == KW == 3 and others == 9:                           # known taps are all written out
+            others = 1
+            for tap in range(1, 9):
+                here = at + tap // 3 * line + tap % 3 * dilation_w
+                if where is None:
+                    value = larger_or_nan(value, taps(pixels, here, stride))
+                else:
+                    value, place = better(value, place, taps(pixels, here, stride), places(pixels, here - start, stride))
+        for _ in range(1, others):                                  # the other taps, in reading order
             column += 1
             at += dilation_w
             if column == KW:
@@ -215,7 +240,7 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
 @compiled
 def _max_backward(
     g: In4, index: Int32In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int,
-    dilation_w: int, team: Team,
+    dilation_w: int, past: bool, team: Team,
 ):
     N, C, H, W = dx.shape
     upstream, where, pixels = g.reshape(g.size), index.reshape(index.size), dx.reshape(dx.size)
@@ -225,7 +250,11 @@ def _max_backward(
     tiled = tiled and lanes(pixels) <= 2 * OW           # in fewer lanes, a loop over the outputs takes no longer
     for plane in prange(N * C, team):
         if tiled:
-            fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW)
+            if past:                                    # each time with a constant
+                fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, True)
+                arrived(past)
+            else:
+                fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, False)
             continue
         own = pixels[plane * H * W:(plane + 1) * H * W]
         own[:] = 0
@@ -241,13 +270,17 @@ def tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
 
 
 @helper
-def max_tiles(pixels, start, best, where, to, W, OW, first, end):
+def max_tiles(pixels, start, best, where, to, W, OW, first, end, far):
     """`max_row` for rows ``first`` to ``end`` of outputs of windows that `tile` the image."""
     step = lanes(pixels)
     for oh in range(first, end):
         for vector in range(0, OW, step):
             ow = max(0, min(vector, OW - step))
             at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
+            if far:                                     # a processor follows one line by itself, not two in turn
+                for soon in range(SOON * W, (SOON + 2) * W, W):
+                    prefetch(pixels, at + soon)
+                    prefetch(pixels, at + soon + step)
             a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
             c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
             if where is None:
@@ -262,21 +295,25 @@ def max_tiles(pixels, start, best, where, to, W, OW, first, end):
 
 
 @helper
-def mean_tiles(pixels, start, means, to, W, OW, first, end, count):
+def mean_tiles(pixels, start, means, to, W, OW, first, end, count, far):
     """`max_tiles` with means, sums divided by ``count``."""
     step = lanes(pixels)
     for oh in range(first, end):
         for vector in range(0, OW, step):
             ow = max(0, min(vector, OW - step))
             at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
+            if far:                                     # a processor follows one line by itself, not two in turn
+                for soon in range(SOON * W, (SOON + 2) * W, W):
+                    prefetch(pixels, at + soon)
+                    prefetch(pixels, at + soon + step)
             a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
             c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
             mean = div(add(add(add(evens(a, b), odds(a, b)), evens(c, d)), odds(c, d)), spread(pixels, count))
             put_first(means, to + oh * OW + ow, mean, OW - ow)
 
 
-@helper
-def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW):
+@within
+def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW, past):
     """A plane of pixels, each of which gets what its window passes on if it is the maximum there."""
     step = lanes(pixels)
     for oh in range(OH):
@@ -289,7 +326,7 @@ def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW):
                 here = place + line * W
                 even = where_there(passed, chosen, places(pixels, here, 2))
                 odd = where_there(passed, chosen, places(pixels, here + 1, 2))
-                put_woven(pixels, to + here, even, odd, 2 * count)
+                put_woven_past(pixels, to + here, even, odd, 2 * count, past)
         if W > 2 * OW:
             pixels[to + (2 * oh + 1) * W - 1] = pixels[to + (2 * oh + 2) * W - 1] = 0
     for i in range(to + 2 * OH * W, to + H * W):
@@ -306,12 +343,13 @@ def _avg_forward(
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, 1, 1) and 2 * OH <= H and 2 * OW <= W
+    far = pixels.size * pixels.itemsize >= FAR
     count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
             mean_tiles(pixels, plane * H * W, means, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                       count)
+                       count, far)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             start, to, top = plane * H * W, (plane * OH + oh) * OW, oh * stride_h - pad_h
@@ -328,33 +366,42 @@ def mean_row(pixels, start, means, to, H, W, OW, top, KH, KW, stride, pad_h, pad
     """As ``max_row``, with means."""
     top_tap, bottom_tap = seen(top, KH, 1, H)
     step = lanes(pixels)
-    behind = start + (top + bottom_tap - 1) * W + KW - 1 - pad_w + 2 * step
-    ow = 0
-    while ow < OW:
-        whole = first <= ow < end and (end - first >= step or behind + ow * stride <= pixels.size)
-        ow, count = last_vector(ow, first, end, step) if whole else (ow, 1)
-        left = ow * stride - pad_w
-        divided = pixels.dtype.type(window_divisor(top, left, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor))
-        if whole:
-            sums = none(pixels)
+    behind = start + (top + bottom_tap - 1) * W + KW - 1 - pad_w + first * stride + 2 * step
+    if end - first < step and behind > pixels.size:
+        end = first
+    divided = pixels.dtype.type(
+        window_divisor(top, first * stride - pad_w, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor))
+    for vector in range((end - first + step - 1) // step):
+        ow, count = last_vector(first + vector * step, first, end, step)
+        at, sums = start + top * W + ow * stride - pad_w, none(pixels)
+        if KH == KW == 3 and bottom_tap - top_tap == 3:             # known taps are all written out
+            for tap in range(9):
+                sums = add(sums, taps(pixels, at + tap // 3 * W + tap % 3, stride))
+        else:
             for i in range(top_tap, bottom_tap):
                 for j in range(KW):
-                    sums = add(sums, taps(pixels, start + (top + i) * W + left + j, stride))
-            put_first(means, to + ow, div(sums, spread(pixels, divided)), count)
-        else:
-            left_tap, right_tap = seen(left, KW, 1, W)
-            sum_ = pixels.dtype.type(0)
-            for i in range(top_tap, bottom_tap):
-                for j in range(left_tap, right_tap):
-                    sum_ += entry(pixels, start + (top + i) * W + left + j)
-            means[to + ow] = sum_ / divided
-        ow += count
+                    sums = add(sums, taps(pixels, at + i * W + j, stride))
+        put_first(means, to + ow, div(sums, spread(pixels, divided)), count)
+    ow = 0
+    while ow < OW:
+        if ow == first and first < end:
+            ow = end
+            continue
+        left = ow * stride - pad_w
+        left_tap, right_tap = seen(left, KW, 1, W)
+        sum_ = pixels.dtype.type(0)
+        for i in range(top_tap, bottom_tap):
+            for j in range(left_tap, right_tap):
+                sum_ += entry(pixels, start + (top + i) * W + left + j)
+        means[to + ow] = sum_ / pixels.dtype.type(
+            window_divisor(top, left, KH, KW, pad_h, pad_w, H, W, count_include_pad, divisor))
+        ow += 1
 
 
 @compiled
 def _avg_backward(
     g: In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, count_include_pad: bool,
-    divisor: int, team: Team,
+    divisor: int, past: bool, team: Team,
 ):
     N, C, H, W = dx.shape
     OH, OW = g.shape[2:]
@@ -364,14 +411,16 @@ def _avg_backward(
     for plane in prange(N * C, team):
         if tiles:
             for h in range(H):
-                fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count)
+                fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count, past)
         elif stride_h == 2 and stride_w == 2:
             shares = room(pixels, OH * OW)
             find_shares(upstream, plane * OH * OW, OH, OW, H, W, KH, KW, pad_h, pad_w, count_include_pad, divisor, shares)
-            fold_plane(shares, 0, 0, OH, OW, KH, KW, pad_h, pad_w, 1, 1, pixels, plane * H * W, H, W)
+            fold_plane(shares, 0, 0, OH, OW, KH, KW, pad_h, pad_w, 1, 1, pixels, plane * H * W, H, W,
+                       past)
         else:
             spread_plane(g[plane // C, plane % C], dx[plane // C, plane % C], KH, KW, stride_h, stride_w, pad_h, pad_w,
                          count_include_pad, divisor)
+        arrived(past)
 
 
 @helper
@@ -390,12 +439,13 @@ def find_shares(upstream, start, OH, OW, H, W, KH, KW, pad_h, pad_w, count_inclu
 
 
 @helper
-def fill_row(upstream, start, pixels, to, OW, KW, count):
+def fill_row(upstream, start, pixels, to, OW, KW, count, past):
     """One row of pixels, KW for each of the OW outputs from ``start`` on."""
     step, ow = lanes(pixels), 0
-    while KW == 2 and ow + step <= OW:
-        share = div(load(upstream, start + ow), spread(pixels, count))
-        put_woven(pixels, to + 2 * ow, share, share, 2 * lanes(pixels))
+    while KW == 2 and step <= OW and ow < OW:           # the last vector overlaps the one before it
+        first = min(ow, OW - step)
+        share = div(load(upstream, start + first), spread(pixels, count))
+        put_woven_past(pixels, to + 2 * first, share, share, 2 * step, past)
         ow += step
     while ow < OW:
         pixels[to + ow * KW:to + (ow + 1) * KW] = upstream[start + ow] / count

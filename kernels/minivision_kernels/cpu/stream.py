@@ -24,7 +24,7 @@ from numba.extending import models, register_model
 
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import add, lanes, load, none
-from minivision_kernels.cpu.writer import BYTES, INT32, Vector, Writer, int_, word
+from minivision_kernels.cpu.writer import BYTES, INT, INT32, X86, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
@@ -44,24 +44,51 @@ def put_past(typing, a, at, vector, past):
     def write(context, builder, signature, args):
         a, at, vector, past = args
         w = Writer(context, builder, signature.args[0])
-        pointer = builder.bitcast(w.pointer(signature.args[0], a, at), w.kind.as_pointer())
+        pointer = w.pointer(signature.args[0], a, at)
         with builder.if_else(past) as (beyond, near):
             with beyond:
-                store = builder.store(vector, pointer, align=BYTES)
-                store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(INT32, 1)]))
+                w.store_past(vector, pointer)
             with near:
-                builder.store(vector, pointer, align=w.bytes)
+                w.store(vector, pointer)
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, types.boolean), write
 
 
 @word
+def put_woven_past(typing, a, at, x, y, count, past):
+    """`put_woven`; whole vectors of the result go past the caches if ``past``, and then ``at`` must be a multiple of the
+    lanes."""
+    def write(context, builder, signature, args):
+        a, at, x, y, count, past = args
+        w = Writer(context, builder, signature.args[0])
+        target = w.pointer(signature.args[0], a, at)
+        for half, vector in enumerate(w.turned([x, y])):
+            rest, here = builder.sub(count, ir.Constant(INT, half * w.lanes)), w.beyond(target, half * w.lanes)
+            whole = builder.icmp_signed(">=", rest, ir.Constant(INT, w.lanes))
+            with builder.if_else(builder.and_(past, whole)) as (beyond, near):
+                with beyond:
+                    w.store_past(vector, here)
+                with near:
+                    w.store_first(vector, here, rest)
+        return context.get_dummy_value()
+
+    return types.void(a, int_, x, y, int_, types.boolean), write
+
+
+@word
 def arrived(typing, past):
-    """Wait until what was written past the caches can be seen by other threads."""
+    """What was written past the caches will be seen by other threads before anything that is written later.
+
+    A fence that loads do not wait for: with one that they cannot pass, the processor came to a halt at the end of every piece.
+    """
     def write(context, builder, signature, args):
         with builder.if_then(args[0]):
-            builder.fence("seq_cst")
+            if X86:
+                kind = ir.FunctionType(ir.VoidType(), [])
+                builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.sfence"), [])
+            else:
+                builder.fence("release")
         return context.get_dummy_value()
 
     return types.void(types.boolean), write

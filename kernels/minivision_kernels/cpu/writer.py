@@ -34,6 +34,7 @@ def register_bytes() -> int:
 FEATURES = instruction_sets()
 BYTES = register_bytes()
 NEON = "neon" in binding.get_host_cpu_features()
+X86 = binding.get_default_triple().startswith(("x86_64", "i686", "amd64"))
 
 
 class Vector(types.Type):
@@ -103,6 +104,11 @@ class Writer:
 
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.bytes)
+
+    def store_past(self, value: Any, pointer: Any) -> None:
+        """Write a vector past the caches; it must begin where a line of memory may."""
+        store = self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=BYTES)
+        store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(INT32, 1)]))
 
     def first(self, count: Any) -> Any:
         """The mask of the first ``count`` lanes."""
