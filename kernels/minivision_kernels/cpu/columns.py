@@ -97,8 +97,8 @@ def find_columns(
 def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     """Right panels: right[panel_at(p) + k * wide + j] = source[at + place[k] + seen[p * wide + j]].
 
-    ``place`` has SOON entries more than terms. At stride 1 panels are packed together, as far as they follow each other, as if
-    each of their vectors lay in one line: they often are one long run of memory. Those that do not are packed once more.
+    ``place`` has SOON entries more than terms. At stride 1 panels whose vectors lie in one line each are packed together, as
+    far as they follow each other: they often are one long run of memory. One in each that does not is packed once more.
     """
     L = lanes(source)
     wide = COLUMNS * L
@@ -108,7 +108,7 @@ def pack_seen(source, at, place, terms, seen, read, stride, panels, right):
     p = 0
     while p < panels:
         run = 0
-        while stride == 1 and p + run < panels and _in_lines(read, p + run):
+        while stride == 1 and p + run < panels and _lies(read, p + run):
             run += 1
         if run > 0:
             pack_rows(source, at, place, terms, begin[p * COLUMNS:], run, right, panel_at(p, terms, L))
@@ -152,9 +152,10 @@ def pack_torn(source, at, place, terms, read, v, stride, right, to, wide):
 
 
 @helper
-def _in_lines(read, panel):
-    """Whether no vector of a panel lies in too many lines."""
-    fit = True
+def _lies(read, panel):
+    """Whether the vectors of a panel lie in one line each, but for one of them."""
+    torn = 0
     for j in range(COLUMNS):
-        fit = fit and read[(panel * COLUMNS + j) * READ] > 0
-    return fit
+        lines = read[(panel * COLUMNS + j) * READ]
+        torn += 0 if lines == 1 else 1 if lines > 1 else COLUMNS
+    return torn <= 1

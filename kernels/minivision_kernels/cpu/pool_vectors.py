@@ -56,8 +56,8 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, pool_output_size
 
-SOON = 4                    # lines ahead of which windows that tile an image ask for it,
-FAR = 1 << 22               # if images have so many bytes
+SOON = 4                    # lines ahead of which pixels are asked for by windows that tile an image,
+FAR = 1 << 22               # if all images have so many bytes
 
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
@@ -143,13 +143,13 @@ def _max_forward(
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    far = pixels.size * pixels.itemsize >= FAR
+    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
             max_tiles(pixels, plane * H * W, best, where, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                      far)
+                      soon)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, where, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
@@ -166,13 +166,13 @@ def _max_values(
     OH, OW = y.shape[2:]
     pixels, best = x.reshape(x.size), y.reshape(y.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    far = pixels.size * pixels.itemsize >= FAR
+    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
             max_tiles(pixels, plane * H * W, best, None, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                      far)
+                      soon)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, None, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
@@ -250,11 +250,8 @@ def _max_backward(
     tiled = tiled and lanes(pixels) <= 2 * OW           # in fewer lanes, a loop over the outputs takes no longer
     for plane in prange(N * C, team):
         if tiled:
-            if past:                                    # each time with a constant
-                fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, True)
-                arrived(past)
-            else:
-                fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, False)
+            fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, past)
+            arrived(past)
             continue
         own = pixels[plane * H * W:(plane + 1) * H * W]
         own[:] = 0
@@ -270,17 +267,17 @@ def tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
 
 
 @helper
-def max_tiles(pixels, start, best, where, to, W, OW, first, end, far):
-    """`max_row` for rows ``first`` to ``end`` of outputs of windows that `tile` the image."""
+def max_tiles(pixels, start, best, where, to, W, OW, first, end, soon):
+    """`max_row` for rows ``first`` to ``end`` of outputs of windows that `tile` the image; asks for pixels that lie ``soon``
+    further on."""
     step = lanes(pixels)
     for oh in range(first, end):
         for vector in range(0, OW, step):
             ow = max(0, min(vector, OW - step))
             at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
-            if far:                                     # a processor follows one line by itself, not two in turn
-                for soon in range(SOON * W, (SOON + 2) * W, W):
-                    prefetch(pixels, at + soon)
-                    prefetch(pixels, at + soon + step)
+            for ahead in (soon, soon + step):           # a processor follows one line by itself, not two in turn
+                prefetch(pixels, at + ahead)
+                prefetch(pixels, at + ahead + line)
             a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
             c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
             if where is None:
@@ -295,24 +292,23 @@ def max_tiles(pixels, start, best, where, to, W, OW, first, end, far):
 
 
 @helper
-def mean_tiles(pixels, start, means, to, W, OW, first, end, count, far):
+def mean_tiles(pixels, start, means, to, W, OW, first, end, count, soon):
     """`max_tiles` with means, sums divided by ``count``."""
     step = lanes(pixels)
     for oh in range(first, end):
         for vector in range(0, OW, step):
             ow = max(0, min(vector, OW - step))
             at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
-            if far:                                     # a processor follows one line by itself, not two in turn
-                for soon in range(SOON * W, (SOON + 2) * W, W):
-                    prefetch(pixels, at + soon)
-                    prefetch(pixels, at + soon + step)
+            for ahead in (soon, soon + step):
+                prefetch(pixels, at + ahead)
+                prefetch(pixels, at + ahead + line)
             a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
             c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
             mean = div(add(add(add(evens(a, b), odds(a, b)), evens(c, d)), odds(c, d)), spread(pixels, count))
             put_first(means, to + oh * OW + ow, mean, OW - ow)
 
 
-@within
+@helper
 def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW, past):
     """A plane of pixels, each of which gets what its window passes on if it is the maximum there."""
     step = lanes(pixels)
@@ -343,13 +339,13 @@ def _avg_forward(
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, 1, 1) and 2 * OH <= H and 2 * OW <= W
-    far = pixels.size * pixels.itemsize >= FAR
+    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
     count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
         if tiled:
             mean_tiles(pixels, plane * H * W, means, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                       count, far)
+                       count, soon)
             continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             start, to, top = plane * H * W, (plane * OH + oh) * OW, oh * stride_h - pad_h
