@@ -121,12 +121,17 @@ def product(
     how = plan(M, N, K, lanes_of(a), threads, VECTORS)
     left = contiguous(a).reshape(-1)
     if not as_it_lies:
-        panels = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
-        _pack(left, *a_steps, M, K, how.stretch, panels, work=panels.size)
-        left = panels
+        left = pack_left_panels(left, *a_steps, M, K, how.stretch)
     multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias,
               goal.relu, np.zeros(threads, a.dtype), work=M * N * K // lanes_of(a))
     return y
+
+
+def pack_left_panels(a: np.ndarray, a_row: int, a_term: int, M: int, K: int, stretch: int) -> np.ndarray:
+    """The matrix of M rows and K terms that is a[m * a_row + k * a_term], as left panels."""
+    panels = empty((-(-M // ROWS) * ROWS * K,), a.dtype)
+    _pack(a, a_row, a_term, M, K, stretch, panels, work=panels.size)
+    return panels
 
 
 class Plan(NamedTuple):
