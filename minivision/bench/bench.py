@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from .training import BATCHES as TRAINING_BATCHES
 from .training import NETWORKS, Network, steps
 
 if TYPE_CHECKING:
-    from .roofs import Roofs  # imports numba
+    from .roofs import Copier, Roofs  # imports numba
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 # NumPy's OpenBLAS lets its threads run on for 30 ms when their work is done, on cores that the next contestant needs.
@@ -41,6 +42,7 @@ AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi
 BATCHES = 1, 4, 32              # of layers
 QUICK_SECONDS = 0.1
 STEP, LOOK = "training step", "look inside"
+MEMORY, COPY = "memory", "copy"     # the suite whose problems are compared with a copy
 Row = dict[str, Any]
 
 
@@ -81,10 +83,16 @@ def chosen(request: Request) -> list[Problem | Training | Look | Find]:
 
 def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Look | Find]) -> Iterator[Row]:
     """Measure one problem after the other."""
+    @functools.cache
+    def copying() -> Copier:
+        from .roofs import copier
+
+        return copier()
+
     with exactness(request.exact):
         for one in todo:
             if isinstance(one, Problem):
-                yield measure(one, request, roofs)
+                yield measure(one, request, roofs, copying() if one.suite == MEMORY else None)
             elif isinstance(one, Find):
                 yield search(one, request)
             else:
@@ -120,8 +128,11 @@ def search(one: Find, request: Request) -> Row:
             "difference": max(difference(results[OURS], other) for other in results.values())}
 
 
-def measure(problem: Problem, request: Request, roofs: Roofs) -> Row:
-    """All contestants of one problem in turns, and how right they are."""
+def measure(problem: Problem, request: Request, roofs: Roofs, copying: Copier | None = None) -> Row:
+    """All contestants of one problem in turns, and how right they are.
+
+    Memory that is shared is faster and slower by the minute. If there is a copy, it has its turns too, and is the roof.
+    """
     given = arguments(problem)
     arrays, options = call_of(problem, given)
     choice = kernels.best(problem.op, *arrays, **options)
@@ -135,9 +146,14 @@ def measure(problem: Problem, request: Request, roofs: Roofs) -> Row:
     errors: dict[str, Error] = {}
 
     def compare(name: str, result: Any) -> None:
-        errors[name] = reference.error(by_name[name].result(result))
+        if name != COPY:
+            errors[name] = reference.error(by_name[name].result(result))
 
-    timings = in_turns({name: contestant.call for name, contestant in by_name.items()}, request.seconds, compare)
+    calls: dict[str, Callable[[], Any]] = {name: contestant.call for name, contestant in by_name.items()}
+    timings = in_turns(calls if copying is None else {**calls, COPY: copying.call}, request.seconds, compare)
+    if copying is not None:
+        seconds = ratio(timings.pop(COPY), timings[OURS]) * timings[OURS].median
+        roofs = replace(roofs, copy=copying.bytes / seconds / 1e9, triad=0.0)
     return row(problem, choice.name, timings, errors, roofs)
 
 

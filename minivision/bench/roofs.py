@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,17 +56,30 @@ def measure_roofs(seconds: float = 1.0) -> Roofs:
     sums = np.empty(64 * threads, np.float32)
     per_call = 2 * CHAINS * ROUNDS * lanes_of(x) * threads
     gflops = per_call / _fastest(lambda: _multiply_adds(x, ROUNDS, sums, work=BIG), seconds) / 1e9
-    size = max(LEAST_BYTES, 4 * last_cache()) // 4
-    a, b = np.ones(size, np.float32), np.ones(size, np.float32)
-    c = zeros((size,), np.float32)
-    past = past_caches(c)
-    copy = 8 * size / _fastest(lambda: _copy(a, threads, c, past, work=BIG), seconds) / 1e9
-    triad = 12 * size / _fastest(lambda: _triad(a, b, threads, c, past, work=BIG), seconds) / 1e9
+    copying = copier()
+    copy = copying.bytes / _fastest(copying.call, seconds) / 1e9
+    size = copying.bytes // 8
+    a, b, c = np.ones(size, np.float32), np.ones(size, np.float32), zeros((size,), np.float32)
+    triad = 12 * size / _fastest(lambda: _triad(a, b, threads, c, past_caches(c), work=BIG), seconds) / 1e9
     tiles = None
     if amx.present():
         products = 2 * amx.TILE * 4 * amx.SIDE * 2 * ROUNDS // 10 * threads
         tiles = products / _fastest(lambda: _multiply_tiles(x, ROUNDS // 10, threads, sums, work=BIG), seconds) / 1e9
     return Roofs(gflops, copy, triad, tiles)
+
+
+class Copier(NamedTuple):
+    """A copy of arrays several times larger than the last cache."""
+
+    call: Callable[[], None]
+    bytes: int                  # read and written
+
+
+def copier() -> Copier:
+    """With the threads in use; to be timed beside what should be as fast."""
+    size, threads = max(LEAST_BYTES, 4 * last_cache()) // 4, get_num_threads()
+    a, c = np.ones(size, np.float32), zeros((size,), np.float32)
+    return Copier(lambda: _copy(a, threads, c, past_caches(c), work=BIG), 8 * size)
 
 
 def last_cache() -> int:
