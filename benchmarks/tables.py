@@ -5,7 +5,8 @@
 
 Each table stands between two marks, ``<!-- name -->`` and ``<!-- /name -->``, and below it the machine, the versions and
 the date. ``results/bench-*.json``, measured with AVX2, make the tables "layers", "pictures", "steps" and
-"looks", and those in ``results/avx512`` a second one each; the scripts beside this one write their own.
+"looks", and those in ``results/avx512`` and ``results/amx`` a second and a third one each; the scripts beside this one write
+their own.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _conditions(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     machines = [[json.loads(path.read_text()) for path in sorted(folder.glob("bench-*.json"))]
-                for folder in (HERE / "results", HERE / "results" / "avx512")]
+                for folder in (HERE / "results", HERE / "results" / "avx512", HERE / "results" / "amx")]
     for name, make in (("layers", layers), ("pictures", pictures), ("steps", steps), ("looks", looks)):
         texts = []
         for results in machines:

@@ -5,11 +5,11 @@ import inspect
 import kernel_oracle as oracle
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import conv_winograd
+from minivision_kernels.cpu import conv_folded, conv_winograd
 from minivision_kernels.cpu.simd import lanes_of
 from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.cpu.winograd import SKEW
@@ -229,6 +229,64 @@ def wide_convolutions(draw, taps):
 @given(data=st.data())
 def test_winograd_of_few_patches(rung, taps, dtype, data):
     check(rung, dtype, *data.draw(wide_convolutions(taps)), of_largest=True)
+
+
+@st.composite
+def folded_gradients(draw):
+    """Gradients to images at stride 2: several images together or not, channels off the panels, sums in several stretches, taps
+    beyond the image."""
+    N, C, F = draw(st.integers(1, 5)), draw(st.integers(8, 30)), draw(st.sampled_from([32, 33, 70, 530]))
+    size, window = draw(st.tuples(st.integers(4, 12), st.integers(4, 21))), draw(pair(1, 4))
+    padding, dilation = draw(pair(0, 2)), draw(st.sampled_from([(1, 1), (1, 1), (2, 1)]))
+    return (N, C, *size), (F, C, *window), ((2, 2), padding, dilation, 1)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@given(case=folded_gradients())
+def test_taps_folded_into_images(dtype, case):
+    x_shape, w_shape, (stride, padding, dilation, groups) = case
+    output = conv_output_size(x_shape[2:], w_shape[2:], stride, padding, dilation)
+    assume(min(output) > 0)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal(w_shape).astype(dtype)
+    g = rng.standard_normal((x_shape[0], w_shape[0], *output)).astype(dtype)
+    expected = oracle.conv2d_input(g, w, x_shape, stride, padding, dilation, groups)
+    scale = oracle.conv2d_input(np.abs(g), np.abs(w), x_shape, stride, padding, dilation, groups)
+    walled = oracle.guarded(g, readonly=True), oracle.guarded(w, readonly=True)
+    results = []
+    for threads in {1, mk.get_num_threads()}:
+        before = mk.get_num_threads()
+        mk.set_num_threads(threads)
+        try:
+            results.append(conv_folded.conv2d_input(*walled, x_shape, padding, dilation))
+        finally:
+            mk.set_num_threads(before)
+        oracle.assert_close(results[-1], expected, scale, dtype)
+    np.testing.assert_array_equal(results[0], results[-1])
+
+
+def test_taps_are_folded_where_that_is_faster():
+    def fits(N, C, H, F, K, padding, stride=2, groups=1):
+        OH = (H + 2 * padding - K) // stride + 1
+        return conv_folded.fits((N, F, OH, OH), (F, C // groups, K, K), (H, H), (stride, stride), (padding, padding), (1, 1),
+                                groups, 4)
+
+    assert fits(1, 64, 14, 64, 3, 1) and fits(32, 512, 14, 512, 3, 1) and fits(0, 64, 14, 64, 3, 1)
+    assert not fits(1, 64, 14, 64, 3, 1, stride=1) and not fits(1, 64, 14, 64, 3, 1, groups=2)
+    assert not fits(1, 64, 14, 16, 3, 1)                        # few filters
+    assert not fits(1, 4, 14, 64, 3, 1)                         # few channels
+    assert not fits(1, 64, 224, 512, 3, 1)                      # a large image
+    assert not fits(8, 1024, 14, 2048, 1, 0)                    # weights of which each image would read all
+    assert not fits(32, 384, 7, 32, 7, 3)                       # most taps see nothing
+
+
+@pytest.mark.parametrize("call", [(1, 512, 7, 512, 3, 2), (32, 128, 28, 128, 3, 2), (3, 64, 5, 20, 5, 3), (1, 32, 1, 8, 1, 1)])
+def test_folded_work_is_shared(call):
+    N, F, OH, C, K, threads = call
+    how = conv_folded.plan((N, F, OH, OH), (F, C, K, K), 4, 16, threads)
+    assert 1 <= how.images <= N and how.channels % conv_folded.ROWS == 0 and how.channels >= conv_folded.ROWS
+    items = -(-N // how.images) * -(-C // how.channels)
+    assert items >= min(threads, N * -(-C // conv_folded.ROWS))
 
 
 def go_by_panels(monkeypatch, panels):

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minivision_kernels as mk
+from minivision_kernels import memory
+from minivision_kernels.cpu import pool_vectors, stream
 from minivision_kernels.shapes import pool_output_size
 
 
@@ -110,3 +113,37 @@ def test_ceil_mode_leaves_out_windows_of_padding_alone():
     assert pool_output_size((3, 3), (1, 1), (3, 3), (0, 0), ceil_mode=True) == (1, 1)
     assert pool_output_size((2, 2), (2, 2), (3, 3), (1, 1), ceil_mode=True) == (1, 1)      # it would start at pixel 2
     assert pool_output_size((1, 1), (3, 3), (1, 1), (0, 0)) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("kernel_size", [(2, 2), (3, 3)])
+@pytest.mark.parametrize("columns", [64, 96, 66])
+def test_gradients_past_the_caches_are_the_same(kernel_size, columns, dtype, monkeypatch):
+    """Rows of 66 numbers do not all begin where vectors may, and so are written as usual."""
+    shape, padding = (3, 5, 40, columns), ((kernel_size[0] - 1) // 2,) * 2
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    y, index = mk.run("max_pool2d_forward", x, kernel_size, (2, 2), padding, (1, 1), False)
+    g = np.random.default_rng(1).standard_normal(y.shape).astype(dtype)
+    asked = []
+
+    def gradients():
+        asked.append(pool_vectors._past(memory.empty(shape, dtype)))
+        return (pool_vectors.max_pool2d_backward(g, index, shape, kernel_size, (2, 2), padding, (1, 1)),
+                pool_vectors.avg_pool2d_backward(g, shape, kernel_size, (2, 2), padding, False, True, None))
+
+    near = gradients()
+    monkeypatch.setattr(stream, "LARGE", 0)
+    for before, after in zip(near, gradients()):
+        np.testing.assert_array_equal(before, after)
+    assert asked == [False, columns != 66 and memory.POSSIBLE]
+
+
+@pytest.mark.parametrize("name", ["max", "avg"])
+def test_large_images_are_asked_for(name):
+    """Beyond the size from which on lines are asked for before they are needed, results are those of each image by itself."""
+    x = np.random.default_rng(0).standard_normal((3, 8, 250, 258)).astype(np.float32)
+    assert x.nbytes >= pool_vectors.FAR > x[0].nbytes
+    rest = ((2, 2), (2, 2), (0, 0), (1, 1), False) if name == "max" else ((2, 2), (2, 2), (0, 0), False, True, None)
+    results = [mk.run(f"{name}_pool2d_forward", part, *rest) for part in (x, x[:1], x[1:2], x[2:])]
+    whole, *parts = results if name == "avg" else [np.stack([y, index]) for y, index in results]
+    np.testing.assert_array_equal(whole, np.concatenate(parts, axis=-4))

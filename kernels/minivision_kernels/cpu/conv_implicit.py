@@ -11,8 +11,8 @@ How pixels get into the lanes of a panel is told in ``columns.py``.
 The gradient to the filters is the product of that matrix with g, a sum over all outputs: with 1 x 1 filters in
 ``conv_packed.py``, with larger ones in ``conv_direct_weight.py``, which packs g alone.
 
-If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). Every phase of the
-gradient to the image is such a product too.
+If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). If filters are single
+pixels that see all of an image, the image is one line. Every phase of the gradient to the image is such a product too.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def conv2d_forward(
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """Channels of x as rows, packed numbers of g as columns, for every phase of the image (``conv_phases.py`` at stride 2)."""
+    """Channels of x as rows, packed numbers of g as columns, for every phase of the image. At stride 2 all taps are rows of one
+    product (``conv_folded.py``), or all phases go together (``conv_phases.py``)."""
     if conv_folded.fits(g.shape, w.shape, shape[2:], stride, padding, dilation, groups, g.itemsize):
         return conv_folded.conv2d_input(g, w, shape, padding, dilation)
     if in_phases(shape, stride):
