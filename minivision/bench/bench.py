@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -151,14 +151,17 @@ def measure(problem: Problem, request: Request, roofs: Roofs, copying: Copier | 
 
     calls: dict[str, Callable[[], Any]] = {name: contestant.call for name, contestant in by_name.items()}
     timings = in_turns(calls if copying is None else {**calls, COPY: copying.call}, request.seconds, compare)
+    bandwidth = roofs.bandwidth
     if copying is not None:
         seconds = ratio(timings.pop(COPY), timings[OURS]) * timings[OURS].median
-        roofs = replace(roofs, copy=copying.bytes / seconds / 1e9, triad=0.0)
-    return row(problem, choice.name, timings, errors, roofs)
+        bandwidth = copying.bytes / seconds / 1e9
+    return row(problem, choice.name, timings, errors, roofs.of(choice.name), bandwidth)
 
 
-def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[str, Error], roofs: Roofs) -> Row:
-    """What is kept of one problem."""
+def row(
+    problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[str, Error], peak: float, bandwidth: float,
+) -> Row:
+    """What is kept of one problem; ``peak`` in GFLOP/s and ``bandwidth`` in GB/s are what shares are taken of."""
     seconds = timings[OURS].median
     gflops, moved = problem.flops / seconds / 1e9, problem.traffic / seconds / 1e9
     return {
@@ -168,8 +171,8 @@ def row(problem: Problem, rung: str, timings: dict[str, Timing], errors: dict[st
             name: problem.executed(name.removeprefix(OURS).strip() or rung) / 1e9 for name in timings if name not in PEERS},
         "mbytes": problem.traffic / 1e6,
         **_times(timings),
-        "gflops": gflops or None, "of_peak": gflops / roofs.of(rung) or None,
-        "gbs": moved, "of_bandwidth": moved / roofs.bandwidth,
+        "gflops": gflops or None, "of_peak": gflops / peak or None,
+        "gbs": moved, "of_bandwidth": moved / bandwidth, "roof_gbs": bandwidth,
         "error_by_spread": {name: error.spread for name, error in errors.items()},
         "error_by_largest": {name: error.largest for name, error in errors.items()},
     }

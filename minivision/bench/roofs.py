@@ -25,7 +25,7 @@ from minivision_kernels.cpu.amx_panels import PANEL
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, prange
 from minivision_kernels.cpu.simd import add, add_times, lanes, lanes_of, load, put, room
 from minivision_kernels.cpu.stream import arrived, past_caches, put_past
-from minivision_kernels.memory import zeros
+from minivision_kernels.memory import empty
 
 CHAINS = 12                     # independent sums: more than a core's units times their latency
 LEAST_BYTES = 128 * 2**20       # of each array of the memory roofs
@@ -59,7 +59,7 @@ def measure_roofs(seconds: float = 1.0) -> Roofs:
     copying = copier()
     copy = copying.bytes / _fastest(copying.call, seconds) / 1e9
     size = copying.bytes // 8
-    a, b, c = np.ones(size, np.float32), np.ones(size, np.float32), zeros((size,), np.float32)
+    a, b, c = (_array(size, number) for number in (1, 1, 0))
     triad = 12 * size / _fastest(lambda: _triad(a, b, threads, c, past_caches(c), work=BIG), seconds) / 1e9
     tiles = None
     if amx.present():
@@ -78,8 +78,15 @@ class Copier(NamedTuple):
 def copier() -> Copier:
     """With the threads in use; to be timed beside what should be as fast."""
     size, threads = max(LEAST_BYTES, 4 * last_cache()) // 4, get_num_threads()
-    a, c = np.ones(size, np.float32), zeros((size,), np.float32)
+    a, c = _array(size, 1), _array(size, 0)
     return Copier(lambda: _copy(a, threads, c, past_caches(c), work=BIG), 8 * size)
+
+
+def _array(size: int, number: float) -> np.ndarray:
+    """So many times the same, from where a line of the cache begins."""
+    array = empty((size,), np.float32)
+    array.fill(number)
+    return array
 
 
 def last_cache() -> int:

@@ -171,7 +171,7 @@ def test_a_row_says_what_the_issue_asks_for(tmp_path):
 def test_the_summary_names_the_worst():
     timings = [{"minivision": Timing(1, [2.0]), "pytorch": Timing(1, [a]), "pytorch channels_last": Timing(1, [b]),
                 "onnxruntime": Timing(1, [1.0])} for a, b in ((4.0, 8.0), (1.0, 0.5))]
-    rows = [row(problem, "direct", timing, {}, ROOFS) for problem, timing in zip(SMALL, timings)]
+    rows = [row(problem, "direct", timing, {}, 100.0, 12.0) for problem, timing in zip(SMALL, timings)]
     whole, forward, weightless = report.summary(rows)[:3]
     assert (whole["peer"], whole["what"], whole["count"], whole["below_1"]) == ("pytorch", "all", 2, 1)
     assert whole["mean"] == pytest.approx(math.sqrt(2.0 * 0.25))             # PyTorch in its best layout
@@ -193,6 +193,23 @@ def test_looks_into_a_network_find_the_same(one):
     mine = found["minivision"]
     for theirs in found.values():
         assert theirs.shape == mine.shape and np.abs(theirs - mine).mean() < 1e-4 * np.abs(mine).max()
+
+
+def test_a_copy_that_has_its_turns_is_the_roof(monkeypatch):
+    """Whatever was measured before; and it is not among the contestants."""
+    def take_turns(calls, seconds, on_first):
+        for name, call in calls.items():
+            on_first(name, call())
+        return {name: Timing(9.0, turns) for name, turns in zip(calls, ([2.0, 4.0, 8.0], [1.0, 2.0, 4.0]))}
+
+    monkeypatch.setattr("minivision.bench.bench.in_turns", take_turns)
+    problem = next(iter(memory_problems(1)))
+    request = Request("memory", [1], [], False, False, False, 1.0)
+    found = measure(problem, request, ROOFS, roofs.Copier(lambda: None, 6_000_000_000))
+    assert list(found["ms"]) == list(found["error_by_spread"]) == ["minivision"]
+    assert found["roof_gbs"] == pytest.approx(3)                # 6 GB in half of 4 seconds
+    assert found["of_bandwidth"] == pytest.approx(problem.traffic / 4 / 3e9)
+    assert measure(problem, request, ROOFS)["roof_gbs"] == 12
 
 
 def test_a_look_makes_a_row():

@@ -30,7 +30,8 @@ def find_columns(
 
         seen, target    of every output. What is seen begins with line ``skip`` of the first image; the other images are there
                         from line 0 on
-        start, count    where the results of a vector start and how many of them follow each other (0 if not all do)
+        start, count    where the results of a vector start and how many of them follow each other (0 if not all do,
+                        or there are none)
         read            how what the windows of a vector see is to be read, READ numbers:
                             in how many lines the outputs lie; 0 if in more than LINES of them
                             where a vector begins whose first lanes are those in the first line
@@ -153,7 +154,7 @@ def pack_torn(source, at, place, terms, read, v, stride, right, to, wide):
 
 @helper
 def _lies(read, panel):
-    """Whether the vectors of a panel lie in one line each, but for one of them."""
+    """Whether the vectors of a panel lie in one line each, but for one of them, which lies in no more than LINES."""
     torn = 0
     for j in range(COLUMNS):
         lines = read[(panel * COLUMNS + j) * READ]

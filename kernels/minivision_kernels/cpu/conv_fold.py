@@ -275,7 +275,7 @@ def leave_line(sums, at, plane, stride, left, dx, to, W):
         if left % 2:
             even, odd = odd, even + 1
         for j in range(0, W, 2 * L):
-            put_woven(dx, to + j, load(sums, even + j // 2), load(sums, odd + j // 2), W - j)
+            put_woven(dx, to + j, load(sums, even + j // 2), load(sums, odd + j // 2), W - j, False)
     else:
         for j in range(W):
             dx[to + j] = entry(sums, at + (j + left) % stride * plane + (j + left) // stride)

@@ -138,7 +138,7 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     """All four phases at once are the faster way for as few as 8 channels: 1.2 to 1.7 times the next, measured for 8 to 64;
     with AVX-512 only if there are pixels enough for the weights that are packed, and lines that are not so short that little
     else is done than to weave them: for up to 10 pixels ``conv_direct.py`` takes 0.5 to 0.9 of the time, but for one image."""
-    if conv_folded.fits(g.shape, w.shape, shape[2:], stride, padding, dilation, groups, g.itemsize):
+    if stride == (2, 2) and conv_folded.fits(g.shape, w.shape, shape[2:], padding, dilation, groups, g.itemsize):
         return True
     call = rows, outputs, _, terms, *_ = input_call(len(g), w.shape, shape, stride, groups)
     if in_phases(shape, stride) and rows >= 8:
@@ -173,7 +173,7 @@ def conv2d_input(
 ) -> np.ndarray:
     """Channels of x as rows, packed numbers of g as columns, for every phase of the image. At stride 2 all taps are rows of one
     product (``conv_folded.py``), or all phases go together (``conv_phases.py``)."""
-    if conv_folded.fits(g.shape, w.shape, shape[2:], stride, padding, dilation, groups, g.itemsize):
+    if stride == (2, 2) and conv_folded.fits(g.shape, w.shape, shape[2:], padding, dilation, groups, g.itemsize):
         return conv_folded.conv2d_input(g, w, shape, padding, dilation)
     if in_phases(shape, stride):
         return conv_phases.conv2d_input(g, w, shape, padding, dilation, groups)

@@ -9,7 +9,7 @@ same g, and packs its share of the filters in a pass over all of them. Here a bl
     even and odd columns are woven, a0 b0 a1 b1 ..., and leave as whole vectors
 
 If the image has an odd number of columns, the last of the odd ones is computed and dropped. Phases that no window sees are
-zeros that are woven in.
+zeros that are woven in. Images whose pixels fit the cache are sooner folded (``conv_folded.py``).
 
 On a two-core processor with AVX2 this is 1.15 to 1.3 times as fast as one phase after the other for 3 x 3 filters of 128 to 512
 channels. For 1 x 1 filters, three of whose phases are zeros, it is 0.96 to 1.3 times with AVX-512, most for many images: zeros
@@ -147,10 +147,10 @@ def _pack(
                            min(stretch, K - begin), left, (group * K + begin) * bands * ROWS)
             continue
         square = room(w, (L + 1) * L)
-        first_row, last_row = chunk * ROWS, min(rows, (chunk + TOGETHER) * ROWS)
+        first_row, last_row = chunk * ROWS, min(bands, chunk + TOGETHER) * ROWS
         for few in range(0, filters, FEW):
             for row in range(first_row, last_row, L):
-                here = min(L, last_row - row)
+                whole, here = min(L, last_row - row), max(0, min(L, rows - row))        # the last band has rows of zeros
                 for filter_ in range(few, min(filters, few + FEW)):
                     at = ((group * filters + filter_) * rows + row) * taps
                     for soon in range(0, taps * L, 64 // w.itemsize):
@@ -161,7 +161,7 @@ def _pack(
                         for k in range(count):
                             term = filter_ * taps + tap + k
                             to, apart = group * K * bands * ROWS + entry(base, term), entry(step, term)
-                            for i in range(0, here, ROWS):
+                            for i in range(0, whole, ROWS):
                                 goal = to + (row + i) // ROWS * apart + (row + i) % ROWS
                                 put_first(left, goal, load(square, k * L + i), min(L, ROWS))
 
@@ -235,6 +235,6 @@ def multiply(
                             numbers = min(2 * here, dx_w - 2 * column)
                             for k in range(0, here, L):
                                 put_woven(dx, result + 2 * k, load(halves, from_ + k), load(halves, woven + from_ + k),
-                                          numbers - 2 * k)
+                                          numbers - 2 * k, False)
                         at += here
         end_products()

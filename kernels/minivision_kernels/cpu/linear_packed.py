@@ -121,7 +121,7 @@ def product(
     how = plan(M, N, K, lanes_of(a), threads, VECTORS)
     left = contiguous(a).reshape(-1)
     if not as_it_lies:
-        left = pack_left_panels(left, *a_steps, M, K, how.stretch)
+        left = pack_left_panels(left, a_steps[0], a_steps[1], M, K, how.stretch)
     multiply(left, as_it_lies, contiguous(b).reshape(-1), *b_steps, M, N, K, *how, threads, y.reshape(-1), goal.bias,
               goal.relu, np.zeros(threads, a.dtype), work=M * N * K // lanes_of(a))
     return y

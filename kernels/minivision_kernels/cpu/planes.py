@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, entry, evens, lanes, load, load_between, none
-from minivision_kernels.cpu.stream import put_first, put_woven_past
+from minivision_kernels.cpu.simd import add, entry, evens, lanes, load, load_between, none, put_woven
+from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
@@ -124,7 +124,7 @@ def fold_plane(parts, at, apart, OH, OW, KH, KW, top, left, down, right, image, 
                             even = add(even, part)
                         else:
                             odd = add(odd, part)
-            put_woven_past(image, to + h * W + 2 * column, even, odd, W - 2 * column, past)
+            put_woven(image, to + h * W + 2 * column, even, odd, W - 2 * column, past)
 
 
 def widened(g: np.ndarray, width: int) -> np.ndarray:

@@ -32,6 +32,7 @@ from minivision_kernels.cpu.simd import (
     none,
     odds,
     prefetch,
+    put_woven,
     room,
     vectors,
 )
@@ -46,7 +47,6 @@ from minivision_kernels.cpu.stream import (
     past_caches,
     places,
     put_first,
-    put_woven_past,
     run_sum,
     spread,
     where_there,
@@ -56,8 +56,8 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, pool_output_size
 
-SOON = 4                    # lines ahead of which pixels are asked for by windows that tile an image,
-FAR = 1 << 22               # if all images have so many bytes
+BELOW = 4                   # lines further on, pixels are asked for by windows that tile an image,
+MANY = 1 << 22              # if all images have so many bytes
 
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
@@ -143,7 +143,7 @@ def _max_forward(
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
+    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
@@ -166,7 +166,7 @@ def _max_values(
     OH, OW = y.shape[2:]
     pixels, best = x.reshape(x.size), y.reshape(y.size)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
+    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
@@ -322,7 +322,7 @@ def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW, past):
                 here = place + line * W
                 even = where_there(passed, chosen, places(pixels, here, 2))
                 odd = where_there(passed, chosen, places(pixels, here + 1, 2))
-                put_woven_past(pixels, to + here, even, odd, 2 * count, past)
+                put_woven(pixels, to + here, even, odd, 2 * count, past)
         if W > 2 * OW:
             pixels[to + (2 * oh + 1) * W - 1] = pixels[to + (2 * oh + 2) * W - 1] = 0
     for i in range(to + 2 * OH * W, to + H * W):
@@ -339,7 +339,7 @@ def _avg_forward(
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
     tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, 1, 1) and 2 * OH <= H and 2 * OW <= W
-    soon = SOON * W if pixels.size * pixels.itemsize >= FAR else 0
+    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
     count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
@@ -411,8 +411,7 @@ def _avg_backward(
         elif stride_h == 2 and stride_w == 2:
             shares = room(pixels, OH * OW)
             find_shares(upstream, plane * OH * OW, OH, OW, H, W, KH, KW, pad_h, pad_w, count_include_pad, divisor, shares)
-            fold_plane(shares, 0, 0, OH, OW, KH, KW, pad_h, pad_w, 1, 1, pixels, plane * H * W, H, W,
-                       past)
+            fold_plane(shares, 0, 0, OH, OW, KH, KW, pad_h, pad_w, 1, 1, pixels, plane * H * W, H, W, past)
         else:
             spread_plane(g[plane // C, plane % C], dx[plane // C, plane % C], KH, KW, stride_h, stride_w, pad_h, pad_w,
                          count_include_pad, divisor)
@@ -441,7 +440,7 @@ def fill_row(upstream, start, pixels, to, OW, KW, count, past):
     while KW == 2 and step <= OW and ow < OW:           # the last vector overlaps the one before it
         first = min(ow, OW - step)
         share = div(load(upstream, start + first), spread(pixels, count))
-        put_woven_past(pixels, to + 2 * first, share, share, 2 * step, past)
+        put_woven(pixels, to + 2 * first, share, share, 2 * step, past)
         ow += step
     while ow < OW:
         pixels[to + ow * KW:to + (ow + 1) * KW] = upstream[start + ow] / count

@@ -113,18 +113,26 @@ def put_between(typing, a, at, vector, first, end):
 
 
 @word
-def put_woven(typing, a, at, x, y, count):
-    """a[at], a[at + 1], ... = x[0], y[0], x[1], y[1], ..., for two vectors; the first ``count`` numbers of them."""
+def put_woven(typing, a, at, x, y, count, past):
+    """a[at], a[at + 1], ... = x[0], y[0], x[1], y[1], ..., for two vectors; the first ``count`` numbers of them.
+
+    Whole vectors of the result go past the caches if ``past`` (``stream.py``), and then ``at`` must be a multiple of the lanes.
+    """
     def write(context, builder, signature, args):
-        a, at, x, y, count = args
+        a, at, x, y, count, past = args
         w = Writer(context, builder, signature.args[0])
         target = w.pointer(signature.args[0], a, at)
         for half, vector in enumerate(w.turned([x, y])):
-            rest = builder.sub(count, ir.Constant(INT, half * w.lanes))
-            w.store_first(vector, w.beyond(target, half * w.lanes), rest)
+            rest, here = builder.sub(count, ir.Constant(INT, half * w.lanes)), w.beyond(target, half * w.lanes)
+            whole = builder.icmp_signed(">=", rest, ir.Constant(INT, w.lanes))
+            with builder.if_else(builder.and_(past, whole)) as (beyond, near):
+                with beyond:
+                    w.store_past(vector, here)
+                with near:
+                    w.store_first(vector, here, rest)
         return context.get_dummy_value()
 
-    return types.void(a, int_, x, y, int_), write
+    return types.void(a, int_, x, y, int_, types.boolean), write
 
 
 @word

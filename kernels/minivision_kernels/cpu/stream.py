@@ -24,7 +24,7 @@ from numba.extending import models, register_model
 
 from minivision_kernels.cpu.compile import helper
 from minivision_kernels.cpu.simd import add, lanes, load, none
-from minivision_kernels.cpu.writer import BYTES, INT, INT32, X86, Vector, Writer, int_, word
+from minivision_kernels.cpu.writer import BYTES, INT32, X86, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
@@ -53,27 +53,6 @@ def put_past(typing, a, at, vector, past):
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, types.boolean), write
-
-
-@word
-def put_woven_past(typing, a, at, x, y, count, past):
-    """`put_woven`; whole vectors of the result go past the caches if ``past``, and then ``at`` must be a multiple of the
-    lanes."""
-    def write(context, builder, signature, args):
-        a, at, x, y, count, past = args
-        w = Writer(context, builder, signature.args[0])
-        target = w.pointer(signature.args[0], a, at)
-        for half, vector in enumerate(w.turned([x, y])):
-            rest, here = builder.sub(count, ir.Constant(INT, half * w.lanes)), w.beyond(target, half * w.lanes)
-            whole = builder.icmp_signed(">=", rest, ir.Constant(INT, w.lanes))
-            with builder.if_else(builder.and_(past, whole)) as (beyond, near):
-                with beyond:
-                    w.store_past(vector, here)
-                with near:
-                    w.store_first(vector, here, rest)
-        return context.get_dummy_value()
-
-    return types.void(a, int_, x, y, int_, types.boolean), write
 
 
 @word
