@@ -15,7 +15,7 @@ of ResNet-50's layers takes 0.75 to 0.9 of the time for it, large ones 0.98 to 1
 
 What makes the product fast is where the pieces are while they are used: the left panel of a stretch of terms, 8 or 16 KiB, in
 the first-level cache, and a block of right panels, `BLOCK` bytes, in the second-level cache, where it serves all rows. The sums
-of a stretch leave the registers only to be picked up again by the next one.
+of a stretch leave the registers only to be added to those of the next one.
 
 Packing waits for memory, and a product does not. Rows of the right matrix are therefore read in the longest runs there are,
 across all panels of a block, so that the processor sees where they go and reads ahead: 5 to 20 % of layers with 64 to 256
@@ -34,7 +34,8 @@ difference; 6 rows of 2 vectors are as fast as 4 of 3. Processors with AVX-512 h
 there blocks of 400 KiB are 5 to 10 % faster.
 
 Every sum is formed in the order of its terms, in stretches that depend on their number alone. So its bits do not depend on
-how the work is divided.
+how the work is divided. A stretch is summed by itself before it is added to those before it, which is more accurate: a term is
+rounded to what a sum of hundreds can hold, not one of thousands.
 """
 
 from __future__ import annotations
@@ -274,8 +275,6 @@ def multiply_panels(
                                row + r, relu)
             else:
                 tile = zeros(right, ROWS, COLUMNS)
-                if begun:
-                    tile = plus(tile, ROWS, COLUMNS, sums, keep, width)
                 if row_step == 1:                       # packed; steps that are constants are worth 5 %
                     for k in range(terms):
                         tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
@@ -284,6 +283,8 @@ def multiply_panels(
                     for k in range(terms):
                         tile = outer(tile, ROWS, COLUMNS, left, at + k, row_step, right, bt + k * width)
                         ask(right, bt + (k + AHEAD) * width, COLUMNS)
+                if begun:
+                    tile = plus(tile, ROWS, COLUMNS, sums, keep, width)
                 if not ended:
                     store(tile, ROWS, COLUMNS, sums, keep, width)
                     continue
@@ -327,8 +328,6 @@ def add_narrow(
 ):
     """The sums of a panel of fewer columns, those at ``keep`` included if ``begun``; they go to ``result``."""
     tile, width = zeros(right, ROWS, columns), COLUMNS * lanes(right)
-    if begun:
-        tile = plus(tile, ROWS, columns, sums, keep, columns * lanes(right))
     if row_step == 1:
         for k in range(terms):
             tile = outer(tile, ROWS, columns, left, at + k * ROWS, 1, right, bt + k * width)
@@ -337,6 +336,8 @@ def add_narrow(
         for k in range(terms):
             tile = outer(tile, ROWS, columns, left, at + k, row_step, right, bt + k * width)
             ask(right, bt + (k + AHEAD) * width, columns)
+    if begun:
+        tile = plus(tile, ROWS, columns, sums, keep, columns * lanes(right))
     if finish:
         tile = finish_rows(tile, ROWS, columns, bias, row, relu)
     store(tile, ROWS, columns, sums, result, columns * lanes(right))
