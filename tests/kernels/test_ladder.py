@@ -61,6 +61,11 @@ def test_best_looks_at_the_shapes():
     assert mk.best("conv2d_weight", x, g[:, :8], (8, 8, 1, 1), *one).name == "tile"
     depthwise = np.zeros((8, 1, 3, 3), np.float32)
     assert mk.best("conv2d_forward", x, depthwise, (1, 1), (1, 1), (1, 1), 8).name == "depthwise"
+    gray, six = np.zeros((8, 1, 28, 28), np.float32), np.zeros((6, 1, 5, 5), np.float32)
+    once = (1, 1), (2, 2), (1, 1), 1
+    assert mk.best("conv2d_forward", gray, six, *once).name == "depthwise"
+    assert mk.best("conv2d_forward", gray, six.repeat(4, axis=0), *once).name != "depthwise"
+    assert mk.best("conv2d_weight", gray, np.zeros((8, 6, 28, 28), np.float32), six.shape, *once).name == "depthwise"
 
 
 def test_the_exact_switch_leaves_out_what_trades_accuracy():

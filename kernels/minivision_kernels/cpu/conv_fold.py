@@ -10,7 +10,8 @@ every stride-th pixel. This is im2col the other way round, *col2im* or *fold* (C
 down: a tile of it is added to the image when its sum is complete, which costs as much as some six more filters.
 
     lines of g are read as if each ended with so many zeros that its taps need not ask where a line ends: then a tap moves
-    all pixels by the same distance, and vectors run over the ends of lines
+    all pixels by the same distance, and vectors run over the ends of lines; lines shorter than a vector are written one
+    after the other, each over the lanes that the one before it left over, and need no packing
     the sums lie in planes, one for each phase of the image (pixels modulo the stride), where every row of a tile is a
     few whole vectors; they are woven into the image when no more is added to them
     a block of lines of g reaches some lines beyond its own, which are carried to the next block, so that g is read once
@@ -113,7 +114,7 @@ def plan(
     (OH, OW), (channels, KH, KW), (s_h, s_w) = size, window, stride
     reach, right = (max(0, (k - 1) * d // s, (pixels - 1 + p) // s + 1 - outputs) for k, d, s, pixels, p, outputs in zip(
         (KH, KW), dilation, stride, image, padding, size))
-    width, wide = max(lanes, OW + right), COLUMNS * lanes       # at least a vector, which then sees two lines at most
+    width, wide, stretch = OW + right, COLUMNS * lanes, stretches(filters)
     phases, T = channels * s_h * s_w, channels * KH * KW
     bands = -(-T // ROWS)
 
@@ -123,6 +124,8 @@ def plan(
         return -(-N * groups * -(-OH // lines) // SHARES) * (block + (phases + 1) * (lines + 2 * reach) * width / lanes)
 
     least, most = min(OH, max(1, reach)), SUMS // (width * (phases + 1) * itemsize) - reach
+    if width < lanes:                                           # all panels of a block are written together
+        most = min(most, PANELS // (stretch * width * itemsize))
     lines = min(range(least, max(least, min(OH, most)) + 1), key=time)
     plane = plane_size(lines, reach, width, wide)
     # Rows that follow each other go to different lines: what has just been written in part cannot be read at once.
@@ -132,8 +135,9 @@ def plan(
     place = phase * plane + down // s_h * width + across // s_w
     spare = (0, -T % ROWS)
     taps = np.pad((c * KH + kh) * KW + kw, spare)
-    stretch = stretches(filters)
-    together = max(1, min(PANELS // (stretch * wide * itemsize), -(-lines * width // wide)))
+    together = -(-lines * width // wide)
+    if width >= lanes:
+        together = max(1, min(PANELS // (stretch * wide * itemsize), together))
     return Plan(lines, reach, width, stretch, together, taps, np.pad(place, spare, constant_values=phases * plane))
 
 
@@ -155,13 +159,14 @@ def _fold(
     blocks = (OH + lines - 1) // lines
     items, T = N * groups * blocks, w.shape[0] // F
     for worker in prange(workers_, team):
-        weights, right = room(g, groups * rows * filters), room(g, together * stretch * wide)
+        weights, right = room(g, groups * rows * filters), room(g, together * stretch * wide + L)
         seen = np.empty(4 * together * COLUMNS, np.int64)
         for group in range(groups):                     # left panels, see panels.py
-            for f in range(filters):
-                for r in range(rows):
-                    weights[(group * rows + r // ROWS * ROWS) * filters + f * ROWS + r % ROWS] = entry(
-                        w, (group * filters + f) * T + entry(taps, r))
+            for first in range(0, rows, ROWS):
+                mine = entries(taps, first, ROWS)
+                for f in range(filters):
+                    for i in range(ROWS):
+                        weights[(group * rows + first) * filters + f * ROWS + i] = entry(w, (group * filters + f) * T + mine[i])
         sums = room(g, (channels * phases + 1) * plane)
         begin_item, end_item = items * worker // workers_, items * (worker + 1) // workers_
         if begin_item == end_item:
@@ -172,7 +177,7 @@ def _fold(
             first_panel = 0
             if item < begin_item:
                 first_panel = (lines - reach) * width // wide
-                if stretch < filters:                   # stretches of the same panels one after the other, as ever
+                if stretch < filters or width < L:      # panels that are packed together, as ever
                     first_panel -= first_panel % together
             if block == 0 or item < begin_item:
                 sums[:] = 0
@@ -207,10 +212,16 @@ def fold_lines(
         panels, next_, next_at = min(together, all_panels - chunk), (chunk + together) * wide, after
         if next_ < lines * width:
             next_at = at + next_ // width * OW + min(OW, next_ % width)
-        find_vectors(chunk * wide, panels * COLUMNS, lines, OW, width, L, seen)
+        # A panel is a block by itself, or part of the line that a term is: where the first begins, and how far the next term is.
+        step = wide if width >= L else panels * wide
+        if width >= L:
+            find_vectors(chunk * wide, panels * COLUMNS, lines, OW, width, L, seen)
         for begin in range(0, filters, stretch):
             terms = min(stretch, filters - begin)
-            pack_lines(g, at + begin * plane, plane, panels, seen, width - OW, terms, right)
+            if width >= L:
+                pack_lines(g, at + begin * plane, plane, panels, seen, width - OW, terms, right)
+            else:
+                lay_lines(g, at + begin * plane, plane, lines, OW, width, terms, right, step)
             # Lines of the next panels are asked for, some before each tile.
             asked, from_ = (terms * together * wide // line * ROWS + rows * panels - 1) // (rows * panels), 0
             run = next_at + begin * plane
@@ -222,8 +233,9 @@ def fold_lines(
                         if from_ >= together * wide:
                             run, from_ = run + plane, 0
                     tile, weight = zeros(g, ROWS, COLUMNS), weights_at + r * filters + begin * ROWS
+                    pixels = p * wide if width < L else p * terms * wide
                     for k in range(terms):
-                        tile = outer(tile, ROWS, COLUMNS, weights, weight + k * ROWS, 1, right, (p * terms + k) * wide)
+                        tile = outer(tile, ROWS, COLUMNS, weights, weight + k * ROWS, 1, right, pixels + k * step)
                     add_rows(tile, ROWS, COLUMNS, sums, (chunk + p) * wide, entries(place, r, ROWS))
 
 
@@ -259,6 +271,17 @@ def pack_lines(g, at, plane, panels, seen, gap, terms, right):
                     next_ = entry(seen, v + 2)
                     line, after = load_between(g, here, 0, end), load_between(g, here - gap, next_, entry(seen, v + 3))
                     put(right, to, joined(line, after, next_))
+
+
+@helper
+def lay_lines(g, at, plane, lines, OW, width, terms, right, step):
+    """``terms`` planes of g, each a line of ``step`` numbers: all its lines, which are shorter than a vector, then zeros."""
+    L = lanes(g)
+    for k in range(terms):
+        for line in range(lines):
+            put(right, k * step + line * width, load_between(g, at + k * plane + line * OW, 0, OW))
+        for j in range(lines * width, step, L):
+            put(right, k * step + j, none(g))
 
 
 @helper
