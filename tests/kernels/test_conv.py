@@ -9,10 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import conv_folded, conv_winograd
+from minivision_kernels.cpu import conv_folded, conv_pixels, conv_winograd
 from minivision_kernels.cpu.simd import lanes_of
 from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.cpu.winograd import SKEW
+from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.shapes import conv_output_size
 
 
@@ -70,9 +71,10 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "packed", "winograd", "winograd2", "winograd_amx")       # rungs for some geometries only
+SPECIAL = ("depthwise", "pixels", "packed", "winograd", "winograd2", "winograd_amx")       # rungs for some geometries only
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
+PIXELS = [rung for rung in ALL if rung.name == "pixels"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name != "winograd2"]    # and taps each way
@@ -95,7 +97,7 @@ def test_edge_cases(rung, case, dtype):
 @st.composite
 def depthwise_convolutions(draw):
     """Windows that have kernels of words and others; lines that fill a few vectors or none."""
-    C, share, N = draw(st.integers(2, 4)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    C, share, N = draw(st.integers(1, 4)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
     side, stride = draw(st.sampled_from([3, 3, 5, 2])), draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.sampled_from([(side, side), (side, 1)]))
     padding, dilation = draw(pair(0, 3)), draw(st.sampled_from([(1, 1), (1, 1), (2, 1)]))
@@ -148,6 +150,49 @@ def convolutions_of_one_pixel(draw):
 @given(case=convolutions_of_one_pixel())
 def test_packed_matches_the_formula(rung, dtype, case):
     check(rung, dtype, *case)
+
+
+@st.composite
+def pixels_where_they_lie(draw):
+    """One image, whose last vector overlaps, and several, whose last pixels are packed; off the tile, less than a vector."""
+    groups, N = draw(st.integers(1, 2)), draw(st.sampled_from([0, 1, 1, 2, 5]))
+    C, F = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    size = draw(st.tuples(st.integers(1, 7), st.integers(1, 35)))
+    return (N, C * groups, *size), (F * groups, C, 1, 1), ((1, 1), (0, 0), draw(st.sampled_from([(1, 1), (2, 3)])), groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", PIXELS, ids=str)
+@given(case=pixels_where_they_lie())
+def test_pixels_match_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", PIXELS, ids=str)
+@pytest.mark.parametrize("case", [(1, 600, 40, (7, 7)), (3, 40, 600, (7, 7)), (2, 1100, 9, (6, 8)), (1, 30, 300, (13, 20))])
+def test_pixels_in_stretches_and_parts(rung, case, dtype):
+    """Several stretches of a sum; few pixels, whose rows are shared; panels that begin in one image and end in the next."""
+    N, C, F, size = case
+    check(rung, dtype, (N, C, *size), (F, C, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
+
+
+@pytest.mark.parametrize("rung", PIXELS, ids=str)
+@pytest.mark.parametrize("size", [(24, 24), (23, 25)])
+def test_pixels_written_past_the_caches(rung, size, monkeypatch):
+    """Of results that are large enough to lie where lines of memory begin."""
+    asked = []
+    monkeypatch.setattr(conv_pixels, "past_caches", lambda y: asked.append(y.ctypes.data % BYTES) is None)
+    check(rung, np.float32, (3, 30, *size), (30, 30, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
+    assert asked == ([0] if size == (24, 24) else [])
+
+
+@pytest.mark.parametrize("rung", PIXELS, ids=str)
+def test_pixels_refuse_other_windows(rung):
+    x, w, g = np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 1, 1)), np.zeros((1, 4, 5, 5))
+    first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape)}[rung.op]
+    with pytest.raises(ValueError, match="call 'implicit'"):
+        rung(*first, (2, 2), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)

@@ -20,6 +20,8 @@ PRODUCTS = [rung for rung in ladder("linear_input") if rung.device == "cpu" and 
 LARGER = {
     "a product of one image": ((1, 40, 13, 17), (72, 40, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
     "a narrow product that is turned over": ((1, 1100, 3, 4), (101, 1100, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
+    "panels of several images": ((3, 40, 5, 9), (44, 40, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
+    "two channels": ((2, 2, 6, 40), (4, 1, 5, 5), ((1, 1), (2, 2), (1, 1), 2)),
     "few rows": ((1, 20, 30, 31), (3, 20, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
     "stages": ((2, 130, 33, 30), (150, 130, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
     "stretches": ((1, 200, 15, 14), (75, 200, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
@@ -64,7 +66,7 @@ def check_rung(rung, dtype, x_shape, w_shape, geometry):
 
 
 def test_the_fast_rungs_finish():
-    names = {"tile", "direct", "implicit", "product", "amx", "winograd2", "winograd", "winograd_amx"}
+    names = {"tile", "direct", "implicit", "product", "pixels", "depthwise", "amx", "winograd2", "winograd", "winograd_amx"}
     assert names <= {rung.name for rung in RUNGS}
     assert {rung.name for rung in PRODUCTS} == {"tile", "packed", "amx"}
 
@@ -92,12 +94,13 @@ def test_each_way_of_winograd_finishes(rung, panels, monkeypatch):
 
 @pytest.mark.parametrize("rung", RUNGS, ids=str)
 def test_one_thread_or_two_finish_alike(rung):
-    x, w = images_and_filters((3, 24, 20, 21), (40, 24, 3, 3), np.float32)
-    bias, before, results = np.ones(40, np.float32), mk.get_num_threads(), []
+    window, padding, groups = {"pixels": (1, 0, 1), "depthwise": (3, 1, 24)}.get(rung.name, (3, 1, 1))
+    x, w = images_and_filters((3, 24, 20, 21), (48, 24 // groups, window, window), np.float32)
+    bias, before, results = np.ones(48, np.float32), mk.get_num_threads(), []
     for n in (1, before):
         mk.set_num_threads(n)
         try:
-            results.append(rung.function(x, w, (1, 1), (1, 1), (1, 1), 1, finish=Finish(bias, True)))
+            results.append(rung.function(x, w, (1, 1), (padding, padding), (1, 1), groups, finish=Finish(bias, True)))
         finally:
             mk.set_num_threads(before)
     np.testing.assert_array_equal(*results)

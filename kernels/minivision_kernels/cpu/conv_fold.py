@@ -212,7 +212,7 @@ def fold_lines(
         panels, next_, next_at = min(together, all_panels - chunk), (chunk + together) * wide, after
         if next_ < lines * width:
             next_at = at + next_ // width * OW + min(OW, next_ % width)
-        # A panel is a block by itself, or part of the line that a term is: where the first begins, and how far the next term is.
+        # A panel is a block by itself, or a part of each term's line: how far it is from term to term.
         step = wide if width >= L else panels * wide
         if width >= L:
             find_vectors(chunk * wide, panels * COLUMNS, lines, OW, width, L, seen)

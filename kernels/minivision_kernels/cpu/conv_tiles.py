@@ -227,7 +227,7 @@ def _sum_taps(
                     tile = zeros(x, OUTER_ROWS, OUTER_COLUMNS)
                     at = ((group * each + panel) * K + begin) * OUTER_ROWS
                     for k in range(begin, end):
-                        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, buffer, entry(place, k), columns)
+                        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, weights, at, 1, buffer, entry(place, k), columns)
                         at += OUTER_ROWS
                     if begin > 0:
                         tile = plus(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep, OUTER_COLUMNS * L)

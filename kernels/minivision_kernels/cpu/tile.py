@@ -122,17 +122,17 @@ def _settled_rows(w: Writer, tile: Any, numbers: list[Any], pb: Any, columns: in
 
 
 @word
-def outer_to(typing, tile, rows, columns, a, at, b, bt, place):
-    """tile[i][j] += a[at + i] * (the vector of b from bt + place[j] on): `outer` with columns from anywhere."""
+def outer_to(typing, tile, rows, columns, a, at, a_step, b, bt, place):
+    """tile[i][j] += a[at + i * a_step] * (the vector of b from bt + place[j] on): `outer` with columns from anywhere."""
     def write(context, builder, signature, args):
-        tile, _, _, a, at, b, bt, place = args
-        _, rows, _, a_type, _, b_type, _, _ = signature.args
+        tile, _, _, a, at, a_step, b, bt, place = args
+        _, rows, _, a_type, _, _, b_type, _, _ = signature.args
         w = Writer(context, builder, b_type)
         pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
         row = [w.load(builder.gep(pb, [step])) for step in cgutils.unpack_tuple(builder, place)]
-        return _products(w, tile, [w.beyond(pa, i) for i in range(rows.literal_value)], row, end=w.fence)
+        return _products(w, tile, [w.beyond(pa, i, a_step) for i in range(rows.literal_value)], row, end=w.fence)
 
-    return tile(tile, rows, columns, a, int_, b, int_, place), write
+    return tile(tile, rows, columns, a, int_, int_, b, int_, place), write
 
 
 def _inner(part: bool) -> Any:
@@ -237,20 +237,30 @@ def store(typing, tile, rows, columns, c, ct, c_step):
     return types.void(tile, rows, columns, c, int_, int_), write
 
 
-@word
-def store_to(typing, tile, rows, columns, c, ct, c_step, place):
-    """Write vector j of row i of the tile to c, from ct + i * c_step + place[j] on."""
+def _store_to(past: bool) -> Any:
     def write(context, builder, signature, args):
         tile, _, _, c, ct, c_step, place = args
         w = Writer(context, builder, signature.args[3])
-        pc = w.pointer(signature.args[3], c, ct)
+        pc, store_ = w.pointer(signature.args[3], c, ct), w.store_past if past else w.store
         targets = [builder.gep(pc, [step]) for step in cgutils.unpack_tuple(builder, place)]
-        for i in range(rows.literal_value):
+        for i in range(signature.args[1].literal_value):
             for j, target in enumerate(targets):
-                w.store(builder.extract_value(tile, i * len(targets) + j), w.beyond(target, i, c_step))
+                store_(builder.extract_value(tile, i * len(targets) + j), w.beyond(target, i, c_step))
         return context.get_dummy_value()
 
-    return types.void(tile, rows, columns, c, int_, int_, place), write
+    return write
+
+
+@word
+def store_to(typing, tile, rows, columns, c, ct, c_step, place):
+    """Write vector j of row i of the tile to c, from ct + i * c_step + place[j] on."""
+    return types.void(tile, rows, columns, c, int_, int_, place), _store_to(past=False)
+
+
+@word
+def store_past_to(typing, tile, rows, columns, c, ct, c_step, place):
+    """The same past the caches (`arrived`); every vector must begin where a line of memory may."""
+    return types.void(tile, rows, columns, c, int_, int_, place), _store_to(past=True)
 
 
 @word
