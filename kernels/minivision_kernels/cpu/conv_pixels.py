@@ -24,7 +24,7 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, window, workers
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, inlined, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.conv_implicit import A_PIXEL, left_matrix, multiply_taps
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, find_left, stretches
@@ -149,6 +149,7 @@ def meet_filters(
 ):
     """A panel of so many columns meets the filters of some bands of a group, and the next one is asked for on the way."""
     first, end = bands
+    channels = group * K * pixels
     here, goals, wide = entries(place, 0, columns), entries(goal, 0, columns), columns * lanes(x)
     many = (K + end - first - 1) // (end - first)           # channels of the next panel that are asked for with each band,
     run = max(1, K // many)                                 # and terms between two of them
@@ -162,17 +163,17 @@ def meet_filters(
                 soon = min(stop, k + run)
                 if as_it_lies:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, k * pixels, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, channels + k * pixels, here)
                         at += 1
                         k += 1
                 else:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, k * pixels, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, channels + k * pixels, here)
                         at += ROWS
                         k += 1
                 if asked < last:
                     for j in range(COLUMNS + 1):
-                        prefetch(x, later[j] + asked * pixels)
+                        prefetch(x, later[j] + channels + asked * pixels)
                     asked += 1
             if begin > 0:
                 tile = plus(tile, ROWS, columns, sums, 0, wide)
@@ -194,37 +195,48 @@ def meet_filters(
                     put(y, (row + i) * pixels + goal[j], load(sums, i * wide + j * lanes(x)))
 
 
+@inlined
+def find_panel(first, each, N, n_step, y_step, pixels, L, place, goal, later):
+    """Where the vectors of a panel, the ``first`` of them and on, lie in x and in y, and in x those of the next panel."""
+    n, v = first // each, first % each
+    for j in range(2 * COLUMNS):
+        at = min(v * L, pixels - L)
+        if j < COLUMNS:
+            place[j], goal[j] = n * n_step + at, n * y_step + at
+        else:
+            later[j - COLUMNS] = n * n_step + at
+        v += 1
+        if v == each:
+            n, v = min(n + 1, N - 1), 0                 # beyond the last image there is nothing, and nothing is looked at
+    later[COLUMNS] = later[COLUMNS - 1] + L - 1         # the last vector may end in another line of memory
+
+
 @compiled
 def _multiply(
-    x: In1, N: int, C: int, pixels: int, each: int, left: In1, as_it_lies: bool, stretch: int,
-    past: bool, y: Out1, y_step: int, bias: In1, relu: bool, F: int, groups: int, parts: int, workers_: int,
-    team: Team,
+    x: In1, N: int, C: int, pixels: int, each: int, left: In1, as_it_lies: bool, stretch: int, past: bool,
+    y: Out1, y_step: int, bias: In1, relu: bool, F: int, groups: int, parts: int, workers_: int, team: Team,
 ):
     """The first ``each`` vectors of pixels of every image; the last of them ends with the image, and may overlap."""
     L = lanes(x)
-    K, filters, vectors_ = C // groups, F // groups, N * each
-    all_bands, panels = (filters + ROWS - 1) // ROWS, (vectors_ + COLUMNS - 1) // COLUMNS
-    items = groups * parts * panels
+    K, filters, bands = C // groups, F // groups, (F // groups + ROWS - 1) // ROWS
+    panels, some, others = N * each // COLUMNS, N * each % COLUMNS, groups * parts
     for worker in prange(workers_, team):
         sums = room(x, ROWS * COLUMNS * L)
         place, goal, later = np.empty(COLUMNS, np.int64), np.empty(COLUMNS, np.int64), np.empty(COLUMNS + 1, np.int64)
-        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
-            panel, part, group = item % panels, item // panels % parts, item // (panels * parts)
-            begin, end = panel * COLUMNS, min(vectors_, panel * COLUMNS + COLUMNS)
-            for j in range(COLUMNS):
-                v, soon = min(begin + j, vectors_ - 1), min(end + j, vectors_ - 1)
-                at = min(v % each * L, pixels - L)
-                place[j], goal[j] = (v // each * C + group * K) * pixels + at, v // each * y_step + at
-                later[j] = (soon // each * C + group * K) * pixels + min(soon % each * L, pixels - L)
-            later[COLUMNS] = later[COLUMNS - 1] + L - 1         # the last vector may end in another line of memory
-            bands = all_bands * part // parts, all_bands * (part + 1) // parts
-            if end - begin == 3:
-                meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, bands, place, later, y, goal, past, bias,
-                             relu, sums, 3)
-            elif end - begin == 2:
-                meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, bands, place, later, y, goal, past, bias,
-                             relu, sums, 2)
-            else:
-                meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, bands, place, later, y, goal, past, bias,
-                             relu, sums, 1)
+        for item in range(others * panels * worker // workers_, others * panels * (worker + 1) // workers_):
+            panel, other = item % panels, item // panels
+            group, mine = other // parts, (bands * (other % parts) // parts, bands * (other % parts + 1) // parts)
+            find_panel(panel * COLUMNS, each, N, C * pixels, y_step, pixels, L, place, goal, later)
+            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past, bias, relu,
+                         sums, COLUMNS)
+        if some > 0:                                    # the panel that is not whole, of each part of the rows
+            for other in range(others * (workers_ - worker - 1) // workers_, others * (workers_ - worker) // workers_):
+                group, mine = other // parts, (bands * (other % parts) // parts, bands * (other % parts + 1) // parts)
+                find_panel(panels * COLUMNS, each, N, C * pixels, y_step, pixels, L, place, goal, later)
+                if some == 1:
+                    meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past,
+                                 bias, relu, sums, 1)
+                else:
+                    meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past,
+                                 bias, relu, sums, 2)
         arrived(past)
