@@ -24,12 +24,23 @@ import functools
 import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, window, workers
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, helper, inlined, prange
-from minivision_kernels.cpu.conv_implicit import A_PIXEL, left_matrix, multiply_taps
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, inlined, prange
+from minivision_kernels.cpu.conv_implicit import A_PIXEL, left_matrix
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, find_left, stretches
 from minivision_kernels.cpu.planes import Weights
-from minivision_kernels.cpu.simd import entries, lanes, lanes_of, load, prefetch, put, room, vectors
+from minivision_kernels.cpu.simd import (
+    entries,
+    lanes,
+    lanes_of,
+    load,
+    load_between,
+    prefetch,
+    put,
+    put_between,
+    room,
+    vectors,
+)
 from minivision_kernels.cpu.stream import arrived, past_caches
 from minivision_kernels.cpu.tile import finish_rows, outer_to, plus, store, store_past_to, store_to, zeros
 from minivision_kernels.finish import Finish
@@ -112,18 +123,10 @@ def multiply_pixels(
     if not C:
         fill(y, goal)
         return
-    left, as_it_lies = left_matrix(flat, weights, stretches(K))
-    x = contiguous(x).reshape(-1)
-    each = pixels // L if N > 1 or pixels < L else -(-pixels // L)      # vectors of an image; the last of the only one overlaps
-    if each:
-        parts = shares(N * each, -(-weights.rows // ROWS), weights.groups, workers())
-        past = pixels % L == 0 and past_caches(goal.flat)
-        _multiply(x, N, C, pixels, each, left, as_it_lies, stretches(K), past, *goal, F, weights.groups, parts, workers(),
-                  work=N * F * pixels * K // L)
-    straight = min(pixels, each * L)
-    if straight < pixels:
-        multiply_taps(x, (N, C, 1, pixels), Taps((0,), (0,), 0, -straight), (1, 1), left, as_it_lies, weights, goal,
-                      (F, 1, pixels), (0, straight), (1, 1), 1, pixels - straight)
+    parts = shares(-(-N * pixels // (COLUMNS * L)), -(-weights.rows // ROWS), weights.groups, workers())
+    past = pixels % L == 0 and past_caches(goal.flat)
+    _multiply(contiguous(x).reshape(-1), N, C, pixels, *left_matrix(flat, weights, stretches(K)), stretches(K), past, *goal, F,
+              weights.groups, parts, workers(), work=N * F * pixels * K // L)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -144,17 +147,20 @@ def shares(vectors_: int, bands: int, others: int, workers: int) -> int:
 
 @inlined
 def meet_filters(
-    x, pixels, K, left, as_it_lies, stretch, filters, group, bands, place, later, y, goal, past, bias, relu, sums,
-    columns,
+    x, origin, step, K, left, as_it_lies, stretch, filters, group, bands, place, later, ask_step, asks, y, pixels, goal, past,
+    pieces, number, bias, relu, sums, columns,
 ):
-    """A panel of so many columns meets the filters of some bands of a group, and the next one is asked for on the way."""
+    """A panel of so many columns, of terms ``step`` apart, meets the filters of some bands of a group.
+
+    Results go to y in whole vectors, or, if there are ``pieces``, in so many of them. Of the next panel, ``asks`` channels are
+    asked for on the way.
+    """
     first, end = bands
-    channels = group * K * pixels
     here, goals, wide = entries(place, 0, columns), entries(goal, 0, columns), columns * lanes(x)
-    many = (K + end - first - 1) // (end - first)           # channels of the next panel that are asked for with each band,
-    run = max(1, K // many)                                 # and terms between two of them
+    many = (asks + end - first - 1) // (end - first)        # channels that are asked for with each band,
+    run = max(1, K // max(1, many))                         # and terms between two of them
     for band in range(first, end):
-        asked, last = (band - first) * many, min(K, (band - first + 1) * many)
+        asked, last = (band - first) * many, min(asks, (band - first + 1) * many)
         for begin in range(0, K, stretch):
             stop, k = min(K, begin + stretch), begin
             at, _, row_step, _ = find_left(as_it_lies, group, filters, K, band, begin, stop - begin)
@@ -163,17 +169,17 @@ def meet_filters(
                 soon = min(stop, k + run)
                 if as_it_lies:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, channels + k * pixels, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, origin + k * step, here)
                         at += 1
                         k += 1
                 else:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, channels + k * pixels, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, origin + k * step, here)
                         at += ROWS
                         k += 1
                 if asked < last:
                     for j in range(COLUMNS + 1):
-                        prefetch(x, later[j] + channels + asked * pixels)
+                        prefetch(x, later[j] + asked * ask_step)
                     asked += 1
             if begin > 0:
                 tile = plus(tile, ROWS, columns, sums, 0, wide)
@@ -183,60 +189,84 @@ def meet_filters(
             row, high = group * filters + band * ROWS, min(ROWS, filters - band * ROWS)
             if bias.shape[0] > 0:
                 tile = finish_rows(tile, ROWS, columns, bias, row, relu)
-            if high == ROWS and past:
-                store_past_to(tile, ROWS, columns, y, row * pixels, pixels, goals)
-                continue
-            if high == ROWS:
-                store_to(tile, ROWS, columns, y, row * pixels, pixels, goals)
+            if high == ROWS and pieces == 0:
+                if past:
+                    store_past_to(tile, ROWS, columns, y, row * pixels, pixels, goals)
+                else:
+                    store_to(tile, ROWS, columns, y, row * pixels, pixels, goals)
                 continue
             store(tile, ROWS, columns, sums, 0, wide)
             for i in range(high):
-                for j in range(columns):
-                    put(y, (row + i) * pixels + goal[j], load(sums, i * wide + j * lanes(x)))
-
-
-@inlined
-def find_panel(first, each, N, n_step, y_step, pixels, L, place, goal, later):
-    """Where the vectors of a panel, the ``first`` of them and on, lie in x and in y, and in x those of the next panel."""
-    n, v = first // each, first % each
-    for j in range(2 * COLUMNS):
-        at = min(v * L, pixels - L)
-        if j < COLUMNS:
-            place[j], goal[j] = n * n_step + at, n * y_step + at
-        else:
-            later[j - COLUMNS] = n * n_step + at
-        v += 1
-        if v == each:
-            n, v = min(n + 1, N - 1), 0                 # beyond the last image there is nothing, and nothing is looked at
-    later[COLUMNS] = later[COLUMNS - 1] + L - 1         # the last vector may end in another line of memory
+                if pieces == 0:
+                    for j in range(columns):
+                        put(y, (row + i) * pixels + goal[j], load(sums, i * wide + j * lanes(x)))
+                else:
+                    for j in range(pieces):
+                        put_between(y, (row + i) * pixels + goal[j], load(sums, i * wide + place[COLUMNS + j]), 0, number[j])
 
 
 @compiled
 def _multiply(
-    x: In1, N: int, C: int, pixels: int, each: int, left: In1, as_it_lies: bool, stretch: int, past: bool,
+    x: In1, N: int, C: int, pixels: int, left: In1, as_it_lies: bool, stretch: int, past: bool,
     y: Out1, y_step: int, bias: In1, relu: bool, F: int, groups: int, parts: int, workers_: int, team: Team,
 ):
-    """The first ``each`` vectors of pixels of every image; the last of them ends with the image, and may overlap."""
     L = lanes(x)
-    K, filters, bands = C // groups, F // groups, (F // groups + ROWS - 1) // ROWS
-    panels, some, others = N * each // COLUMNS, N * each % COLUMNS, groups * parts
+    K, filters, bands, wide = C // groups, F // groups, (F // groups + ROWS - 1) // ROWS, COLUMNS * lanes(x)
+    each = pixels // L                                  # whole vectors of an image; whole panels of them:
+    panels, others = N * each // COLUMNS, groups * parts
+    loose = (N * each - panels * COLUMNS) * L           # pixels of vectors that fill no panel, and those of no whole vector
+    tail = pixels - each * L
+    rest = loose + N * tail
     for worker in prange(workers_, team):
-        sums = room(x, ROWS * COLUMNS * L)
-        place, goal, later = np.empty(COLUMNS, np.int64), np.empty(COLUMNS, np.int64), np.empty(COLUMNS + 1, np.int64)
+        sums, buffer = room(x, ROWS * wide + L), room(x, (K * wide + L) * (rest > 0))
+        place, goal, number = np.empty(COLUMNS + wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
+        later, origin = np.empty(COLUMNS + 1, np.int64), np.empty(wide, np.int64)
         for item in range(others * panels * worker // workers_, others * panels * (worker + 1) // workers_):
             panel, other = item % panels, item // panels
             group, mine = other // parts, (bands * (other % parts) // parts, bands * (other % parts + 1) // parts)
-            find_panel(panel * COLUMNS, each, N, C * pixels, y_step, pixels, L, place, goal, later)
-            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past, bias, relu,
-                         sums, COLUMNS)
-        if some > 0:                                    # the panel that is not whole, of each part of the rows
-            for other in range(others * (workers_ - worker - 1) // workers_, others * (workers_ - worker) // workers_):
-                group, mine = other // parts, (bands * (other % parts) // parts, bands * (other % parts + 1) // parts)
-                find_panel(panels * COLUMNS, each, N, C * pixels, y_step, pixels, L, place, goal, later)
-                if some == 1:
-                    meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past,
-                                 bias, relu, sums, 1)
+            n, v = panel * COLUMNS // each, panel * COLUMNS % each
+            for j in range(2 * COLUMNS):                # the vectors of this panel and of the next
+                at = (n * C + group * K) * pixels + v * L
+                if j < COLUMNS:
+                    place[j], goal[j] = at, n * y_step + v * L
                 else:
-                    meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, y, goal, past,
-                                 bias, relu, sums, 2)
+                    later[j - COLUMNS] = at
+                v += 1
+                if v == each:
+                    n, v = min(n + 1, N - 1), 0         # behind the last image there is nothing, and nothing is asked in vain
+            later[COLUMNS] = later[COLUMNS - 1] + L - 1         # a vector may end in another line of memory
+            meet_filters(x, 0, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, pixels, K, y, pixels,
+                         goal, past, 0, number, bias, relu, sums, COLUMNS)
+        # The rest is packed, by every thread that has a part of the rows.
+        mine = bands * worker // workers_, bands * (worker + 1) // workers_
+        packed = groups * ((rest + wide - 1) // wide) if mine[0] < mine[1] else 0
+        for j in range(COLUMNS):
+            place[j] = j * L
+        for item in range(packed):
+            begin, group, pieces = item // groups * wide, item % groups, 0
+            end = min(rest, begin + wide)
+            columns, c = (end - begin + L - 1) // L, begin
+            while c < end:
+                if c < loose:
+                    v, run = panels * COLUMNS + c // L, L
+                    n, at = v // each, v % each * L
+                else:
+                    n, at = (c - loose) // tail, each * L + (c - loose) % tail
+                    run = min(pixels - at, end - c)
+                origin[pieces], goal[pieces] = (n * C + group * K) * pixels + at, n * y_step + at
+                place[COLUMNS + pieces], number[pieces] = c - begin, run
+                pieces += 1
+                c += run
+            for k in range(K):                          # what a piece writes too much, the next one writes again
+                for j in range(pieces):
+                    put(buffer, k * columns * L + place[COLUMNS + j], load_between(x, origin[j] + k * pixels, 0, number[j]))
+            if columns == 3:
+                meet_filters(buffer, 0, wide, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y, pixels,
+                             goal, past, pieces, number, bias, relu, sums, 3)
+            elif columns == 2:
+                meet_filters(buffer, 0, 2 * L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y,
+                             pixels, goal, past, pieces, number, bias, relu, sums, 2)
+            else:
+                meet_filters(buffer, 0, L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y, pixels,
+                             goal, past, pieces, number, bias, relu, sums, 1)
         arrived(past)
