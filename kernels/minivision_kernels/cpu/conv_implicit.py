@@ -239,11 +239,15 @@ def sum_taps(
     if not C:
         fill(y, goal)
         return
-    shape = F, out_h, out_w
+    groups = weights.groups
     if taps == A_PIXEL and stride == step == (1, 1) and (H, W) == (OH, OW) == (out_h, out_w):
-        H, W, OH, OW, shape = 1, H * W, 1, OH * OW, (F, 1, out_h * out_w)       # an image is one line
-    left = left_matrix(flat, weights, VECTORS.stretches(weights.offset.size, len(taps.down) * len(taps.right)))
-    multiply_taps(contiguous(x).reshape(-1), (N, C, H, W), taps, stride, *left, weights, goal, shape, first, step, OH, OW)
+        H, W, OH, OW, out_h, out_w = 1, H * W, 1, OH * OW, 1, OH * OW       # an image is one line
+    how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers(), VECTORS)
+    K = weights.offset.size
+    multiply(
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, *left_matrix(flat, weights, how.stretch), K,
+        OH, OW, *goal, F, out_h, out_w, *first, *step, groups, workers(), np.zeros(workers(), x.dtype),
+        work=N * F * OH * OW * K // lanes_of(x))
 
 
 def left_matrix(flat: np.ndarray, weights: Weights, stretch: int) -> tuple[np.ndarray, bool]:
@@ -253,18 +257,6 @@ def left_matrix(flat: np.ndarray, weights: Weights, stretch: int) -> tuple[np.nd
     left = empty((weights.groups * -(-weights.rows // ROWS) * ROWS * weights.offset.size,), flat.dtype)
     _pack(flat, *weights, stretch, left, work=left.size)
     return left, False
-
-
-def multiply_taps(
-    x: np.ndarray, size: tuple[int, ...], taps: Taps, stride: Pair, left: np.ndarray, as_it_lies: bool, weights: Weights,
-    goal: Goal, shape: tuple[int, ...], first: Pair, step: Pair, OH: int, OW: int,
-) -> None:
-    """`sum_taps` of the flat images x of ``size``, with the weights as `left_matrix` has them, to results (N, *shape)."""
-    (N, C, H, W), K, groups = size, weights.offset.size, weights.groups
-    how = plan(N, (H, W), C // groups, OH, OW, stride, taps, weights.rows, groups, lanes_of(x), workers(), VECTORS)
-    multiply(
-        x, N, C, H, W, taps.top, taps.left, *how, *stride, left, as_it_lies, K, OH, OW, *goal, *shape, *first, *step, groups,
-        workers(), np.zeros(workers(), x.dtype), work=N * shape[0] * OH * OW * K // lanes_of(x))
 
 
 @compiled

@@ -11,7 +11,7 @@ nothing was gained where images lay in memory, and that is why these products we
 
     a panel is 3 vectors of pixels, of any images, so that small ones fill panels as well as large ones
     it meets all filters while it is in the first or second cache; weights come from wherever they are, in long runs
-    pixels that are no whole vector of their image are packed after all (``conv_implicit.py``)
+    what is no whole vector of its image, or no whole panel in the end, is packed after all, by each thread for its filters
 
 Where channels lie whole pages apart, as those of 32 x 32 pixels do, they push each other out of the first cache; and sums of
 few terms are begun and ended too often. Both are packed.
@@ -49,7 +49,6 @@ from minivision_kernels.shapes import Pair
 
 PAGE = 4096         # bytes; channels that lie whole pages apart push each other out of the first cache
 TERMS = 24          # of a sum, at least: shorter ones are sooner packed than begun so often
-LEAST = 8_000_000   # multiply-adds, where what is left of the images takes a second kernel
 FEW = 64            # pixels; so few are not worth turning the weights over
 
 
@@ -58,11 +57,9 @@ def _accepts(array: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair) -> b
     return w.shape[2:] == stride == (1, 1) and padding == (0, 0) and vectors(array)
 
 
-def _worth(array: np.ndarray, terms: int, rows: int) -> bool:
-    pixels, N = array.shape[2] * array.shape[3], len(array)
-    whole = N == 1 or pixels % lanes_of(array) == 0
-    return terms >= TERMS and pixels >= lanes_of(array) and pixels * array.itemsize % PAGE > 0 and (
-        whole or N * pixels * terms * rows >= LEAST)
+def _worth(array: np.ndarray, terms: int) -> bool:
+    pixels = array.shape[2] * array.shape[3]
+    return terms >= TERMS and pixels >= lanes_of(array) and pixels * array.itemsize % PAGE > 0
 
 
 def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -72,7 +69,7 @@ def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), paddin
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    return _worth(x, w.shape[1], len(w))
+    return _worth(x, w.shape[1])
 
 
 def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -82,7 +79,7 @@ def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return _worth(g, len(w) // max(1, groups), shape[1]) and len(g) * g.shape[2] * g.shape[3] >= FEW
+    return _worth(g, len(w) // max(1, groups)) and len(g) * g.shape[2] * g.shape[3] >= FEW
 
 
 @rung("conv2d_forward", name="pixels", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
@@ -123,7 +120,7 @@ def multiply_pixels(
     if not C:
         fill(y, goal)
         return
-    parts = shares(-(-N * pixels // (COLUMNS * L)), -(-weights.rows // ROWS), weights.groups, workers())
+    parts = shares(N * max(1, pixels // L), -(-weights.rows // ROWS), weights.groups, workers())
     past = pixels % L == 0 and past_caches(goal.flat)
     _multiply(contiguous(x).reshape(-1), N, C, pixels, *left_matrix(flat, weights, stretches(K)), stretches(K), past, *goal, F,
               weights.groups, parts, workers(), work=N * F * pixels * K // L)
@@ -147,13 +144,13 @@ def shares(vectors_: int, bands: int, others: int, workers: int) -> int:
 
 @inlined
 def meet_filters(
-    x, origin, step, K, left, as_it_lies, stretch, filters, group, bands, place, later, ask_step, asks, y, pixels, goal, past,
-    pieces, number, bias, relu, sums, columns,
+    x, step, K, left, as_it_lies, stretch, filters, group, bands, place, later, asks, y, pixels, goal, past, pieces, spot,
+    number, bias, relu, sums, columns,
 ):
-    """A panel of so many columns, of terms ``step`` apart, meets the filters of some bands of a group.
+    """A panel of so many columns, whose terms are ``step`` apart, meets the filters of some bands of a group.
 
-    Results go to y in whole vectors, or, if there are ``pieces``, in so many of them. Of the next panel, ``asks`` channels are
-    asked for on the way.
+    Results go to y in whole vectors or, if there are ``pieces``, in these: each has a spot in the panel, a goal and a number of
+    pixels. Of the next panel, ``asks`` channels are asked for on the way.
     """
     first, end = bands
     here, goals, wide = entries(place, 0, columns), entries(goal, 0, columns), columns * lanes(x)
@@ -169,17 +166,17 @@ def meet_filters(
                 soon = min(stop, k + run)
                 if as_it_lies:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, origin + k * step, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, k * step, here)
                         at += 1
                         k += 1
                 else:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, origin + k * step, here)
+                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, k * step, here)
                         at += ROWS
                         k += 1
                 if asked < last:
                     for j in range(COLUMNS + 1):
-                        prefetch(x, later[j] + asked * ask_step)
+                        prefetch(x, later[j] + asked * step)
                     asked += 1
             if begin > 0:
                 tile = plus(tile, ROWS, columns, sums, 0, wide)
@@ -202,7 +199,7 @@ def meet_filters(
                         put(y, (row + i) * pixels + goal[j], load(sums, i * wide + j * lanes(x)))
                 else:
                     for j in range(pieces):
-                        put_between(y, (row + i) * pixels + goal[j], load(sums, i * wide + place[COLUMNS + j]), 0, number[j])
+                        put_between(y, (row + i) * pixels + goal[j], load(sums, i * wide + spot[j]), 0, number[j])
 
 
 @compiled
@@ -212,15 +209,15 @@ def _multiply(
 ):
     L = lanes(x)
     K, filters, bands, wide = C // groups, F // groups, (F // groups + ROWS - 1) // ROWS, COLUMNS * lanes(x)
-    each = pixels // L                                  # whole vectors of an image; whole panels of them:
+    each, tail = pixels // L, pixels % L                # whole vectors of an image, and the pixels behind them
     panels, others = N * each // COLUMNS, groups * parts
-    loose = (N * each - panels * COLUMNS) * L           # pixels of vectors that fill no panel, and those of no whole vector
-    tail = pixels - each * L
+    loose = N * each % COLUMNS * L                      # pixels of vectors that fill no panel
     rest = loose + N * tail
     for worker in prange(workers_, team):
         sums, buffer = room(x, ROWS * wide + L), room(x, (K * wide + L) * (rest > 0))
-        place, goal, number = np.empty(COLUMNS + wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
-        later, origin = np.empty(COLUMNS + 1, np.int64), np.empty(wide, np.int64)
+        place, later = np.empty(COLUMNS, np.int64), np.empty(COLUMNS + 1, np.int64)
+        source, spot = np.empty(wide, np.int64), np.empty(wide, np.int64)
+        goal, number = np.empty(wide, np.int64), np.empty(wide, np.int64)
         for item in range(others * panels * worker // workers_, others * panels * (worker + 1) // workers_):
             panel, other = item % panels, item // panels
             group, mine = other // parts, (bands * (other % parts) // parts, bands * (other % parts + 1) // parts)
@@ -233,16 +230,15 @@ def _multiply(
                     later[j - COLUMNS] = at
                 v += 1
                 if v == each:
-                    n, v = min(n + 1, N - 1), 0         # behind the last image there is nothing, and nothing is asked in vain
+                    n, v = min(n + 1, N - 1), 0         # behind the last image there is nothing, and nothing is looked at
             later[COLUMNS] = later[COLUMNS - 1] + L - 1         # a vector may end in another line of memory
-            meet_filters(x, 0, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, pixels, K, y, pixels,
-                         goal, past, 0, number, bias, relu, sums, COLUMNS)
+            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, K, y, pixels, goal, past, 0,
+                         spot, number, bias, relu, sums, COLUMNS)
         # The rest is packed, by every thread that has a part of the rows.
         mine = bands * worker // workers_, bands * (worker + 1) // workers_
-        packed = groups * ((rest + wide - 1) // wide) if mine[0] < mine[1] else 0
         for j in range(COLUMNS):
             place[j] = j * L
-        for item in range(packed):
+        for item in range(groups * ((rest + wide - 1) // wide) if mine[0] < mine[1] else 0):
             begin, group, pieces = item // groups * wide, item % groups, 0
             end = min(rest, begin + wide)
             columns, c = (end - begin + L - 1) // L, begin
@@ -253,20 +249,20 @@ def _multiply(
                 else:
                     n, at = (c - loose) // tail, each * L + (c - loose) % tail
                     run = min(pixels - at, end - c)
-                origin[pieces], goal[pieces] = (n * C + group * K) * pixels + at, n * y_step + at
-                place[COLUMNS + pieces], number[pieces] = c - begin, run
+                source[pieces], goal[pieces] = (n * C + group * K) * pixels + at, n * y_step + at
+                spot[pieces], number[pieces] = c - begin, run
                 pieces += 1
                 c += run
             for k in range(K):                          # what a piece writes too much, the next one writes again
                 for j in range(pieces):
-                    put(buffer, k * columns * L + place[COLUMNS + j], load_between(x, origin[j] + k * pixels, 0, number[j]))
+                    put(buffer, k * columns * L + spot[j], load_between(x, source[j] + k * pixels, 0, number[j]))
             if columns == 3:
-                meet_filters(buffer, 0, wide, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y, pixels,
-                             goal, past, pieces, number, bias, relu, sums, 3)
+                meet_filters(buffer, wide, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels, goal,
+                             past, pieces, spot, number, bias, relu, sums, 3)
             elif columns == 2:
-                meet_filters(buffer, 0, 2 * L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y,
-                             pixels, goal, past, pieces, number, bias, relu, sums, 2)
+                meet_filters(buffer, 2 * L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels,
+                             goal, past, pieces, spot, number, bias, relu, sums, 2)
             else:
-                meet_filters(buffer, 0, L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, 0, y, pixels,
-                             goal, past, pieces, number, bias, relu, sums, 1)
+                meet_filters(buffer, L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels, goal,
+                             past, pieces, spot, number, bias, relu, sums, 1)
         arrived(past)
