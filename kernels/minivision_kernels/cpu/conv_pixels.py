@@ -232,8 +232,8 @@ def _multiply(
                 if v == each:
                     n, v = min(n + 1, N - 1), 0         # behind the last image there is nothing, and nothing is looked at
             later[COLUMNS] = later[COLUMNS - 1] + L - 1         # a vector may end in another line of memory
-            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, K, y, pixels, goal, past, 0,
-                         spot, number, bias, relu, sums, COLUMNS)
+            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, K, y, pixels, goal, past,
+                         0, spot, number, bias, relu, sums, COLUMNS)
         # The rest is packed, by every thread that has a part of the rows.
         mine = bands * worker // workers_, bands * (worker + 1) // workers_
         for j in range(COLUMNS):
