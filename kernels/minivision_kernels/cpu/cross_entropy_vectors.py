@@ -7,8 +7,32 @@ import math
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, lanes, load, none, put, sub, vectors
-from minivision_kernels.cpu.stream import exponential, lane, larger, mul, spread, total, whole
+from minivision_kernels.cpu.simd import (
+    add,
+    joined,
+    lanes,
+    load,
+    load_between,
+    none,
+    prefetch,
+    put,
+    put_between,
+    room,
+    sub,
+    vectors,
+)
+from minivision_kernels.cpu.stream import (
+    arrived,
+    exponential,
+    larger,
+    largest_lane,
+    mul,
+    past_caches,
+    put_past,
+    spread,
+    total,
+    whole,
+)
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
@@ -28,10 +52,28 @@ def cross_entropy_forward(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @rung("cross_entropy_backward", name="vectors", device="cpu", accepts=vectors)
 def cross_entropy_backward(logits: np.ndarray, labels: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The exponentials of a row are kept where its gradient goes, and finished there while they are in the cache."""
+    """The exponentials of a row are kept in the first cache until their sum is known, so that each result is written once."""
     gradient = empty(logits.shape, logits.dtype)
-    _backward(contiguous(logits).reshape(-1), contiguous(labels), contiguous(g), gradient.reshape(-1), work=WORK * logits.size)
+    _backward(contiguous(logits).reshape(-1), contiguous(labels), contiguous(g), gradient.reshape(-1), past_caches(gradient),
+              work=WORK * logits.size)
     return gradient
+
+
+@helper
+def row_end(x, last, end):
+    """The numbers from ``last`` on that are no whole vector any more, in one with lanes of -inf behind them."""
+    return joined(load_between(x, last, 0, end - last), spread(x, x.dtype.type(-math.inf)), end - last)
+
+
+@helper
+def largest(x, start, last, end):
+    """The largest of the numbers from ``start`` to ``end``; NaN does not count, and comes back with the exponentials."""
+    tops = spread(x, x.dtype.type(-math.inf))
+    for at in range(start, last, lanes(x)):
+        tops = larger(tops, load(x, at))
+    if last < end:
+        tops = larger(tops, row_end(x, last, end))
+    return largest_lane(x, tops)
 
 
 @compiled
@@ -39,51 +81,44 @@ def _forward(logits: In1, labels: IntIn1, losses: Out1, team: Team):
     for n in prange(labels.shape[0], team):
         classes = logits.shape[0] // labels.shape[0]
         start, end = n * classes, n * classes + classes
-        top, last = largest(logits, start, end), whole(logits, start, end)
-        sums = none(logits)
+        last = whole(logits, start, end)
+        top = largest(logits, start, last, end)
+        sums, tops = none(logits), spread(logits, top)
         for at in range(start, last, lanes(logits)):
-            sums = add(sums, exponential(sub(load(logits, at), spread(logits, top))))
-        sum_ = total(logits, sums)
-        for i in range(last, end):
-            sum_ += math.exp(logits[i] - top)
-        losses[n] = math.log(sum_) - (logits[start + labels[n]] - top) if 0 <= labels[n] < classes else math.nan
+            prefetch(logits, at + classes)
+            sums = add(sums, exponential(sub(load(logits, at), tops)))
+        if last < end:
+            sums = add(sums, exponential(sub(row_end(logits, last, end), tops)))
+        losses[n] = math.log(total(logits, sums)) - (logits[start + labels[n]] - top) if 0 <= labels[n] < classes else math.nan
 
 
 @compiled
-def _backward(logits: In1, labels: IntIn1, g: In1, gradient: Out1, team: Team):
+def _backward(logits: In1, labels: IntIn1, g: In1, gradient: Out1, past: bool, team: Team):
+    L, classes = lanes(logits), logits.shape[0] // max(1, labels.shape[0])
+    powers = room(logits, classes + 2 * L)
     for n in prange(labels.shape[0], team):
-        classes = logits.shape[0] // labels.shape[0]
         start, end = n * classes, n * classes + classes
-        top, last = largest(logits, start, end), whole(logits, start, end)
-        sums = none(logits)
-        for at in range(start, last, lanes(logits)):
-            power = exponential(sub(load(logits, at), spread(logits, top)))
-            put(gradient, at, power)
+        last = whole(logits, start, end)
+        top = largest(logits, start, last, end)
+        sums, tops = none(logits), spread(logits, top)
+        for at in range(start, last, L):
+            prefetch(logits, at + classes)
+            power = exponential(sub(load(logits, at), tops))
+            put(powers, at - start, power)
             sums = add(sums, power)
-        sum_ = total(logits, sums)
-        for i in range(last, end):
-            gradient[i] = math.exp(logits[i] - top)
-            sum_ += gradient[i]
+        if last < end:
+            power = exponential(sub(row_end(logits, last, end), tops))
+            put(powers, last - start, power)
+            sums = add(sums, power)
         known = 0 <= labels[n] < classes
-        share = g[n] / sum_ if known else g.dtype.type(math.nan)
-        for at in range(start, last, lanes(logits)):
-            put(gradient, at, mul(load(gradient, at), spread(logits, share)))
-        for i in range(last, end):
-            gradient[i] *= share
+        share = spread(logits, g[n] / total(logits, sums) if known else g.dtype.type(math.nan))
         if known:
-            gradient[start + labels[n]] -= g[n]
-
-
-@helper
-def largest(x, start, end):
-    """The largest of the numbers from ``start`` to ``end``; NaN does not count, and comes back with the exponentials."""
-    last, top = whole(x, start, end), x.dtype.type(-math.inf)
-    tops = spread(x, top)
-    for at in range(start, last, lanes(x)):
-        tops = larger(tops, load(x, at))
-    for k in range(lanes(x)):
-        top = max(top, lane(x, tops, k))
-    for i in range(last, end):
-        if x[i] > top:
-            top = x[i]
-    return top
+            powers[labels[n]] -= total(logits, sums)    # and times g over this sum: minus g
+        # Vectors that begin where a line of memory does; those of two rows meet in the middle of one.
+        begin = min(end, (start + L - 1) // L * L) if past else start
+        put_between(gradient, start, mul(load(powers, 0), share), 0, begin - start)
+        last = whole(logits, begin, end)
+        for at in range(begin, last, L):
+            put_past(gradient, at, mul(load(powers, at - start), share), past)
+        put_between(gradient, last, mul(load(powers, last - start), share), 0, end - last)
+    arrived(past)

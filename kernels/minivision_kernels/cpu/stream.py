@@ -120,13 +120,12 @@ def multiply_add(typing, x, y, z):
 
 @word
 def exponential(typing, x):
-    """e to the power of x, for vectors; in float32 within 2 units of the last place, as in float64.
+    """e to the power of x, for vectors of what is not above 0, or NaN; within 2 units of the last place.
 
     x = n ln 2 + r with a whole n and r between -ln 2 / 2 and ln 2 / 2, so that exp(x) = 2^n exp(r). For so small an r the
     Taylor series is exact after 7 terms in float32 and 13 in float64, and 2^n is made by writing n into the exponent's bits.
     n ln 2 is taken off in two parts, the first of which ends in zeros, so that its product with n is exact (Cody and Waite
-    1980). Results below the smallest normal number are 0, and those of the last half power of two, from x = 88.4 on in
-    float32, are already infinity: softmax takes its exponentials of numbers that are not above 0.
+    1980). Results below the smallest normal number are 0.
     """
     def write(context, builder, signature, args):
         b, (x,) = builder, args
@@ -143,9 +142,8 @@ def exponential(typing, x):
             signature = ir.FunctionType(kind, [kind] * len(values))
             return b.call(cgutils.get_or_insert_function(b.module, signature, f"llvm.{function}.{name}"), values)
 
-        least, most = (1 - bias) * math.log(2), (bias + 0.5) * math.log(2)
-        inside = b.and_(b.fcmp_ordered(">", x, const(least)), b.fcmp_ordered("<", x, const(most)))
-        safe = b.select(inside, x, const(0.0))
+        far = b.fcmp_ordered("<", x, const((1 - bias) * math.log(2)))
+        safe = b.select(far, const(0.0), x)
         n = call("rint", b.fmul(safe, const(1 / math.log(2))))
         r = call("fma", n, const(-low), call("fma", n, const(-high), safe))
         series = const(1 / math.factorial(terms))
@@ -153,9 +151,7 @@ def exponential(typing, x):
             series = call("fma", series, r, const(1 / math.factorial(k)))
         shifted = b.shl(b.add(b.fptosi(n, whole_kind), ir.Constant(whole_kind, [bias] * kind.count)),
                         ir.Constant(whole_kind, [mantissa] * kind.count))
-        # Outside: 0 far below, infinity far above, and NaN, which is neither.
-        edge = b.select(b.fcmp_ordered("<", x, const(0.0)), const(0.0), b.fmul(x, const(math.inf)))
-        return b.select(inside, b.fmul(series, b.bitcast(shifted, kind)), edge)
+        return b.select(far, const(0.0), b.fmul(series, b.bitcast(shifted, kind)))
 
     return x(x), write
 
@@ -168,9 +164,13 @@ def larger(typing, x, y):
 
 
 @word
-def lane(typing, a, vector, k):
-    """Number k of a vector, for numbers of array a's type."""
-    return a.dtype(a, vector, int_), lambda context, builder, signature, args: builder.extract_element(args[1], args[2])
+def largest_lane(typing, a, vector):
+    """The largest lane of a vector of a's numbers, none of which is NaN."""
+    def write(context, builder, signature, args):
+        return Writer(context, builder, signature.args[0]).folded(
+            args[1], lambda x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x))
+
+    return a.dtype(a, vector), write
 
 
 @word

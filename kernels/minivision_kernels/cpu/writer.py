@@ -213,13 +213,17 @@ class Writer:
         return self.call("llvm.fma", [a, b, c])
 
     def total(self, vector: Any) -> Any:
-        """The sum over the lanes: the upper half is added to the lower until one number is left."""
+        """The sum over the lanes."""
+        return self.folded(vector, self.builder.fadd)
+
+    def folded(self, vector: Any, together: Any) -> Any:
+        """One number of all lanes: the upper half is put ``together`` with the lower until one is left."""
         count = self.lanes
         while count > 1:
             count //= 2
             places = [*range(count, 2 * count), *[0] * (self.lanes - count)]
             upper = self.builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(INT32, self.lanes), places))
-            vector = self.builder.fadd(vector, upper)
+            vector = together(vector, upper)
         return self.builder.extract_element(vector, ir.Constant(INT32, 0))
 
     def call(self, name: str, args: list[Any], suffix: str = "", returns: Any = None) -> Any:
