@@ -206,7 +206,7 @@ def test_with_the_jit_disabled_kernels_are_python():
         able = [rung for rung in mk.ladder("conv2d_forward")
                 if rung.device == "cpu" and (rung.accepts is None or rung.accepts(x, w, *a))]
         print([rung.name for rung in able], [rung(x, w, *a).tolist() for rung in able])
-    """, NUMBA_DISABLE_JIT="1") == f"{['loops', 'numpy', 'parallel']} {[[[[[8.0, 12.0], [20.0, 24.0]]]]] * 3}"
+    """, NUMBA_DISABLE_JIT="1") == f"{['loops', 'numpy', 'parallel', 'depthwise']} {[[[[[8.0, 12.0], [20.0, 24.0]]]]] * 4}"
 
 
 def test_without_numba_numpy_answers(tmp_path):

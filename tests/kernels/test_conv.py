@@ -157,8 +157,8 @@ def pixels_where_they_lie(draw):
     """One image, whose last vector overlaps, and several, whose last pixels are packed; off the tile, less than a vector."""
     groups, N = draw(st.integers(1, 2)), draw(st.sampled_from([0, 1, 1, 2, 5]))
     C, F = draw(st.integers(1, 40)), draw(st.integers(1, 40))
-    size = draw(st.tuples(st.integers(1, 7), st.integers(1, 35)))
-    return (N, C * groups, *size), (F * groups, C, 1, 1), ((1, 1), (0, 0), draw(st.sampled_from([(1, 1), (2, 3)])), groups)
+    size, stride = draw(st.tuples(st.integers(1, 7), st.integers(1, 35))), draw(st.sampled_from([(1, 1), (1, 1), (2, 2)]))
+    return (N, C * groups, *size), (F * groups, C, 1, 1), (stride, (0, 0), draw(st.sampled_from([(1, 1), (2, 3)])), groups)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)
@@ -185,14 +185,15 @@ def test_pixels_written_past_the_caches(rung, size, monkeypatch):
     monkeypatch.setattr(conv_pixels, "past_caches", lambda y: asked.append(y.ctypes.data % BYTES) is None)
     check(rung, np.float32, (3, 30, *size), (30, 30, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
     assert asked == ([0] if size == (24, 24) else [])
+    check(rung, np.float32, (3, 30, 32, 32), (30, 30, 1, 1), ((2, 2), (0, 0), (1, 1), 1))
 
 
 @pytest.mark.parametrize("rung", PIXELS, ids=str)
 def test_pixels_refuse_other_windows(rung):
-    x, w, g = np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 1, 1)), np.zeros((1, 4, 5, 5))
+    x, w, g = np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 1, 1)), np.zeros((1, 4, 3, 3))
     first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape)}[rung.op]
-    with pytest.raises(ValueError, match="call 'implicit'"):
-        rung(*first, (2, 2), (0, 0), (1, 1), 1)
+    with pytest.raises(ValueError, match="call the rung 'implicit'"):
+        rung(*first, (3, 3), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)

@@ -23,21 +23,24 @@ import functools
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, window, workers
+from minivision_kernels.cpu.bands import Taps, forward, phase_by_phase, workers
 from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, inlined, prange
-from minivision_kernels.cpu.conv_implicit import A_PIXEL, left_matrix
+from minivision_kernels.cpu.conv_implicit import left_matrix
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import COLUMNS, ROWS, find_left, stretches
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import (
     entries,
+    evens,
     lanes,
     lanes_of,
     load,
     load_between,
+    none,
     prefetch,
     put,
     put_between,
+    put_woven,
     room,
     vectors,
 )
@@ -45,20 +48,21 @@ from minivision_kernels.cpu.stream import arrived, past_caches
 from minivision_kernels.cpu.tile import finish_rows, outer_to, plus, store, store_past_to, store_to, zeros
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair
 
 PAGE = 4096         # bytes; channels that lie whole pages apart push each other out of the first cache
 TERMS = 24          # of a sum, at least: shorter ones are sooner packed than begun so often
 FEW = 64            # pixels; so few are not worth turning the weights over
+MANY = 128          # channels, for which a kernel that picks pixels out pays
 
 
 def _accepts(array: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair) -> bool:
     """Whether an image is the matrix of its windows."""
-    return w.shape[2:] == stride == (1, 1) and padding == (0, 0) and vectors(array)
+    return w.shape[2:] == (1, 1) and stride in ((1, 1), (2, 2)) and padding == (0, 0) and vectors(array)
 
 
-def _worth(array: np.ndarray, terms: int) -> bool:
-    pixels = array.shape[2] * array.shape[3]
+def _worth(array: np.ndarray, pixels: int, terms: int) -> bool:
     return terms >= TERMS and pixels >= lanes_of(array) and pixels * array.itemsize % PAGE > 0
 
 
@@ -69,7 +73,9 @@ def _forward_accepts(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), paddin
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    return _worth(x, w.shape[1])
+    """At stride 2 for one image, and not the smallest: of several, packing picks the pixels out as fast."""
+    pixels = -(-x.shape[2] // stride[0]) * -(-x.shape[3] // stride[1])
+    return _worth(x, pixels, w.shape[1]) and (stride == (1, 1) or (len(x) == 1 and w.shape[1] >= MANY))
 
 
 def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -79,16 +85,20 @@ def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return _worth(g, len(w) // max(1, groups)) and len(g) * g.shape[2] * g.shape[3] >= FEW
+    pixels = g.shape[2] * g.shape[3]
+    return _worth(g, pixels, len(w) // max(1, groups)) and (len(g) * pixels >= FEW or stride == (2, 2))
 
 
 @rung("conv2d_forward", name="pixels", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
-    """Nothing is packed but filters off the tile; the next pixels are asked for while these are multiplied."""
-    shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
-    _insist(taps, stride)
+    """Nothing is packed but filters off the tile; the next pixels are asked for while these are multiplied. At stride 2 the
+    pixels that are seen are picked out first."""
+    _insist(w.shape[2:], stride, padding)
+    if stride == (2, 2):
+        x = thinned(x)
+    shape, taps, weights = forward(x.shape, w.shape, (1, 1), padding, dilation, groups)
     y, goal = aim(shape, x.dtype, finish, groups)
     multiply_pixels(x, taps, (1, 1), contiguous(w).reshape(-1), weights, y, goal, (0, 0), (1, 1), *shape[2:])
     return y
@@ -98,21 +108,65 @@ def conv2d_forward(
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same with the weights turned over, which are packed for it."""
-    _insist(window(w.shape[2:], padding, dilation), stride)
-    return phase_by_phase(multiply_pixels, g, w, shape, stride, padding, dilation, groups)
+    """The same with the weights turned over, which are packed for it. At stride 2 the pixels that are seen are computed, and
+    woven among zeros afterwards."""
+    _insist(w.shape[2:], stride, padding)
+    seen = phase_by_phase(multiply_pixels, g, w, (*shape[:2], *g.shape[2:]), (1, 1), padding, dilation, groups)
+    return seen if stride == (1, 1) else widened(seen, shape)
 
 
-def _insist(taps: Taps, stride: Pair) -> None:
-    if taps != A_PIXEL or stride != (1, 1):
-        raise ValueError("filters of one pixel, at stride 1 and without padding, are all that this rung takes; call 'implicit'")
+def _insist(window: Pair, stride: Pair, padding: Pair) -> None:
+    if window != (1, 1) or stride not in ((1, 1), (2, 2)) or padding != (0, 0):
+        raise ValueError(f"this rung takes filters of 1 x 1 at stride 1 or 2 without padding, got {window} at stride {stride} "
+                         f"with padding {padding}; call the rung 'implicit'")
+
+
+def thinned(x: np.ndarray) -> np.ndarray:
+    """Every second pixel of every second line: (N, C, (H + 1) // 2, (W + 1) // 2)."""
+    N, C, H, W = x.shape
+    out = empty((N, C, (H + 1) // 2, (W + 1) // 2), x.dtype)
+    if out.size:
+        _thin(contiguous(x).reshape(-1), H, W, out.reshape(-1), work=out.size)
+    return out
+
+
+def widened(seen: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The other way round: images of ``shape`` with these pixels, and zeros between them."""
+    out = empty(shape, seen.dtype)
+    if out.size:
+        _widen(seen.reshape(-1), out.reshape(-1), *shape[2:], shape[3] % lanes_of(out) == 0 and past_caches(out), work=out.size)
+    return out
+
+
+@compiled
+def _thin(x: In1, H: int, W: int, out: Out1, team: Team):
+    L, OH, OW = lanes(x), (H + 1) // 2, (W + 1) // 2
+    for plane in prange(out.shape[0] // (OH * OW), team):
+        for h in range(OH):
+            at, to = (plane * H + 2 * h) * W, (plane * OH + h) * OW
+            for j in range(0, OW, L):
+                near, rest = at + 2 * j, W - 2 * j
+                pixels = evens(load_between(x, near, 0, rest), load_between(x, near + L, 0, rest - L))
+                put_between(out, to + j, pixels, 0, OW - j)
+
+
+@compiled
+def _widen(seen: In1, out: Out1, H: int, W: int, past: bool, team: Team):
+    L, OH, OW = lanes(seen), (H + 1) // 2, (W + 1) // 2
+    for plane in prange(seen.shape[0] // (OH * OW), team):
+        for h in range(H):
+            at, to = (plane * OH + h // 2) * OW, (plane * H + h) * W
+            for j in range(0, OW, L):
+                pixels = none(seen) if h % 2 else load_between(seen, at + j, 0, OW - j)
+                put_woven(out, to + 2 * j, pixels, none(seen), W - 2 * j, past)
+    arrived(past)
 
 
 def multiply_pixels(
     x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, goal: Goal, first: Pair,
     step: Pair, OH: int, OW: int,
 ) -> None:
-    """The rows of weights times the pixels of x (N, C, OH, OW); ``goal`` leads to y."""
+    """The rows of weights times the pixels of x (N, C, OH, OW); ``goal`` leads to y. Taps and steps are those of one pixel."""
     N, C = x.shape[:2]
     F, pixels, K, L = y.shape[1], OH * OW, weights.offset.size, lanes_of(x)
     if not N * F * pixels:
