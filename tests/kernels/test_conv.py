@@ -71,7 +71,7 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "pixels", "packed", "winograd", "winograd2", "winograd_amx")       # rungs for some geometries only
+SPECIAL = ("depthwise", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")      # for some geometries
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 PIXELS = [rung for rung in ALL if rung.name == "pixels"]
@@ -166,6 +166,29 @@ def pixels_where_they_lie(draw):
 @given(case=pixels_where_they_lie())
 def test_pixels_match_the_formula(rung, dtype, case):
     check(rung, dtype, *case)
+
+
+@st.composite
+def convolutions_at_stride_2(draw):
+    """Windows of all phases; images of odd and even sides, of less than a vector and of several panels."""
+    groups, N = draw(st.integers(1, 2)), draw(st.sampled_from([0, 1, 1, 2]))
+    C, F, window = draw(st.integers(1, 12)), draw(st.integers(1, 20)), draw(pair(1, 5))
+    size = draw(st.tuples(st.integers(1, 15), st.integers(1, 60)))
+    return (N, C * groups, *size), (F * groups, C, *window), ((2, 2), draw(pair(0, 3)), draw(pair(1, 3)), groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", [rung for rung in ALL if rung.name == "dealt"], ids=str)
+@given(case=convolutions_at_stride_2().filter(lambda case: min(oracle.conv_size(case[0][2:], case[1][2:], *case[2][:3])) > 0))
+def test_dealt_matches_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("rung", [rung for rung in ALL if rung.name == "dealt"], ids=str)
+def test_dealt_in_stretches_and_parts(rung):
+    check(rung, np.float32, (1, 70, 15, 15), (90, 70, 3, 3), ((2, 2), (1, 1), (1, 1), 1))
+    with pytest.raises(ValueError, match="at stride 2"):
+        rung(np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 3, 3)), (1, 1), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS)

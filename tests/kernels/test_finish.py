@@ -66,7 +66,8 @@ def check_rung(rung, dtype, x_shape, w_shape, geometry):
 
 
 def test_the_fast_rungs_finish():
-    names = {"tile", "direct", "implicit", "product", "pixels", "depthwise", "amx", "winograd2", "winograd", "winograd_amx"}
+    names = {"tile", "direct", "implicit", "product", "pixels", "dealt", "depthwise", "amx", "winograd2", "winograd",
+             "winograd_amx"}
     assert names <= {rung.name for rung in RUNGS}
     assert {rung.name for rung in PRODUCTS} == {"tile", "packed", "amx"}
 
@@ -95,12 +96,13 @@ def test_each_way_of_winograd_finishes(rung, panels, monkeypatch):
 @pytest.mark.parametrize("rung", RUNGS, ids=str)
 def test_one_thread_or_two_finish_alike(rung):
     window, padding, groups = {"pixels": (1, 0, 1), "depthwise": (3, 1, 24)}.get(rung.name, (3, 1, 1))
+    stride = (2, 2) if rung.name == "dealt" else (1, 1)
     x, w = images_and_filters((3, 24, 20, 21), (48, 24 // groups, window, window), np.float32)
     bias, before, results = np.ones(48, np.float32), mk.get_num_threads(), []
     for n in (1, before):
         mk.set_num_threads(n)
         try:
-            results.append(rung.function(x, w, (1, 1), (padding, padding), (1, 1), groups, finish=Finish(bias, True)))
+            results.append(rung.function(x, w, stride, (padding, padding), (1, 1), groups, finish=Finish(bias, True)))
         finally:
             mk.set_num_threads(before)
     np.testing.assert_array_equal(*results)

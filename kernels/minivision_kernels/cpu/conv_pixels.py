@@ -31,6 +31,7 @@ from minivision_kernels.cpu.panels import COLUMNS, ROWS, find_left, stretches
 from minivision_kernels.cpu.planes import Weights
 from minivision_kernels.cpu.simd import (
     entries,
+    entry,
     evens,
     lanes,
     lanes_of,
@@ -181,32 +182,32 @@ def multiply_pixels(
 
 
 @functools.lru_cache(maxsize=1024)
-def shares(vectors_: int, bands: int, others: int, workers: int) -> int:
+def shares(vectors_: int, bands: int, others: int, workers: int, reading: float = 1.5) -> int:
     """How many parts the rows are divided into, each of which meets all panels, for each of ``others`` groups.
 
-    The unit is a band that meets a vector. To fetch a band's weights takes about as long, a vector's pixels half as long again.
+    The unit is a band that meets a vector. To fetch a band's weights takes about as long, a vector's pixels ``reading``.
     """
     panels = others * -(-vectors_ // COLUMNS)
 
     def time(parts: int) -> float:
         mine = -(-panels * parts // workers)                # panels
         columns, rows = min(mine * COLUMNS, -(-mine // panels) * others * vectors_), -(-bands // parts)
-        return columns * rows + rows + 1.5 * columns
+        return columns * rows + rows + reading * columns
 
     return min((parts for parts in range(1, min(bands, workers) + 1) if workers % parts == 0), key=time)
 
 
 @inlined
 def meet_filters(
-    x, step, K, left, as_it_lies, stretch, filters, group, bands, place, later, asks, y, pixels, goal, past, pieces, spot,
-    number, bias, relu, sums, columns,
+    x, listed, terms, step, left, as_it_lies, product, bands, place, later, asks, y, pixels, goal, past, pieces, spot, number,
+    bias, relu, sums, columns,
 ):
-    """A panel of so many columns, whose terms are ``step`` apart, meets the filters of some bands of a group.
+    """A panel of so many columns meets the filters of some bands of a group. Its terms lie ``step`` apart, or as ``listed``.
 
     Results go to y in whole vectors or, if there are ``pieces``, in these: each has a spot in the panel, a goal and a number of
     pixels. Of the next panel, ``asks`` channels are asked for on the way.
     """
-    first, end = bands
+    (K, stretch, filters, group), (first, end) = product, bands
     here, goals, wide = entries(place, 0, columns), entries(goal, 0, columns), columns * lanes(x)
     many = (asks + end - first - 1) // (end - first)        # channels that are asked for with each band,
     run = max(1, K // max(1, many))                         # and terms between two of them
@@ -220,12 +221,14 @@ def meet_filters(
                 soon = min(stop, k + run)
                 if as_it_lies:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, k * step, here)
+                        bt = k * step + listed * entry(terms, k)
+                        tile = outer_to(tile, ROWS, columns, left, at, row_step, x, bt, here)
                         at += 1
                         k += 1
                 else:
                     while k < soon:
-                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, k * step, here)
+                        bt = k * step + listed * entry(terms, k)
+                        tile = outer_to(tile, ROWS, columns, left, at, 1, x, bt, here)
                         at += ROWS
                         k += 1
                 if asked < last:
@@ -286,8 +289,8 @@ def _multiply(
                 if v == each:
                     n, v = min(n + 1, N - 1), 0         # behind the last image there is nothing, and nothing is looked at
             later[COLUMNS] = later[COLUMNS - 1] + L - 1         # a vector may end in another line of memory
-            meet_filters(x, pixels, K, left, as_it_lies, stretch, filters, group, mine, place, later, K, y, pixels, goal, past,
-                         0, spot, number, bias, relu, sums, COLUMNS)
+            meet_filters(x, 0, spot, pixels, left, as_it_lies, (K, stretch, filters, group), mine, place, later, K, y, pixels,
+                         goal, past, 0, spot, number, bias, relu, sums, COLUMNS)
         # The rest is packed, by every thread that has a part of the rows.
         mine = bands * worker // workers_, bands * (worker + 1) // workers_
         for j in range(COLUMNS):
@@ -311,12 +314,12 @@ def _multiply(
                 for j in range(pieces):
                     put(buffer, k * columns * L + spot[j], load_between(x, source[j] + k * pixels, 0, number[j]))
             if columns == 3:
-                meet_filters(buffer, wide, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels, goal,
-                             past, pieces, spot, number, bias, relu, sums, 3)
+                meet_filters(buffer, 0, spot, wide, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y,
+                             pixels, goal, past, pieces, spot, number, bias, relu, sums, 3)
             elif columns == 2:
-                meet_filters(buffer, 2 * L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels,
-                             goal, past, pieces, spot, number, bias, relu, sums, 2)
+                meet_filters(buffer, 0, spot, 2 * L, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y,
+                             pixels, goal, past, pieces, spot, number, bias, relu, sums, 2)
             else:
-                meet_filters(buffer, L, K, left, as_it_lies, stretch, filters, group, mine, place, later, 0, y, pixels, goal,
-                             past, pieces, spot, number, bias, relu, sums, 1)
+                meet_filters(buffer, 0, spot, L, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y,
+                             pixels, goal, past, pieces, spot, number, bias, relu, sums, 1)
         arrived(past)
