@@ -128,7 +128,8 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
                   dilation: Pair = (1, 1), groups: int = 1) -> bool:
     """Of images of one channel those whose planes stay in the first cache, since each filter's gradient reads them all; and
     not with 16 registers, which took 1.4 times as long as tiles."""
-    small = MANY and stride == (1, 1) and g.shape[2] * g.shape[3] <= SUM and _words_fit(x, shape[2:], stride, dilation)
+    _, _, KH, KW = shape
+    small = MANY and stride == (1, 1) and g.shape[2] * g.shape[3] <= SUM and _words_fit(x, (KH, KW), stride, dilation)
     return groups > 1 or small
 
 
