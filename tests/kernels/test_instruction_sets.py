@@ -42,7 +42,8 @@ for op, args in dict(linear_forward=(a, b), linear_input=(a @ b.T, b), linear_we
     expected = exact(*(v.astype(float) for v in args))
     for rung in others:
         assert rung.device != "cpu" or np.abs(rung(*args) - expected).max() < 1e-5 * expected.std(), rung
-assert ran >= {{"tile", "direct", "implicit", "product", "packed", "fold", "depthwise", "winograd", "winograd2"}}, ran
+assert ran >= {{"tile", "direct", "implicit", "product", "packed", "pixels", "dealt", "fold", "depthwise", "winograd",
+                "winograd2"}}, ran
 """
 
 x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="instruction sets of x86 processors")
@@ -100,7 +101,7 @@ def of_outer_along(a, b, place, c, terms):
 def of_outer_to(a, b, place, c, terms):
     tile, columns = zeros(b, OUTER_ROWS, OUTER_COLUMNS), entries(place, terms, OUTER_COLUMNS)
     for k in range(terms):
-        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, a, k * OUTER_ROWS, b, entry(place, k), columns)
+        tile = outer_to(tile, OUTER_ROWS, OUTER_COLUMNS, a, k * OUTER_ROWS, 1, b, entry(place, k), columns)
     store(tile, OUTER_ROWS, OUTER_COLUMNS, c, 0, 48)
 
 def of_inner(a, b, place, c, terms):

@@ -12,7 +12,8 @@ The gradient to the filters is the product of that matrix with g, a sum over all
 ``conv_packed.py``, with larger ones in ``conv_direct_weight.py``, which packs g alone.
 
 If there is padding, the lines that a block sees are first copied with zeros around them (`copy_band`). If filters are single
-pixels that see all of an image, the image is one line; most of those are better off in ``conv_pixels.py``. Every phase of the gradient to the image is such a product too.
+pixels that see all of an image, the image is one line; most of those are better off in ``conv_pixels.py``. Every phase of the
+gradient to the image is such a product too.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 With one image of few pixels the filters are the large operand: a layer of 512 to 2048 channels of 7 x 7 pixels has a million
 weights, each of which meets 49 pixels. The rungs below divide the work by pixels; the matrix products of the linear layer
-choose by the shapes of both operands. And for 1 x 1 filters at stride 1 an image *is* the matrix of its windows, (C, H W), so
-that nothing has to be written down. (``conv_pixels.py`` takes most of these; what stays here is short sums, images whose channels
-lie whole pages apart, and gradients to so few pixels that it does not pay to turn the weights over.)
+choose by the shapes of both operands. And for 1 x 1 filters at stride 1 an image *is* the matrix of its windows, (C, H W),
+so that nothing has to be written down. (``conv_pixels.py`` takes most of these; what stays here is short sums, images whose
+channels lie whole pages apart, and gradients to so few pixels that it does not pay to turn the weights over.)
 
     y = W X              (F, T) (T, P)      T = C KH KW taps, P = OH OW outputs, X the windows, one in each column
     dX = Wᵀ G            (T, F) (F, P)      and every entry of dX is added to the pixel that it came from
