@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.bands import forward, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, inlined, prange
 from minivision_kernels.cpu.conv_implicit import left_matrix
 from minivision_kernels.cpu.conv_pixels import meet_filters, shares
 from minivision_kernels.cpu.goal import aim, fill
@@ -109,6 +109,18 @@ def _deal(x: In1, N: int, C: int, H: int, W: int, top: int, left: int, height: i
                 put_between(planes, to + height * width + j, odd, 0, width - j)
 
 
+@inlined
+def find_pieces(begin, end, L, OW, width, first, spot, goal, number):
+    """Where results from ``begin`` to ``end`` of lines of ``width`` go, and how many: the first OW of each line are wanted."""
+    pieces = 0
+    for h in range(begin // width, (end - 1) // width + 1):
+        stop = min(end, h * width + OW)
+        for at in range(max(begin, h * width), stop, L):
+            spot[pieces], goal[pieces], number[pieces] = at - begin, first + h * OW + at - h * width, min(L, stop - at)
+            pieces += 1
+    return pieces
+
+
 @compiled
 def _multiply(
     planes: In1, N: int, C: int, height: int, width: int, terms: IntIn1, left: In1, as_it_lies: bool, stretch: int,
@@ -117,29 +129,32 @@ def _multiply(
     L, image, K = lanes(planes), planes.shape[0] // N, terms.shape[0]
     filters, bands, wide = F // groups, (F // groups + ROWS - 1) // ROWS, COLUMNS * lanes(planes)
     outputs = (OH - 1) * width + OW
-    panels = (outputs + wide - 1) // wide
-    items = N * groups * parts * panels
+    panels, others = outputs // wide, N * groups * parts
+    some = (outputs - panels * wide + L - 1) // L       # vectors of the panel that is not whole
     for worker in prange(workers_, team):
-        sums = room(planes, ROWS * wide + L)
-        place, later = np.empty(COLUMNS, np.int64), np.empty(COLUMNS + 1, np.int64)
-        spot, goal, number = np.empty(wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
-        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
-            panel, other = item % panels, item // panels
-            part, group, n = other % parts, other // parts % groups, other // (parts * groups)
-            mine = bands * part // parts, bands * (part + 1) // parts
-            begin, end, pieces = panel * wide, min(outputs, panel * wide + wide), 0
+        sums, later = room(planes, ROWS * wide + L), np.empty(COLUMNS + 1, np.int64)
+        place, spot = np.empty(COLUMNS, np.int64), np.empty(wide, np.int64)
+        goal, number = np.empty(wide, np.int64), np.empty(wide, np.int64)
+        for item in range(others * panels * worker // workers_, others * panels * (worker + 1) // workers_):
+            part, group, n = item // panels % parts, item // (panels * parts) % groups, item // (panels * parts * groups)
+            mine, begin = (bands * part // parts, bands * (part + 1) // parts), item % panels * wide
+            pieces = find_pieces(begin, begin + wide, L, OW, width, n * y_step, spot, goal, number)
             for j in range(COLUMNS):
                 place[j] = n * image + group * (C // groups) * 4 * height * width + begin + j * L
-            for h in range(begin // width, (end - 1) // width + 1):
-                first, last = max(begin, h * width), min(end, h * width + OW)
-                for at in range(first, last, L):
-                    spot[pieces], number[pieces] = at - begin, min(L, last - at)
-                    goal[pieces] = n * y_step + h * OW + at - h * width
-                    pieces += 1
-            if end - begin > 2 * L:
+            meet_filters(planes, 1, terms, 0, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y, OH * OW,
+                         goal, False, pieces, spot, number, bias, relu, sums, COLUMNS)
+        for other in range(others * (workers_ - worker - 1) // workers_, others * (workers_ - worker) // workers_):
+            if some == 0:
+                continue
+            part, group, n = other % parts, other // parts % groups, other // (parts * groups)
+            mine, begin = (bands * part // parts, bands * (part + 1) // parts), panels * wide
+            pieces = find_pieces(begin, outputs, L, OW, width, n * y_step, spot, goal, number)
+            for j in range(COLUMNS):
+                place[j] = n * image + group * (C // groups) * 4 * height * width + begin + j * L
+            if some == 3:
                 meet_filters(planes, 1, terms, 0, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y,
                              OH * OW, goal, False, pieces, spot, number, bias, relu, sums, 3)
-            elif end - begin > L:
+            elif some == 2:
                 meet_filters(planes, 1, terms, 0, left, as_it_lies, (K, stretch, filters, group), mine, place, later, 0, y,
                              OH * OW, goal, False, pieces, spot, number, bias, relu, sums, 2)
             else:
