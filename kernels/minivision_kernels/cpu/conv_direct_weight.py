@@ -43,7 +43,7 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
     filters, K, across = g.shape[1] // groups, shape[1] * shape[2] * shape[3], max(1, g.shape[3])
     L = lanes_of(x)
     mine = -(-filters // L) * (-(-K // TALL_ROWS) * TALL_ROWS + 30)
-    return mine <= (2.4 if BYTES == 64 else 2) * filters * K * -(-across // L) / across
+    return mine <= (2.1 if BYTES == 64 else 2) * filters * K * -(-across // L) / across
 
 
 @rung("conv2d_weight", name="direct", device="cpu", accepts=vectors, worth=_weight_worth)
