@@ -202,8 +202,9 @@ def meet_filters(
     x, listed, terms, step, left, as_it_lies, product, bands, place, later, asks, y, pixels, goal, past, pieces, spot, number,
     bias, relu, sums, columns,
 ):
-    """A panel of so many columns meets the filters of some bands of a group. Its terms lie ``step`` apart, or as ``listed``.
+    """A panel of so many columns meets the filters of some bands of a group.
 
+    Its terms lie ``step`` apart or, if ``listed``, a constant, is 1 and not 0, where ``terms`` says.
     Results go to y in whole vectors or, if there are ``pieces``, in these: each has a spot in the panel, a goal and a number of
     pixels. Of the next panel, ``asks`` channels are asked for on the way.
     """
@@ -221,13 +222,13 @@ def meet_filters(
                 soon = min(stop, k + run)
                 if as_it_lies:
                     while k < soon:
-                        bt = k * step + listed * entry(terms, k)
+                        bt = k * step + listed * entry(terms, k * listed)
                         tile = outer_to(tile, ROWS, columns, left, at, row_step, x, bt, here)
                         at += 1
                         k += 1
                 else:
                     while k < soon:
-                        bt = k * step + listed * entry(terms, k)
+                        bt = k * step + listed * entry(terms, k * listed)
                         tile = outer_to(tile, ROWS, columns, left, at, 1, x, bt, here)
                         at += ROWS
                         k += 1

@@ -22,9 +22,9 @@ across all panels of a block, so that the processor sees where they go and reads
 channels of 56 x 56. Other ways were tried. To ask for the next block while this one is used helps as much where the matrix
 lies in memory and costs 3 to 10 % where it lies in a cache. To pack a panel on the way, in the tile that uses it first, looks
 like packing for nothing, but then each multiply-add waits for its own row: a tenth of a layer's time is lost from memory, or
-a third, though rows are asked for 32 or 64 terms before (AVX-512). To use the right matrix as it lies, too,
-gains as much as packing costs, a tenth, where it fits a cache, and loses up to half elsewhere, unless what is needed next is
-asked for in time: ``conv_pixels.py`` does that for 1 x 1 filters.
+a third, though rows are asked for 32 or 64 terms before (AVX-512). To use the right matrix as it lies gains as
+much as packing costs, a tenth, where it fits a cache, and loses up to half elsewhere, unless what is needed next is asked for
+in time: ``conv_pixels.py`` does that for 1 x 1 filters.
 
 What was tried on a core with AVX2 and 512 KiB of second-level cache: reading pixels with a shift instead of packing them
 gives 50 to 70 % of the speed, since every load is off the grid of cache lines and every page is new; stretches of 256 to 512
