@@ -53,30 +53,27 @@ def hold(arrays: Sequence[Any], name: str) -> None:
     """Declare that the pending backward of operation ``name`` needs these arrays unchanged."""
     with _lock:
         for array in arrays:
-            root = memory_owner(array)
+            root = array if array.base is None else memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:
                 entry = _holds[id(root)] = _Hold(root, name)
-                if isinstance(root, np.ndarray) and root.flags.writeable and _can_be_switched_back(root):
-                    _forbid_writing(root, entry)
+                if isinstance(root, np.ndarray):
+                    flags = root.flags
+                    # NumPy makes memory writable again if the array owns it, or if its owner hands it out as a writable buffer.
+                    if flags.writeable and (flags.owndata if root.base is None else _is_writable(root.base)):
+                        root.setflags(write=False)      # sooner done than flags.writeable = False
+                        entry.switched.append(root)
             else:
                 entry.count += 1
             if array is not root and entry.switched and array.flags.writeable:      # a view can be what its base can
-                _forbid_writing(array, entry)
+                array.setflags(write=False)
+                entry.switched.append(array)
 
 
-def _forbid_writing(array: np.ndarray, entry: _Hold) -> None:
-    array.setflags(write=False)                # sooner done than array.flags.writeable = False
-    entry.switched.append(array)
-
-
-def _can_be_switched_back(root: np.ndarray) -> bool:
-    """NumPy makes memory writable again if the array owns it, or if its owner hands it out as a writable buffer."""
-    base: Any = root.base
-    if base is None:
-        return root.flags.owndata
+def _is_writable(owner: Any) -> bool:
+    """Whether what owns memory hands it out as a writable buffer."""
     try:
-        return not memoryview(base).readonly
+        return not memoryview(owner).readonly
     except TypeError:
         return False
 
@@ -85,7 +82,7 @@ def let_go(arrays: Sequence[Any]) -> None:
     """Take back one `hold` of each; the last one makes the memory writable again."""
     with _lock:
         for array in arrays:
-            root = memory_owner(array)
+            root = array if array.base is None else memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:                  # never held, so nothing to take back
                 continue
@@ -98,13 +95,15 @@ def let_go(arrays: Sequence[Any]) -> None:
 
 def holder(array: Any) -> str | None:
     """The name of an operation whose pending backward needs this memory, or None."""
-    entry = _holds.get(id(memory_owner(array))) if _holds else None      # empty once all backwards have run
+    if not _holds:                             # once all backwards have run
+        return None
+    entry = _holds.get(id(memory_owner(array)))
     return None if entry is None else entry.name
 
 
 def check_free(array: Any, what: str = "this array") -> None:
     """Raise `InPlaceError` if a pending backward needs the memory of ``array``."""
-    name = holder(array)
+    name = holder(array) if _holds else None
     if name is not None:
         raise InPlaceError(
             f"{what} (shape {tuple(array.shape)}) cannot be changed: the pending backward of {name} still needs its "

@@ -78,7 +78,7 @@ class Sequential(Module):
     def forward(self, x: Any) -> Any:
         """All modules in turn; `BatchNorm2d`, `ReLU` and `MaxPool2d` are joined with the layer before them (`normalized`,
         `rectified`, `pooled`)."""
-        modules = list(self)
+        modules = self.children()
         while modules:
             layer = modules.pop(0)
             norm = _next(modules, BatchNorm2d) if type(layer) is Conv2d else None
@@ -93,13 +93,13 @@ class Sequential(Module):
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return (child for _, child in self.named_children())
+        return iter(self.children())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.children())
 
     def __getitem__(self, index: int | slice) -> Any:
-        children = list(self)
+        children = self.children()
         return Sequential(*children[index]) if isinstance(index, slice) else children[index]
 
 

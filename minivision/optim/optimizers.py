@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,17 +61,21 @@ class Optimizer:
         Raises:
             InPlaceError: a graph that has not run backward still needs a parameter's value; nothing is changed then.
         """
+        changes = []
         for i, (p, state) in enumerate(zip(self.params, self.state)):
             if p.grad is None:
                 continue
             array = p._data
             check_free(array, "a parameter")
+            dtype, kind = array.dtype, type(array)
             for slot in state.values():
-                if type(slot) is not int and (slot.dtype != array.dtype or type(slot) is not type(array)):
+                if type(slot) is not int and (slot.dtype is not dtype or type(slot) is not kind) and (
+                        slot.dtype != dtype or type(slot) is not kind):
                     raise ValueError(f"{type(self).__name__}: parameter {i} has become {p.dtype} on {p.device} since the first "
                                      "step; create the optimiser after model.to(...)")
+            changes.append((array, p.grad._data, state))
         self.steps += 1
-        self.update_all([(p._data, p.grad._data, state) for p, state in zip(self.params, self.state) if p.grad is not None])
+        self.update_all(changes)
 
     def update_all(self, changes: list[Change]) -> None:
         """Change all parameters: one by one, as `update` says, unless a subclass knows how to change several at once."""
@@ -126,11 +130,11 @@ class Optimizer:
         self.settings.update(settings)
 
 
-def alike(changes: list[Change], what: Callable[[dict[str, Any]], Any]) -> list[tuple[Any, list[Change]]]:
-    """The changes in groups that one call can make: of one dtype, on one kind of device, and with the same ``what`` (state)."""
+def alike(changes: list[Change], what: list[Any]) -> list[tuple[Any, list[Change]]]:
+    """The changes in groups that one call can make: of one dtype, on one kind of device, and with the same word of ``what``."""
     groups: dict[Any, list[Change]] = {}
-    for change in changes:
-        groups.setdefault((what(change[2]), type(change[0]), change[0].dtype), []).append(change)
+    for change, word in zip(changes, what):
+        groups.setdefault((word, type(change[0]), change[0].dtype), []).append(change)
     return [(key[0], group) for key, group in groups.items()]
 
 
@@ -159,7 +163,7 @@ class SGD(Optimizer):
 
     def update_all(self, changes: list[Change]) -> None:
         momentum = self.settings["momentum"]
-        for first, group in alike(changes, lambda state: "velocity" not in state):
+        for first, group in alike(changes, ["velocity" not in state for *_, state in changes]):
             params, grads, states = zip(*group)
             if momentum and first:
                 for param, state in zip(params, states):
@@ -192,7 +196,7 @@ class Adam(Optimizer):
                     state.update(m=array_module(param).zeros_like(param), v=array_module(param).zeros_like(param), t=0)
             state["t"] += 1
         beta1, beta2 = self.settings["betas"]
-        for step, group in alike(changes, lambda state: state["t"]):
+        for step, group in alike(changes, [state["t"] for *_, state in changes]):
             params, grads, states = zip(*group)
             m, v = (tuple([state[slot] for state in states]) for slot in ("m", "v"))
             run("adam_update", params, grads, m, v, lr=self.lr, beta1=beta1, beta2=beta2, eps=self.settings["eps"],
