@@ -1,0 +1,234 @@
+"""Convolution with a lane for each image: small layers of many images.
+
+All rungs so far lay pixels or filters side by side in a vector. Lines of ten pixels leave lanes empty or have to be pieced
+together, and six filters are no vector at all. But there are always 64 images in a batch of 64. With the same pixel of 16 of
+them side by side,
+
+    pixels (C, lines, W, L)         L images, as many as a vector has lanes
+
+a tap is one vector, wherever it lies: no window has to ask for neighbours, lines have no ends, a stride is but another
+address. This is the layout CHWN, which cuda-convnet used for the same reason (Krizhevsky 2012). Here it lives for a moment
+only: a thread takes L images and some lines of outputs, turns over what their windows see, forms the sums, 8 filters x 3
+pixels of L images in registers, and turns the sums back. Turning takes about two steps for each vector of pixels, so it pays
+where each pixel is used often enough, and all that a thread turns over fits in its second-level cache.
+
+Zeros around the image are never multiplied above and below it, since all lanes leave them out together, and at its sides only
+where three pixels in a row need different taps.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from minivision_kernels.cpu.bands import Taps, forward, input_phases, workers
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange, rebuilt
+from minivision_kernels.cpu.goal import Goal, aim, fill
+from minivision_kernels.cpu.planes import Weights
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, none, put, room, turn, turn_whole, vectors
+from minivision_kernels.cpu.tile import MANY, finish_rows, outer_to, store, zeros
+from minivision_kernels.finish import Finish
+from minivision_kernels.ladder import rung
+from minivision_kernels.shapes import Pair
+
+TILES = ((8, 3), (6, 4)) if MANY else ((4, 3), (6, 2))      # filters and pixels
+ROWS, COLUMNS = TILES[0]    # of the kernel below, until it is rebuilt for both
+NEAR = 448 * 1024           # bytes of pixels and sums of a thread
+SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
+
+
+def _accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+             dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    return stride == (1, 1) and vectors(g)
+
+
+@rung("conv2d_forward", name="images", device="cpu", accepts=vectors)
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
+) -> np.ndarray:
+    """A lane for each image: no lines that end, no stride that costs.
+
+    """
+    shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
+    y, goal = aim(shape, x.dtype, finish, groups)
+    sum_taps(x, taps, stride, contiguous(w).reshape(-1), weights, y, goal)
+    return y
+
+
+@rung("conv2d_input", name="images", device="cpu", accepts=_accepts)
+def conv2d_input(
+    g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """The same at stride 1, with the filters turned round.
+
+    """
+    if stride != (1, 1):
+        raise ValueError(f"this rung takes filters at stride 1, got {stride}; call the rung 'implicit'")
+    dx, goal = aim(shape, g.dtype)
+    if not g.size or not dx.size:
+        dx.fill(0)
+        return dx
+    part, = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
+    assert part.taps
+    sum_taps(g, part.taps, stride, contiguous(w).reshape(-1), part.weights, dx, goal)
+    return dx
+
+
+def sum_taps(
+    x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, goal: Goal,
+) -> None:
+    """y[:, f] = the sum over channels and taps of the weights times what they see; ``goal`` leads to y."""
+    (N, C, H, W), (F, OH, OW), L = x.shape, y.shape[1:], lanes_of(x)
+    if not y.size:
+        return
+    if not C:
+        fill(y, goal)
+        return
+    rows = min((rows for rows, _ in TILES), key=lambda rows: -(-weights.rows // rows) * rows)      # few of which are empty
+    lines = lines_of(-(-N // L) * weights.groups, C // weights.groups, OH, OW, stride, taps, L * x.itemsize, workers(), rows)
+    down, right = taps_along(taps)
+    SUM_TAPS[rows](contiguous(x).reshape(-1), N, C, H, W, flat, *weights[:-1], down, right, taps.top, taps.left, *stride, lines,
+              *goal, F, OH, OW, workers(), work=y.size * weights.offset.size // L)
+
+
+@functools.lru_cache(maxsize=1024)
+def taps_along(taps: Taps) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(taps.down, np.int64), np.array(taps.right, np.int64)
+
+
+@functools.lru_cache(maxsize=1024)
+def lines_of(blocks: int, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, line: int, workers: int,
+             rows: int) -> int:
+    """Lines of outputs that are computed together: as many as fit, and enough pieces of work for all threads."""
+    width = (OW - 1) * stride[1] + max(taps.right) + 1
+
+    def near(lines: int) -> int:
+        return line * (channels * ((lines - 1) * stride[0] + max(taps.down) + 1) * width + rows * lines * OW)
+
+    pieces = -(-SHARES * workers // blocks)
+    lines = -(-OH // pieces)
+    while lines > 1 and near(lines) > NEAR:
+        lines = -(-lines // 2)
+    return lines
+
+
+@helper
+def turn_in(x, at, channels, H, W, image_step, count, first, high, left, width, pixels):
+    """pixels (channels, high, width, L): lines ``first`` to first + high of the images, with zeros at their sides. What lies
+    above or below an image is not written."""
+    L = lanes(x)
+    last = min(W, width - left)
+    for c in range(channels):
+        for h in range(max(0, first), min(H, first + high)):
+            line, to = at + (c * H + h) * W, (c * high + h - first) * width * L
+            for j in range(min(left, width)):
+                put(pixels, to + j * L, none(x))
+            for j in range(0, last, L):
+                if count == L and j + L <= last:
+                    turn_whole(x, line + j, image_step, pixels, to + (left + j) * L, L)
+                else:
+                    turn(x, line + j, image_step, 0, last - j, count, pixels, to + (left + j) * L, L, min(L, last - j), L)
+            for j in range(max(0, left + last), width):
+                put(pixels, to + j * L, none(x))
+
+
+@helper
+def turn_out(sums, at, count, y, to, y_step, images):
+    """The sums (count, L) from ``at`` on as lines of ``count`` pixels of as many images."""
+    L = lanes(sums)
+    for p in range(0, count, L):
+        if images == L and p + L <= count:
+            turn_whole(sums, at + p * L, L, y, to + p, y_step)
+        else:
+            turn(sums, at + p * L, L, 0, images, min(L, count - p), y, to + p, y_step, images, min(L, count - p))
+
+
+@inlined
+def sum_window(rows, columns, steps, x, weights, start, channels, KH, KW, down, right, a, b, pixels, seen, high, width):
+    """A tile of so many pixels, ``steps`` apart, of L images: the sum over channels and the taps of the ranges ``a`` and ``b``."""
+    tile = zeros(x, rows, columns)
+    for c in range(channels):
+        for i in range(a[0], a[1]):
+            at, to = start + ((c * KH + i) * KW + b[0]) * rows, seen + (c * high + entry(down, i)) * width * lanes(x)
+            for j in range(b[0], b[1]):
+                tile = outer_to(tile, rows, columns, weights, at, 1, pixels, to + entry(right, j) * lanes(x), steps)
+                at += rows
+    return tile
+
+
+@compiled
+def _sum_taps(
+    x: In1, N: int, C: int, H: int, W: int, flat: In1, filters: int, groups: int, row_step: int, group_step: int,
+    offset: IntIn1, down: IntIn1, right: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int,
+    y: Out1, y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, workers_: int, team: Team,
+):
+    L, K, KH, KW = lanes(x), offset.shape[0], down.shape[0], right.shape[0]
+    channels, bands, finish = C // groups, (filters + ROWS - 1) // ROWS, bias.shape[0] > 0
+    high, width = 0, 0
+    for i in range(KH):
+        high = max(high, (lines - 1) * stride_h + down[i] + 1)
+    for j in range(KW):
+        width = max(width, (OW - 1) * stride_w + right[j] + 1)
+    step = stride_w * L
+    blocks, chunks = (N + L - 1) // L, (OH + lines - 1) // lines
+    items = groups * blocks * chunks
+    for worker in prange(workers_, team):
+        weights, packed = room(x, bands * K * ROWS), -1
+        pixels, sums = room(x, channels * high * width * L), room(x, ROWS * lines * OW * L)
+        for item in range(items * worker // workers_, items * (worker + 1) // workers_):
+            group, n, line = item // (blocks * chunks), item // chunks % blocks * L, item % chunks * lines
+            if group != packed:
+                packed = group
+                for f in range(bands * ROWS):
+                    to, at = f // ROWS * K * ROWS + f % ROWS, group * group_step + f * row_step
+                    for k in range(K):
+                        weights[to + k * ROWS] = flat[at + offset[k]] if f < filters else 0
+            images, count, first = min(L, N - n), min(lines, OH - line), line * stride_h - top
+            turn_in(x, (n * C + group * channels) * H * W, channels, H, W, C * H * W, images, first, high, left, width, pixels)
+            for band in range(bands):
+                start, row = band * K * ROWS, group * filters + band * ROWS
+                for h in range(count):
+                    at, end = 0, KH             # the lines of taps that lie within the image
+                    while at < end and not 0 <= first + h * stride_h + down[at] < H:
+                        at += 1
+                    while at < end and not 0 <= first + h * stride_h + down[end - 1] < H:
+                        end -= 1
+                    for w in range(0, OW, COLUMNS):
+                        some = min(COLUMNS, OW - w)
+                        left_, right_ = w * stride_w - left, (w + some - 1) * stride_w - left
+                        begin, stop = 0, KW
+                        while begin < stop and not (right_ + right[begin] >= 0 and left_ + right[begin] < W):
+                            begin += 1
+                        while begin < stop and not (right_ + right[stop - 1] >= 0 and left_ + right[stop - 1] < W):
+                            stop -= 1
+                        seen, to = (h * stride_h * width + w * stride_w) * L, (h * OW + w) * L
+                        if some == 4:
+                            four = sum_window(ROWS, 4, (0, step, 2 * step, 3 * step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                                              (begin, stop), pixels, seen, high, width)
+                            if finish:
+                                four = finish_rows(four, ROWS, 4, bias, row, relu)
+                            store(four, ROWS, 4, sums, to, lines * OW * L)
+                        elif some == 3:
+                            three = sum_window(ROWS, 3, (0, step, 2 * step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                                               (begin, stop), pixels, seen, high, width)
+                            if finish:
+                                three = finish_rows(three, ROWS, 3, bias, row, relu)
+                            store(three, ROWS, 3, sums, to, lines * OW * L)
+                        elif some == 2:
+                            two = sum_window(ROWS, 2, (0, step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                                             (begin, stop), pixels, seen, high, width)
+                            if finish:
+                                two = finish_rows(two, ROWS, 2, bias, row, relu)
+                            store(two, ROWS, 2, sums, to, lines * OW * L)
+                        else:
+                            one = sum_window(ROWS, 1, (0,), x, weights, start, channels, KH, KW, down, right, (at, end),
+                                             (begin, stop), pixels, seen, high, width)
+                            if finish:
+                                one = finish_rows(one, ROWS, 1, bias, row, relu)
+                            store(one, ROWS, 1, sums, to, lines * OW * L)
+                for i in range(min(ROWS, filters - band * ROWS)):
+                    turn_out(sums, i * lines * OW * L, count * OW, y, n * y_step + ((row + i) * OH + line) * OW, y_step, images)
+
+
+SUM_TAPS = {rows: rebuilt(_sum_taps, {"ROWS": rows, "COLUMNS": columns}, f"_{rows}_by_{columns}") for rows, columns in TILES}

@@ -1,0 +1,120 @@
+"""The gradient to filters with a lane for each image; ``conv_images.py`` tells how pixels lie then.
+
+A weight meets a pixel of the image and one of g, vectors of L images, and 8 filters x 3 taps of one line are summed in
+registers over all outputs of some lines. What the lanes hold is added up at the end of these lines. The images are divided
+into parts, each with sums of its own, as many for any number of threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivision_kernels.cpu.bands import Taps, window, workers
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, inlined, prange
+from minivision_kernels.cpu.conv_images import lines_of, taps_along, turn_in
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.tile import MANY, add_totals, inner, zeros
+from minivision_kernels.ladder import rung
+from minivision_kernels.memory import zeros as cleared
+from minivision_kernels.shapes import Pair
+
+ROWS, MOST = 4, 5 if MANY else 2        # filters of a tile, and taps at most
+PARTS = 16          # of the images, at most, each with sums of its own
+
+
+@rung("conv2d_weight", name="images", device="cpu", accepts=vectors)
+def conv2d_weight(
+    x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> np.ndarray:
+    """A lane for each image, and the lanes added up at the end.
+
+    """
+    (N, C, H, W), (F, channels, KH, KW), (OH, OW), L = x.shape, shape, g.shape[2:], lanes_of(x)
+    if not x.size * g.size:
+        return np.zeros(shape, x.dtype)
+    taps = window((KH, KW), padding, dilation)
+    filters, blocks = F // groups, -(-N // L)
+    rows = -(-filters // ROWS) * ROWS
+    lines = lines_of(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, groups * rows)
+    parts = min(PARTS, blocks * -(-OH // lines))
+    sums = cleared((parts, groups, rows, channels * KH * KW), x.dtype)
+    down, right = taps_along(taps)
+    _correlate(contiguous(x).reshape(-1), N, C, H, W, contiguous(g).reshape(-1), F, OH, OW, groups, down, right, right * L,
+               taps.top, taps.left, *stride, lines, parts, sums.reshape(-1), work=g.size * channels * KH * KW // L)
+    total = sums[0] if parts == 1 else sums.sum(axis=0)
+    return contiguous(total[:, :filters]).reshape(shape)
+
+
+@inlined
+def sum_outputs(taps, x, first, end, begin, stop, OW, g, at, g_step, pixels, to, line, step, place, j):
+    """A tile of so many taps of a line: their sums over the outputs of lines ``first`` to ``end``, columns ``begin`` to ``stop``."""
+    tile = zeros(x, ROWS, taps)
+    for h in range(first, end):
+        a, b = at + (h * OW + begin) * lanes(x), to + h * line + begin * step
+        for _ in range(begin, stop):
+            tile = inner(tile, ROWS, taps, g, a, g_step, pixels, b, place, j)
+            a += lanes(x)
+            b += step
+    return tile
+
+
+@compiled
+def _correlate(
+    x: In1, N: int, C: int, H: int, W: int, g: In1, F: int, OH: int, OW: int, groups: int, down: IntIn1, right: IntIn1,
+    place: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int, parts: int, sums: Out1, team: Team,
+):
+    L, KH, KW = lanes(x), down.shape[0], right.shape[0]
+    channels, filters = C // groups, F // groups
+    K, bands = channels * KH * KW, (filters + ROWS - 1) // ROWS
+    high, width = (lines - 1) * stride_h + down[KH - 1] + 1, (OW - 1) * stride_w + right[KW - 1] + 1
+    blocks, chunks, rows = (N + L - 1) // L, (OH + lines - 1) // lines, bands * ROWS
+    items, g_step = blocks * chunks, lines * OW * L
+    for part in prange(parts, team):
+        pixels, upstream = room(x, channels * high * width * L), room(x, rows * g_step)
+        upstream[:] = 0                             # for filters that only fill a tile
+        for item in range(items * part // parts, items * (part + 1) // parts):
+            n, line = item // chunks * L, item % chunks * lines
+            images, count, first = min(L, N - n), min(lines, OH - line), line * stride_h - top
+            for group in range(groups):
+                turn_in(x, (n * C + group * channels) * H * W, channels, H, W, C * H * W, images, first, high, left, width,
+                        pixels)
+                turn_in(g, (n * F + group * filters) * OH * OW, filters, OH, OW, F * OH * OW, images, line, lines, 0, OW,
+                        upstream)
+                for band in range(bands):
+                    at, row = band * ROWS * g_step, ((part * groups + group) * rows + band * ROWS) * K
+                    for c in range(channels):
+                        for i in range(KH):
+                            # The outputs whose window reaches the image here
+                            start, end = 0, count
+                            while start < end and first + start * stride_h + down[i] < 0:
+                                start += 1
+                            while start < end and first + (end - 1) * stride_h + down[i] >= H:
+                                end -= 1
+                            to, line_step, step = (c * high + entry(down, i)) * width * L, stride_h * width * L, stride_w * L
+                            for j in range(0, KW, MOST):
+                                term, some = row + (c * KH + i) * KW + j, min(MOST, KW - j)
+                                begin, stop = 0, OW
+                                while begin < stop and begin * stride_w + right[j + some - 1] < left:
+                                    begin += 1
+                                while begin < stop and (stop - 1) * stride_w + right[j] >= W + left:
+                                    stop -= 1
+                                if some == 5:
+                                    five = sum_outputs(5, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
+                                                       line_step, step, place, j)
+                                    add_totals(five, ROWS, 5, sums, term, K)
+                                elif some == 4:
+                                    four = sum_outputs(4, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
+                                                       line_step, step, place, j)
+                                    add_totals(four, ROWS, 4, sums, term, K)
+                                elif some == 3:
+                                    three = sum_outputs(3, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
+                                                        line_step, step, place, j)
+                                    add_totals(three, ROWS, 3, sums, term, K)
+                                elif some == 2:
+                                    two = sum_outputs(2, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
+                                                      line_step, step, place, j)
+                                    add_totals(two, ROWS, 2, sums, term, K)
+                                else:
+                                    one = sum_outputs(1, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
+                                                      line_step, step, place, j)
+                                    add_totals(one, ROWS, 1, sums, term, K)
