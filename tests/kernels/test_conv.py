@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import conv_folded, conv_pixels, conv_winograd
+from minivision_kernels.cpu import conv_folded, conv_images, conv_pixels, conv_winograd
 from minivision_kernels.cpu.simd import lanes_of
 from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.cpu.winograd import SKEW
@@ -71,10 +71,11 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")      # for some geometries
+SPECIAL = ("depthwise", "images", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")    # for some geometries
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 PIXELS = [rung for rung in ALL if rung.name == "pixels"]
+IMAGES = [rung for rung in ALL if rung.name == "images"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name != "winograd2"]    # and taps each way
@@ -166,6 +167,54 @@ def pixels_where_they_lie(draw):
 @given(case=pixels_where_they_lie())
 def test_pixels_match_the_formula(rung, dtype, case):
     check(rung, dtype, *case)
+
+
+@st.composite
+def convolutions_of_many_images(draw):
+    """Images that fill vectors or do not; filters that fill tiles of eight or six, or do not."""
+    groups, N = draw(st.integers(1, 2)), draw(st.sampled_from([0, 1, 5, 16, 17, 35]))
+    C, F, window = draw(st.integers(0, 5)), draw(st.sampled_from([1, 6, 8, 11, 16])), draw(pair(1, 5))
+    size = draw(st.tuples(st.integers(1, 12), st.integers(1, 20)))
+    return (N, C * groups, *size), (F * groups, C, *window), (draw(pair(1, 3)), draw(pair(0, 5)), draw(pair(1, 3)), groups)
+
+
+def at_stride_1(rung, geometry):
+    """Gradients to images go no other way there."""
+    return ((1, 1), *geometry[1:]) if rung.op == "conv2d_input" else geometry
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", IMAGES, ids=str)
+@given(case=convolutions_of_many_images())
+def test_images_match_the_formula(rung, dtype, case):
+    x_shape, w_shape, geometry = case
+    check(rung, dtype, x_shape, w_shape, at_stride_1(rung, geometry))
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("case", EDGE_CASES)
+@pytest.mark.parametrize("rung", IMAGES, ids=str)
+def test_images_edge_cases(rung, case, dtype):
+    x_shape, w_shape, geometry = EDGE_CASES[case]
+    check(rung, dtype, x_shape, w_shape, at_stride_1(rung, geometry))
+
+
+@pytest.mark.parametrize("rung", IMAGES, ids=str)
+def test_images_line_by_line(rung, monkeypatch):
+    """Where no more lines than one stay near, and where the images are summed in as many parts as there may be."""
+    monkeypatch.setattr(conv_images, "NEAR", 1)
+    conv_images.lines_of.cache_clear()
+    try:
+        check(rung, np.float32, (37, 3, 11, 13), (7, 3, 3, 5), ((1, 1), (1, 2), (1, 1), 1))
+    finally:
+        conv_images.lines_of.cache_clear()
+
+
+def test_images_refuse_strides_of_the_gradient():
+    rung, = [rung for rung in IMAGES if rung.op == "conv2d_input"]
+    x, w, g = np.zeros((16, 4, 9, 9)), np.zeros((4, 4, 3, 3)), np.zeros((16, 4, 4, 4))
+    with pytest.raises(ValueError, match="call the rung 'implicit'"):
+        rung(g, w, x.shape, (2, 2), (0, 0), (1, 1), 1)
 
 
 @st.composite

@@ -66,7 +66,7 @@ def check_rung(rung, dtype, x_shape, w_shape, geometry):
 
 
 def test_the_fast_rungs_finish():
-    names = {"tile", "direct", "implicit", "product", "pixels", "dealt", "depthwise", "amx", "winograd2", "winograd",
+    names = {"tile", "direct", "implicit", "product", "pixels", "dealt", "depthwise", "images", "amx", "winograd2", "winograd",
              "winograd_amx"}
     assert names <= {rung.name for rung in RUNGS}
     assert {rung.name for rung in PRODUCTS} == {"tile", "packed", "amx"}

@@ -42,8 +42,8 @@ for op, args in dict(linear_forward=(a, b), linear_input=(a @ b.T, b), linear_we
     expected = exact(*(v.astype(float) for v in args))
     for rung in others:
         assert rung.device != "cpu" or np.abs(rung(*args) - expected).max() < 1e-5 * expected.std(), rung
-assert ran >= {{"tile", "direct", "implicit", "product", "packed", "pixels", "dealt", "fold", "depthwise", "winograd",
-                "winograd2"}}, ran
+assert ran >= {{"tile", "direct", "implicit", "product", "packed", "pixels", "dealt", "fold", "depthwise", "images",
+                "winograd", "winograd2"}}, ran
 """
 
 x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="instruction sets of x86 processors")

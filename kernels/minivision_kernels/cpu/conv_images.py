@@ -34,8 +34,44 @@ from minivision_kernels.shapes import Pair
 
 TILES = ((8, 3), (6, 4)) if MANY else ((4, 3), (6, 2))      # filters and pixels
 ROWS, COLUMNS = TILES[0]    # of the kernel below, until it is rebuilt for both
+LEAST, MOST = 3, 32         # filters, or channels of a gradient, for which it is worth it,
+TERMS = 1024                # and of their sums, at most
 NEAR = 448 * 1024           # bytes of pixels and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
+
+
+def fills_lanes(array: np.ndarray) -> bool:
+    """Whether there are images for three quarters of the lanes, or more."""
+    N, L = array.shape[0], lanes_of(array)
+    return N > 0 and 4 * N >= 3 * -(-N // L) * L
+
+
+def has_whole_lines(width: int, lanes: int) -> bool:
+    """Whether lines of ``width`` pixels leave less than a tenth of their vectors empty, so that pixels can as well be lanes."""
+    return width > 0.9 * -(-width // lanes) * lanes
+
+
+def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+                   groups: int = 1) -> bool:
+    """For few filters that see lines of a length that no vector has, or see them with a stride. Sums are short, so that one
+    after the other loses no accuracy, and longer than it takes to turn images over; four lines of outputs must stay near."""
+    filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
+    if not fills_lanes(x) or not LEAST <= filters <= MOST or channels * KH * KW > TERMS:
+        return False
+    if KH * KW == 1:
+        return filters <= 12 and channels <= 16
+    shape, taps, _ = forward(x.shape, w.shape, stride, padding, dilation, groups)
+    return (stride != (1, 1) or filters < TILES[0][0] or not has_whole_lines(shape[3], lanes_of(x))) and (
+        _lines(x, groups, *shape[2:], stride, taps, TILES[0][0]) >= min(4, shape[2]))
+
+
+def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+                 dilation: Pair = (1, 1), groups: int = 1) -> bool:
+    """The same for channels of the image; where they are very few, folding taps (``conv_fold.py``) is better for longer
+    lines."""
+    filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
+    return fills_lanes(g) and LEAST <= channels <= MOST and KH * KW > 1 and filters * KH * KW <= TERMS and (
+        shape[3] < lanes_of(g) or (channels >= 6 and not has_whole_lines(shape[3], lanes_of(g))))
 
 
 def _accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -43,12 +79,15 @@ def _accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair 
     return stride == (1, 1) and vectors(g)
 
 
-@rung("conv2d_forward", name="images", device="cpu", accepts=vectors)
+@rung("conv2d_forward", name="images", device="cpu", accepts=vectors, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
     """A lane for each image: no lines that end, no stride that costs.
 
+    The time of the rung that was chosen before / this one's, for batches of 64 on two cores with AVX-512: 1.4 for the first
+    layer of LeNet-5, 1.6 for its second; 1.2 to 3 for 4 to 32 filters at stride 2, 1.1 to 2.5 at stride 1 for lines that fill
+    no vector. With AVX2 1.2 to 2. For lines of whole vectors it is 0.7 to 1, for 64 filters 0.5 to 1.1.
     """
     shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
     y, goal = aim(shape, x.dtype, finish, groups)
@@ -56,12 +95,12 @@ def conv2d_forward(
     return y
 
 
-@rung("conv2d_input", name="images", device="cpu", accepts=_accepts)
+@rung("conv2d_input", name="images", device="cpu", accepts=_accepts, worth=_input_worth)
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same at stride 1, with the filters turned round.
-
+    """The same at stride 1, with the filters turned round: 1.6 for the second layer of LeNet-5, 1.1 to 2.8 for 3 to 32 channels
+    and short lines. At larger strides, phase by phase, it was tried and was 0.7 to 1.
     """
     if stride != (1, 1):
         raise ValueError(f"this rung takes filters at stride 1, got {stride}; call the rung 'implicit'")
@@ -70,7 +109,7 @@ def conv2d_input(
         dx.fill(0)
         return dx
     part, = input_phases(w.shape, shape[2:], stride, padding, dilation, groups)
-    assert part.taps
+    assert part.taps                                    # at stride 1 every pixel is seen, if only through zeros
     sum_taps(g, part.taps, stride, contiguous(w).reshape(-1), part.weights, dx, goal)
     return dx
 
@@ -79,17 +118,22 @@ def sum_taps(
     x: np.ndarray, taps: Taps, stride: Pair, flat: np.ndarray, weights: Weights, y: np.ndarray, goal: Goal,
 ) -> None:
     """y[:, f] = the sum over channels and taps of the weights times what they see; ``goal`` leads to y."""
-    (N, C, H, W), (F, OH, OW), L = x.shape, y.shape[1:], lanes_of(x)
+    (N, C, H, W), (F, OH, OW) = x.shape, y.shape[1:]
     if not y.size:
         return
     if not C:
         fill(y, goal)
         return
     rows = min((rows for rows, _ in TILES), key=lambda rows: -(-weights.rows // rows) * rows)      # few of which are empty
-    lines = lines_of(-(-N // L) * weights.groups, C // weights.groups, OH, OW, stride, taps, L * x.itemsize, workers(), rows)
+    lines = _lines(x, weights.groups, OH, OW, stride, taps, rows)
     down, right = taps_along(taps)
     SUM_TAPS[rows](contiguous(x).reshape(-1), N, C, H, W, flat, *weights[:-1], down, right, taps.top, taps.left, *stride, lines,
-              *goal, F, OH, OW, workers(), work=y.size * weights.offset.size // L)
+              *goal, F, OH, OW, workers(), work=y.size * weights.offset.size // lanes_of(x))
+
+
+def _lines(x: np.ndarray, groups: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int) -> int:
+    (N, C), L = x.shape[:2], lanes_of(x)
+    return lines_of(-(-N // L) * groups, C // groups, OH, OW, stride, taps, L * x.itemsize, workers(), rows)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -124,7 +168,7 @@ def turn_in(x, at, channels, H, W, image_step, count, first, high, left, width, 
             line, to = at + (c * H + h) * W, (c * high + h - first) * width * L
             for j in range(min(left, width)):
                 put(pixels, to + j * L, none(x))
-            for j in range(0, last, L):
+            for j in range(max(0, -left), last, L):     # windows may begin behind the image's first pixels
                 if count == L and j + L <= last:
                     turn_whole(x, line + j, image_step, pixels, to + (left + j) * L, L)
                 else:
@@ -146,7 +190,7 @@ def turn_out(sums, at, count, y, to, y_step, images):
 
 @inlined
 def sum_window(rows, columns, steps, x, weights, start, channels, KH, KW, down, right, a, b, pixels, seen, high, width):
-    """A tile of so many pixels, ``steps`` apart, of L images: the sum over channels and the taps of the ranges ``a`` and ``b``."""
+    """A tile of so many pixels, at these ``steps``: the sum over channels, and over taps in the ranges ``a`` and ``b``."""
     tile = zeros(x, rows, columns)
     for c in range(channels):
         for i in range(a[0], a[1]):
@@ -171,6 +215,7 @@ def _sum_taps(
     for j in range(KW):
         width = max(width, (OW - 1) * stride_w + right[j] + 1)
     step = stride_w * L
+    apart = 0, step, 2 * step, 3 * step
     blocks, chunks = (N + L - 1) // L, (OH + lines - 1) // lines
     items = groups * blocks * chunks
     for worker in prange(workers_, team):
@@ -204,25 +249,25 @@ def _sum_taps(
                             stop -= 1
                         seen, to = (h * stride_h * width + w * stride_w) * L, (h * OW + w) * L
                         if some == 4:
-                            four = sum_window(ROWS, 4, (0, step, 2 * step, 3 * step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                            four = sum_window(ROWS, 4, apart, x, weights, start, channels, KH, KW, down, right, (at, end),
                                               (begin, stop), pixels, seen, high, width)
                             if finish:
                                 four = finish_rows(four, ROWS, 4, bias, row, relu)
                             store(four, ROWS, 4, sums, to, lines * OW * L)
                         elif some == 3:
-                            three = sum_window(ROWS, 3, (0, step, 2 * step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                            three = sum_window(ROWS, 3, apart[:3], x, weights, start, channels, KH, KW, down, right, (at, end),
                                                (begin, stop), pixels, seen, high, width)
                             if finish:
                                 three = finish_rows(three, ROWS, 3, bias, row, relu)
                             store(three, ROWS, 3, sums, to, lines * OW * L)
                         elif some == 2:
-                            two = sum_window(ROWS, 2, (0, step), x, weights, start, channels, KH, KW, down, right, (at, end),
+                            two = sum_window(ROWS, 2, apart[:2], x, weights, start, channels, KH, KW, down, right, (at, end),
                                              (begin, stop), pixels, seen, high, width)
                             if finish:
                                 two = finish_rows(two, ROWS, 2, bias, row, relu)
                             store(two, ROWS, 2, sums, to, lines * OW * L)
                         else:
-                            one = sum_window(ROWS, 1, (0,), x, weights, start, channels, KH, KW, down, right, (at, end),
+                            one = sum_window(ROWS, 1, apart[:1], x, weights, start, channels, KH, KW, down, right, (at, end),
                                              (begin, stop), pixels, seen, high, width)
                             if finish:
                                 one = finish_rows(one, ROWS, 1, bias, row, relu)

@@ -32,11 +32,12 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 BLOCK = 8           # tiles side by side that one thread computes at a time
+FEW = 1 << 16       # weights that one thread has gone through before another is called
 SUM = 2048          # numbers of a row that go into an inner product before the next tile has its turn
 
 
-def _has_rows(g: np.ndarray, _: np.ndarray) -> bool:
-    return 2 * g.shape[0] >= OUTER_ROWS
+def _has_rows(g: np.ndarray, w: np.ndarray) -> bool:
+    return 2 * g.shape[0] >= OUTER_ROWS or w.size <= FEW
 
 
 @rung("linear_forward", name="tile", device="cpu", accepts=vectors)
@@ -133,7 +134,7 @@ def _outer_products(a: In1, a_row: int, a_k: int, b: In2, y: Out2, bias: In1, re
     bands, strips = (M + OUTER_ROWS - 1) // OUTER_ROWS, (J + BLOCK * wide - 1) // (BLOCK * wide)
     finish = bias.shape[0] > 0
     for item in prange(bands * strips, team):
-        first, j = item % bands * OUTER_ROWS, item // bands * BLOCK * wide
+        first, j = item // strips * OUTER_ROWS, item % strips * BLOCK * wide
         end = min(J, j + BLOCK * wide)
         if first + OUTER_ROWS <= M:
             at = first * a_row
