@@ -13,6 +13,11 @@ are whole, ROWS of them to a panel, and lie side by side term after term is soon
 one, from ROWS lines of the cache at a time, and each thread has what it needs without waiting for the others to pack. One image
 of ResNet-50's layers takes 0.75 to 0.9 of the time for it, large ones 0.98 to 1.02.
 
+A packed panel is one run of lines, of which the processor foresees a few; eight rows are eight runs, and it foresees a few of
+each. So while one packed left panel is used, the next one is asked for: where all of them are larger than the second-level
+cache, products take 0.87 to 0.93 of the time (1536 and 2048 rows, Zen 5), gradients to 32 images of 512 channels of 14 x 14 at
+stride 2 0.88.
+
 What makes the product fast is where the pieces are while they are used: the left panel of a stretch of terms, 8 or 16 KiB, in
 the first-level cache, and a block of right panels, `BLOCK` bytes, in the second-level cache, where it serves all rows. The sums
 of a stretch leave the registers only to be added to those of the next one.
@@ -50,7 +55,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision_kernels.cpu.compile import helper, inlined
-from minivision_kernels.cpu.simd import entries, entry, lanes, load, load_between, prefetch, put, put_between, turn, turn_whole
+from minivision_kernels.cpu.simd import (
+    entries,
+    entry,
+    fetch,
+    lanes,
+    load,
+    load_between,
+    prefetch,
+    put,
+    put_between,
+    turn,
+    turn_whole,
+)
 from minivision_kernels.cpu.tile import (
     AHEAD,
     OUTER_COLUMNS,
@@ -280,6 +297,7 @@ def multiply_panels(
                     for k in range(terms):
                         tile = outer(tile, ROWS, COLUMNS, left, at + k * ROWS, 1, right, bt + k * width)
                         ask(right, bt + (k + AHEAD) * width, COLUMNS)
+                        fetch(left, at + band_step + k * ROWS)              # the next panel
                 else:
                     for k in range(terms):
                         tile = outer(tile, ROWS, COLUMNS, left, at + k, row_step, right, bt + k * width)
