@@ -82,7 +82,9 @@ def chosen(request: Request) -> list[Problem | Training | Look | Find]:
 
 
 def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Look | Find]) -> Iterator[Row]:
-    """Measure one problem after the other."""
+    """Measure one problem after the other, and how far apart the cores are meanwhile."""
+    from .apart import apart
+
     @functools.cache
     def copying() -> Copier:
         from .roofs import copier
@@ -92,11 +94,12 @@ def rows(request: Request, roofs: Roofs, todo: Sequence[Problem | Training | Loo
     with exactness(request.exact):
         for one in todo:
             if isinstance(one, Problem):
-                yield measure(one, request, roofs, copying() if one.suite == MEMORY else None)
+                found = measure(one, request, roofs, copying() if one.suite == MEMORY else None)
             elif isinstance(one, Find):
-                yield search(one, request)
+                found = search(one, request)
             else:
-                yield train(one, request) if isinstance(one, Training) else look(one, request)
+                found = train(one, request) if isinstance(one, Training) else look(one, request)
+            yield {**found, "apart_ns": apart()}
 
 
 def train(one: Training, request: Request) -> Row:

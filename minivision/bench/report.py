@@ -100,6 +100,16 @@ def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return text
 
 
+def apart_line(rows: Sequence[dict[str, Any]]) -> str:
+    """How far apart the cores were, and how often they were far: more than twice as far as at best."""
+    found = sorted(row["apart_ns"] for row in rows if row.get("apart_ns"))
+    if not found:
+        return ""
+    usual, far = found[len(found) // 2], sum(ns > 2 * found[0] for ns in found)
+    return (f"Two cores were {found[0]:.0f} to {found[-1]:.0f} ns apart, {usual:.0f} at half of the {len(found)} rows; "
+            f"they were far at {far}.")
+
+
 def conditions_line(about: dict[str, Any]) -> str:
     """The machine, the versions and the roofs in a sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)

@@ -115,7 +115,7 @@ def _measure(request: Request, file: str | None, folder: str | None) -> int:
             rows.append(row)
             say(report.line(row))
             bar.update()
-    say("\n".join(["", report.LEGEND, "", *report.summary_lines(rows)]))
+    say("\n".join(["", report.LEGEND, report.apart_line(rows), "", *report.summary_lines(rows)]))
     if file:
         report.save(file, about, rows)
         say(f"\nwritten to {file}")

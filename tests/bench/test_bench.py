@@ -27,6 +27,7 @@ from minivision.bench.training import NETWORKS, steps
 from minivision.cli import bench as cli_bench
 
 roofs = pytest.importorskip("minivision.bench.roofs")
+apart = pytest.importorskip("minivision.bench.apart")
 ROOFS = roofs.Roofs(100.0, 10.0, 12.0)
 SMALL = [*conv_problems("small", conv(5, 9, 7, 3), 2), *conv_problems("small", conv(3, (6, 10), 20, 5, 2), 3),
          *conv_problems("small", conv(6, 8, 6, 3, groups=6), 2), *linear_problems("small", "4>5", 3, 4, 5)]
@@ -231,6 +232,23 @@ def test_roofs_are_measured():
     np.testing.assert_array_equal(c[:96], a[:96])
     roofs._triad(a, b, 1, c, False, work=roofs.BIG)
     np.testing.assert_array_equal(c[:96], a[:96] + 3)
+
+
+def test_cores_are_some_way_apart(monkeypatch):
+    many = mk.get_num_threads()
+    found = apart.apart()
+    assert (found is None) if many < 2 else 0 < found < 1e6
+    mk.set_num_threads(1)
+    try:
+        assert apart.apart() is None
+    finally:
+        mk.set_num_threads(many)
+    ball = np.zeros((1, 8), np.int64)
+    apart._play(ball, 10, 50)                               # alone: the second player never answers, and nobody waits for ever
+    assert ball[0, 0] == 2
+    assert report.apart_line([{"apart_ns": ns} for ns in (45.0, 50.0, 210.0, None)]) == (
+        "Two cores were 45 to 210 ns apart, 50 at half of the 3 rows; they were far at 1.")
+    assert report.apart_line([{}, {"apart_ns": None}]) == ""
 
 
 def test_a_matrix_unit_has_a_roof_of_its_own():

@@ -47,9 +47,10 @@ def conv2d_forward(
     """Pixels are dealt to four phases once instead of being packed for every tap.
 
     For one image with 3 x 3 filters and sums of 1024 terms or more this took 0.8 to 0.96 of the time of `implicit` on two cores
-    with AVX-512 (128 channels of 56 x 56, 256 of 28 x 28, 512 of 14 x 14), 0.94 to 0.99 with AVX2. But not always: as Numba
-    compiles it, in some processes, it takes 1.25 to 1.6 times as long with the same results. While that is not understood, the
-    rung is chosen only where ``bench --tune`` found it to be the fastest.
+    with AVX-512 (128 channels of 56 x 56, 256 of 28 x 28, 512 of 14 x 14), 0.94 to 0.99 with AVX2. But each thread reads what
+    both have dealt, and where the two cores share no cache, what one has written takes the other 200 ns instead of 45: then it
+    takes 1.1 to 1.6 times as long as `implicit`, of which every thread reads the image alone. So the rung is chosen only where
+    ``bench --tune`` found it to be the fastest.
     """
     if stride != (2, 2):
         raise ValueError(f"this rung takes filters at stride 2, got {stride}; call the rung 'implicit'")
