@@ -71,11 +71,12 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "images", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")    # for some geometries
+SPECIAL = "depthwise", "images", "whole", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx"     # not for all
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 PIXELS = [rung for rung in ALL if rung.name == "pixels"]
 IMAGES = [rung for rung in ALL if rung.name == "images"]
+WHOLE = [rung for rung in ALL if rung.name == "whole"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name != "winograd2"]    # and taps each way
@@ -99,7 +100,7 @@ def test_edge_cases(rung, case, dtype):
 def depthwise_convolutions(draw):
     """Windows that have kernels of words and others; lines that fill a few vectors or none."""
     C, share, N = draw(st.integers(1, 4)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
-    side, stride = draw(st.sampled_from([3, 3, 5, 2])), draw(st.sampled_from([1, 1, 2, 3]))
+    side, stride = draw(st.sampled_from([3, 3, 5, 7, 2])), draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.sampled_from([(side, side), (side, 1)]))
     padding, dilation = draw(pair(0, 3)), draw(st.sampled_from([(1, 1), (1, 1), (2, 1)]))
     size = draw(st.tuples(st.integers(1, 13), st.integers(1, 37)))
@@ -167,6 +168,21 @@ def pixels_where_they_lie(draw):
 @given(case=pixels_where_they_lie())
 def test_pixels_match_the_formula(rung, dtype, case):
     check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", WHOLE, ids=str)
+@given(N=st.integers(0, 20), C=st.integers(0, 5), F=st.integers(0, 20), size=pair(1, 7), stride=pair(1, 3))
+def test_whole_matches_the_formula(rung, dtype, N, C, F, size, stride):
+    check(rung, dtype, (N, C, *size), (F, C, *size), (stride, (0, 0), (1, 1), 1))
+
+
+@pytest.mark.parametrize("rung", WHOLE, ids=str)
+def test_whole_refuses_windows_that_slide(rung):
+    x, w, g = np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 8, 9)), np.zeros((1, 4, 2, 1))
+    first = {"conv2d_forward": (x, w), "conv2d_input": (g, w, x.shape), "conv2d_weight": (x, g, w.shape)}[rung.op]
+    with pytest.raises(ValueError, match="as large as the image"):
+        rung(*first, (1, 1), (0, 0), (1, 1), 1)
 
 
 @st.composite

@@ -9,7 +9,7 @@ is read where it lies, and the words of ``sliding.py`` compute four rows of resu
     a sum of shifted rows   36, and 36 loads and stores of sums
     four rows at a time     18, sums and weights in registers
 
-Windows of 3 x 3 and 5 x 5 with stride 1 and 2 have such kernels. All others, and machines for which there is no compiler
+Windows of 3 x 3, 5 x 5 and 7 x 7 with stride 1 and 2 have such kernels. All others, and machines for which there is no compiler
 of vectors, have plain loops over rows.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange
+from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange, rebuilt
 from minivision_kernels.cpu.goal import NOTHING, aim
 from minivision_kernels.cpu.rows import add_product, add_row, fold
 from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
@@ -32,7 +32,8 @@ from minivision_kernels.shapes import Pair, conv_output_size
 
 FEW = 12            # filters that see the one channel there is, of which no tile would be full
 ROWS = 4            # rows of results at a time
-TAP_ROWS = 5 if MANY else 1     # of 5 x 5 filters, whose gradients are summed together: all if there are registers for 25
+TAPS = {3: 3, 5: 5 if MANY else 1, 7: 1}       # rows of taps whose gradients are summed together: all if there are registers
+SIDE, STRIDE, TAP_ROWS = 3, 1, TAPS[3]          # of the kernels below, until they are rebuilt for all windows
 SUM = 8192          # results that go into a vector of sums before its lanes are added up
 
 
@@ -61,9 +62,10 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
 
 
 def _words_fit(array: np.ndarray, window: Pair, stride: Pair, dilation: Pair) -> bool:
-    """Whether there is a kernel made of words for this geometry. At stride 2 three vectors have to hold what five taps see."""
-    enough = window == (3, 3) or stride == (1, 1) or lanes_of(array) >= 4
-    return window in ((3, 3), (5, 5)) and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and enough and vectors(array)
+    """Whether there is a kernel made of words for this geometry. At stride 2 three vectors have to hold what all taps see."""
+    enough = window == (3, 3) or stride == (1, 1) or lanes_of(array) >= window[0] - 1
+    return window[0] == window[1] and window[0] in TAPS and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and enough and (
+        vectors(array))
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
@@ -120,7 +122,7 @@ def conv2d_input(
         SLIDE[KH, 1](g, N, OH, OW, KH - 1 - padding[0], KW - 1 - padding[1], w, -1, C, F // C, 1, dx.reshape(-1), C * H * W,
                      NOTHING[g.dtype], False, H, W, work=work)
     else:
-        FAN_OUT[KH](g, OH, OW, *padding, w, dx.reshape(-1), H, W, work=work)
+        FAN_OUT[KH, 2](g, OH, OW, *padding, w, dx.reshape(-1), H, W, work=work)
     return dx
 
 
@@ -156,7 +158,7 @@ def conv2d_weight(
     return dw
 
 
-# ------------------------------------------------------------------------------------ windows of 3 x 3 and 5 x 5, in words
+# ----------------------------------------------------------------------------- windows of 3 x 3, 5 x 5 and 7 x 7, in words
 
 @inlined
 def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, K, stride):
@@ -186,31 +188,10 @@ def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step,
 
 
 @compiled
-def _slide_3_by_1(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
+def _slide(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
+           y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
     for p in prange(N * planes, team):
-        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, 3, 1)
-
-
-@compiled
-def _slide_3_by_2(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
-    for p in prange(N * planes, team):
-        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, 3, 2)
-
-
-@compiled
-def _slide_5_by_1(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
-    for p in prange(N * planes, team):
-        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, 5, 1)
-
-
-@compiled
-def _slide_5_by_2(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-                  y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
-    for p in prange(N * planes, team):
-        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, 5, 2)
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, SIDE, STRIDE)
 
 
 @inlined
@@ -234,15 +215,9 @@ def fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, K):
 
 
 @compiled
-def _fan_out_3(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int, team: Team):
+def _fan_out(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int, team: Team):
     for p in prange(dx.shape[0] // (H * W), team):
-        fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 3)
-
-
-@compiled
-def _fan_out_5(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H: int, W: int, team: Team):
-    for p in prange(dx.shape[0] // (H * W), team):
-        fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, 5)
+        fan_out_plane(g, p, OH, OW, top, left, w, dx, H, W, SIDE)
 
 
 @inlined
@@ -280,38 +255,19 @@ def correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, K, strid
 
 
 @compiled
-def _correlate_3_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1, team: Team):
+def _correlate(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+               dw: Out1, team: Team):
     for f in prange(C * share, team):
-        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 1, 3)
+        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, SIDE, STRIDE, TAP_ROWS)
 
 
-@compiled
-def _correlate_3_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1, team: Team):
-    for f in prange(C * share, team):
-        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 3, 2, 3)
+def sized(kernel: Any, *strides: int) -> dict[tuple[int, int], Any]:
+    """The kernel for each window and stride: the same text with other constants, by which words are laid out in full."""
+    return {(side, stride): rebuilt(kernel, {"SIDE": side, "STRIDE": stride, "TAP_ROWS": rows}, f"_{side}_by_{stride}")
+            for side, rows in TAPS.items() for stride in strides}
 
 
-@compiled
-def _correlate_5_by_1(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1, team: Team):
-    for f in prange(C * share, team):
-        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 1, TAP_ROWS)
-
-
-@compiled
-def _correlate_5_by_2(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
-                      dw: Out1, team: Team):
-    for f in prange(C * share, team):
-        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, 5, 2, TAP_ROWS)
-
-
-# By size of the window, and stride: constants, since a word is laid out in full.
-SLIDE: dict[tuple[int, int], Any] = {(3, 1): _slide_3_by_1, (3, 2): _slide_3_by_2, (5, 1): _slide_5_by_1, (5, 2): _slide_5_by_2}
-FAN_OUT = {3: _fan_out_3, 5: _fan_out_5}
-CORRELATE: dict[tuple[int, int], Any] = {
-    (3, 1): _correlate_3_by_1, (3, 2): _correlate_3_by_2, (5, 1): _correlate_5_by_1, (5, 2): _correlate_5_by_2}
+SLIDE, CORRELATE, FAN_OUT = sized(_slide, 1, 2), sized(_correlate, 1, 2), sized(_fan_out, 2)
 
 
 # ------------------------------------------------------------------------------------------------ any window, plain loops
