@@ -35,14 +35,15 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
     """Not for few filters and taps, which leave most of a panel empty, or are turned over for little (``conv_tiles.py``).
 
     Both in multiply-adds of vectors for each pixel, of which those of `tile`, with a load for every two or three, take twice as
-    long, or more with AVX-512. It took 0.4 to 0.7 of the time for 6 filters of 5 x 5 or, with AVX2, 16 of 3 x 3 x 3, and twice
-    for 16 of 5 x 5 x 6. With a stride `tile` has to deal out the pixels first, which takes up to 28 times as long as all this.
+    long, or more with AVX-512, which makes less of tiles of a single vector of filters. It took 0.4 to 0.7 of the time for 6
+    filters of 5 x 5 or, with AVX2, 16 of 3 x 3 x 3, and twice for 16 of 5 x 5 x 6. With a stride `tile` has to deal out the
+    pixels first, which takes up to 28 times as long as all this.
     """
     if stride != (1, 1):
         return True
     filters, K, across = g.shape[1] // groups, shape[1] * shape[2] * shape[3], max(1, g.shape[3])
     L = lanes_of(x)
-    mine = -(-filters // L) * (-(-K // TALL_ROWS) * TALL_ROWS + 30)
+    mine = -(-filters // L) * (-(-K // TALL_ROWS) * TALL_ROWS + 30) * (1.4 if BYTES == 64 and filters <= L else 1)
     return mine <= (2.1 if BYTES == 64 else 2) * filters * K * -(-across // L) / across
 
 

@@ -54,7 +54,7 @@ def has_whole_lines(width: int, lanes: int) -> bool:
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
     """For few filters that see lines of a length that no vector has, or see them with a stride. Sums are short, so that one
-    after the other loses no accuracy, and longer than it takes to turn images over; four lines of outputs must stay near."""
+    after the other loses no accuracy, and longer than it takes to turn images over; two lines of outputs must stay near."""
     filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
     if not fills_lanes(x) or not LEAST <= filters <= MOST or channels * KH * KW > TERMS:
         return False
@@ -62,7 +62,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
         return filters <= 12 and channels <= 16
     shape, taps, _ = forward(x.shape, w.shape, stride, padding, dilation, groups)
     return (stride != (1, 1) or filters < TILES[0][0] or not has_whole_lines(shape[3], lanes_of(x))) and (
-        _lines(x, groups, *shape[2:], stride, taps, TILES[0][0]) >= min(4, shape[2]))
+        _lines(x, groups, *shape[2:], stride, taps, TILES[0][0]) >= min(2, shape[2]))
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -70,7 +70,8 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
     """The same for channels of the image; where they are very few, folding taps (``conv_fold.py``) is better for longer
     lines."""
     filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
-    return fills_lanes(g) and LEAST <= channels <= MOST and KH * KW > 1 and filters * KH * KW <= TERMS and (
+    most = 128 if filters <= 16 and shape[3] < lanes_of(g) else MOST
+    return fills_lanes(g) and LEAST <= channels <= most and KH * KW > 1 and filters * KH * KW <= TERMS and (
         shape[3] < lanes_of(g) or (channels >= 6 and not has_whole_lines(shape[3], lanes_of(g))))
 
 

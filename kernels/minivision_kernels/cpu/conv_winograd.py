@@ -145,10 +145,10 @@ def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     """Whether it promises to be faster by `GAIN` than direct summation, and no slower than with the smallest patches; in the
     ``third`` direction, the gradient to the filters, if so said.
 
-    For 10 or 12 filters or channels, too few for a vector, it is 1.1 to 1.9 times as fast where it promises that.
+    For 8 to 12 filters or channels, too few for a vector, it is 1.1 to 1.9 times as fast where it promises that.
     """
     L = lanes_of(array)
-    if min(F, C) < (L // 2 + 1 if SLIM else L):
+    if min(F, C) < (L // 2 + (size != F4_3) if SLIM else L):
         return False
     if size == F2_5 and images * -(-OH // 2) * -(-OW // 2) < (LEAST_THIRD if third else LEAST):
         return False
