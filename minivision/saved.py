@@ -53,7 +53,7 @@ def hold(arrays: Sequence[Any], name: str) -> None:
     """Declare that the pending backward of operation ``name`` needs these arrays unchanged."""
     with _lock:
         for array in arrays:
-            root = array if array.base is None else memory_owner(array)
+            root = array if getattr(array, "base", None) is None else memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:
                 entry = _holds[id(root)] = _Hold(root, name)
@@ -82,7 +82,7 @@ def let_go(arrays: Sequence[Any]) -> None:
     """Take back one `hold` of each; the last one makes the memory writable again."""
     with _lock:
         for array in arrays:
-            root = array if array.base is None else memory_owner(array)
+            root = array if getattr(array, "base", None) is None else memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:                  # never held, so nothing to take back
                 continue

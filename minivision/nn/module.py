@@ -86,7 +86,7 @@ class Module:
 
     # ------------------------------------------------------------------------------------------ what it consists of
 
-    def children(self) -> list[Module]:
+    def _children(self) -> list[Module]:
         """The modules directly below, in the order in which they were made."""
         return [value for value in self.__dict__.values() if isinstance(value, Module)]
 

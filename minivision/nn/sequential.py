@@ -78,7 +78,7 @@ class Sequential(Module):
     def forward(self, x: Any) -> Any:
         """All modules in turn; `BatchNorm2d`, `ReLU` and `MaxPool2d` are joined with the layer before them (`normalized`,
         `rectified`, `pooled`)."""
-        modules = self.children()
+        modules = list(self)
         while modules:
             layer = modules.pop(0)
             norm = _next(modules, BatchNorm2d) if type(layer) is Conv2d else None
@@ -93,13 +93,13 @@ class Sequential(Module):
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self.children())
+        return iter(self._children())
 
     def __len__(self) -> int:
-        return len(self.children())
+        return len(self._children())
 
     def __getitem__(self, index: int | slice) -> Any:
-        children = self.children()
+        children = list(self)
         return Sequential(*children[index]) if isinstance(index, slice) else children[index]
 
 

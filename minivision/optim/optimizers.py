@@ -69,8 +69,7 @@ class Optimizer:
             check_free(array, "a parameter")
             dtype, kind = array.dtype, type(array)
             for slot in state.values():
-                if type(slot) is not int and (slot.dtype is not dtype or type(slot) is not kind) and (
-                        slot.dtype != dtype or type(slot) is not kind):
+                if type(slot) is not int and (type(slot) is not kind or (slot.dtype is not dtype and slot.dtype != dtype)):
                     raise ValueError(f"{type(self).__name__}: parameter {i} has become {p.dtype} on {p.device} since the first "
                                      "step; create the optimiser after model.to(...)")
             changes.append((array, p.grad._data, state))

@@ -22,7 +22,7 @@ cases = [  # images, filters, stride, padding, groups: off the tile in every dir
     ((1, 6, 9, 21), (6, 1, 3, 3), 1, 1, 6), ((2, 4, 8, 8), (6, 2, 5, 5), 1, 2, 2)]
 cases = [(*case, F32) for case in cases] + [        # depthwise
     ((1, 2, 14, 41), (2, 1, k, k), s, p, 2, dtype)
-    for k in (3, 5) for s in (1, 2) for p in (0, k // 2) for dtype in (F32, float)]
+    for k in (3, 5, 7) for s in (1, 2) for p in (0, k // 2) for dtype in (F32, float)]
 ran = set()
 for x_shape, w_shape, s, p, groups, dtype in cases:
     x, w = (rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import minivision_kernels as mk
+from minivision_kernels.cpu import threads
+from minivision_kernels.shapes import conv_output_size
 
 
 def test_every_operation_has_a_definition_and_something_faster():
@@ -43,6 +45,26 @@ def test_best_is_repeatable_and_independent_of_threads():
         mk.set_num_threads(1)
         assert mk.best(op, *arguments.get(op, (x,))) is before
         mk.set_num_threads(MOST)
+
+
+@pytest.mark.parametrize("layer", [
+    ((64, 6, 14, 14), (16, 6, 5, 5), (1, 1), (0, 0)), ((64, 1, 28, 28), (6, 1, 5, 5), (1, 1), (2, 2)),
+    ((16, 32, 8, 8), (32, 32, 5, 5), (2, 2), (2, 2)), ((64, 16, 64, 64), (16, 16, 3, 3), (2, 2), (1, 1)),
+    ((4, 24, 80, 80), (16, 24, 7, 7), (2, 2), (0, 0)), ((1, 256, 56, 56), (64, 256, 1, 1), (1, 1), (0, 0)),
+], ids=str)
+def test_the_choice_does_not_depend_on_threads(layer, monkeypatch):
+    x_shape, w_shape, stride, padding = layer
+    x, w, geometry = np.zeros(x_shape, np.float32), np.zeros(w_shape, np.float32), (stride, padding, (1, 1), 1)
+    g = np.zeros((len(x), len(w), *conv_output_size(x_shape[2:], w_shape[2:], *geometry[:3])), np.float32)
+    chosen = set()
+    for many in (1, 2, 64):
+        monkeypatch.setattr(threads, "_wanted", many)
+        answers = sys.modules["minivision_kernels.ladder"]._answers
+        answers.clear()
+        chosen.add(tuple(mk.best(op, *args, *geometry).name for op, args in (
+            ("conv2d_forward", (x, w)), ("conv2d_input", (g, w, x_shape)), ("conv2d_weight", (x, g, w_shape)))))
+    answers.clear()
+    assert len(chosen) == 1
 
 
 def test_best_looks_at_the_shapes():

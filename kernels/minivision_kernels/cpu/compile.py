@@ -280,8 +280,12 @@ def _numba_type(spec: Any, dtype: np.dtype) -> Any:
 def _allocates(function: Any) -> bool:
     """Whether a kernel makes arrays, itself or in a helper. One that does not needs no references to be counted: those of its
     arguments are held by its caller. Where Numba cannot tell that a slice is soon forgotten, it counts one up and down, and
-    threads that slice the same array in their inner loops wait for each other, for 60 times as long as they compute."""
-    names = function.__code__.co_names
+    threads that slice the same array in their inner loops wait for each other, for 60 times as long as they compute.
+
+    If Numba refuses a kernel since "NRT required but not enabled", it makes an array in a way that is not known here: by a
+    function that belongs into `MAKERS`, or by assigning an array to a slice, which may need a copy.
+    """
+    names = function.__code__.co_names                  # of globals and of attributes alike
     words = [function.__globals__.get(name) for name in names]
     return ("np" in names and not MAKERS.isdisjoint(names)) or not {"copy", "astype"}.isdisjoint(names) or any(
         _allocates(word) for word in words if inspect.isfunction(word) and word in _helpers)

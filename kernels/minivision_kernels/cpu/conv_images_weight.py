@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.bands import window
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, inlined, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.conv_images import fills_lanes, lines_of, taps_along, turn_in
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
 from minivision_kernels.cpu.tile import MANY, add_totals, inner, zeros
@@ -49,7 +49,7 @@ def conv2d_weight(
     taps = window((KH, KW), padding, dilation)
     filters, blocks = F // groups, -(-N // L)
     rows = -(-filters // ROWS) * ROWS
-    lines = lines_of(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, groups * rows)
+    lines = lines_of(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, rows)
     parts = min(PARTS, blocks * -(-OH // lines))
     sums = cleared((parts, groups, rows, channels * KH * KW), x.dtype)
     down, right = taps_along(taps)
@@ -60,16 +60,29 @@ def conv2d_weight(
 
 
 @inlined
-def sum_outputs(taps, x, first, end, begin, stop, OW, g, at, g_step, pixels, to, line, step, place, j):
-    """A tile of so many taps of a line: sums over the outputs of lines ``first`` to ``end``, columns ``begin`` to ``stop``."""
+def sum_outputs(taps, x, lines, columns, OW, g, at, g_step, pixels, to, line, step, place, j, sums, term, K):
+    """A tile of so many taps of a line: their sums over the outputs in the ranges ``lines`` and ``columns`` of L images, which
+    are added up and go to ``sums``."""
     tile = zeros(x, ROWS, taps)
-    for h in range(first, end):
-        a, b = at + (h * OW + begin) * lanes(x), to + h * line + begin * step
-        for _ in range(begin, stop):
+    for h in range(lines[0], lines[1]):
+        a, b = at + (h * OW + columns[0]) * lanes(x), to + h * line + columns[0] * step
+        for _ in range(columns[0], columns[1]):
             tile = inner(tile, ROWS, taps, g, a, g_step, pixels, b, place, j)
             a += lanes(x)
             b += step
-    return tile
+    add_totals(tile, ROWS, taps, sums, term, K)
+
+
+@helper
+def reaching(first, last, stride, count, size):
+    """The range of ``count`` outputs, each ``stride`` pixels behind the one before, for which any of the taps sees one of
+    ``size`` pixels; those of the first output lie at ``first`` to ``last``."""
+    begin, end = 0, count
+    while begin < end and last + begin * stride < 0:
+        begin += 1
+    while begin < end and first + (end - 1) * stride >= size:
+        end -= 1
+    return begin, end
 
 
 @compiled
@@ -80,17 +93,17 @@ def _correlate(
     L, KH, KW = lanes(x), down.shape[0], right.shape[0]
     channels, filters = C // groups, F // groups
     K, bands = channels * KH * KW, (filters + ROWS - 1) // ROWS
-    high, width = (lines - 1) * stride_h + down[KH - 1] + 1, (OW - 1) * stride_w + right[KW - 1] + 1
+    height, width = (lines - 1) * stride_h + down[KH - 1] + 1, (OW - 1) * stride_w + right[KW - 1] + 1
     blocks, chunks, rows = (N + L - 1) // L, (OH + lines - 1) // lines, bands * ROWS
     items, g_step = blocks * chunks, lines * OW * L
     for part in prange(parts, team):
-        pixels, upstream = room(x, channels * high * width * L), room(x, rows * g_step)
+        pixels, upstream = room(x, channels * height * width * L), room(x, rows * g_step)
         upstream[:] = 0                             # for filters that only fill a tile
         for item in range(items * part // parts, items * (part + 1) // parts):
             n, line = item // chunks * L, item % chunks * lines
             images, count, first = min(L, N - n), min(lines, OH - line), line * stride_h - top
             for group in range(groups):
-                turn_in(x, (n * C + group * channels) * H * W, channels, H, W, C * H * W, images, first, high, left, width,
+                turn_in(x, (n * C + group * channels) * H * W, channels, H, W, C * H * W, images, first, height, left, width,
                         pixels)
                 turn_in(g, (n * F + group * filters) * OH * OW, filters, OH, OW, F * OH * OW, images, line, lines, 0, OW,
                         upstream)
@@ -98,37 +111,24 @@ def _correlate(
                     at, row = band * ROWS * g_step, ((part * groups + group) * rows + band * ROWS) * K
                     for c in range(channels):
                         for i in range(KH):
-                            # The outputs whose window reaches the image here
-                            start, end = 0, count
-                            while start < end and first + start * stride_h + down[i] < 0:
-                                start += 1
-                            while start < end and first + (end - 1) * stride_h + down[i] >= H:
-                                end -= 1
-                            to, line_step, step = (c * high + entry(down, i)) * width * L, stride_h * width * L, stride_w * L
+                            above = first + down[i]
+                            high = reaching(above, above, stride_h, count, H)
+                            to, line_step, step = (c * height + entry(down, i)) * width * L, stride_h * width * L, stride_w * L
                             for j in range(0, KW, MOST):
                                 term, some = row + (c * KH + i) * KW + j, min(MOST, KW - j)
-                                begin, stop = 0, OW
-                                while begin < stop and begin * stride_w + right[j + some - 1] < left:
-                                    begin += 1
-                                while begin < stop and (stop - 1) * stride_w + right[j] >= W + left:
-                                    stop -= 1
-                                if some == 5:
-                                    five = sum_outputs(5, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
-                                                       line_step, step, place, j)
-                                    add_totals(five, ROWS, 5, sums, term, K)
+                                wide = reaching(right[j] - left, right[j + some - 1] - left, stride_w, OW, W)
+                                if some == 5:       # how large a tile is must be known while it is compiled
+                                    sum_outputs(5, x, high, wide, OW, upstream, at, g_step, pixels, to, line_step, step, place,
+                                                j, sums, term, K)
                                 elif some == 4:
-                                    four = sum_outputs(4, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
-                                                       line_step, step, place, j)
-                                    add_totals(four, ROWS, 4, sums, term, K)
+                                    sum_outputs(4, x, high, wide, OW, upstream, at, g_step, pixels, to, line_step, step, place,
+                                                j, sums, term, K)
                                 elif some == 3:
-                                    three = sum_outputs(3, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
-                                                        line_step, step, place, j)
-                                    add_totals(three, ROWS, 3, sums, term, K)
+                                    sum_outputs(3, x, high, wide, OW, upstream, at, g_step, pixels, to, line_step, step, place,
+                                                j, sums, term, K)
                                 elif some == 2:
-                                    two = sum_outputs(2, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
-                                                      line_step, step, place, j)
-                                    add_totals(two, ROWS, 2, sums, term, K)
+                                    sum_outputs(2, x, high, wide, OW, upstream, at, g_step, pixels, to, line_step, step, place,
+                                                j, sums, term, K)
                                 else:
-                                    one = sum_outputs(1, x, start, end, begin, stop, OW, upstream, at, g_step, pixels, to,
-                                                      line_step, step, place, j)
-                                    add_totals(one, ROWS, 1, sums, term, K)
+                                    sum_outputs(1, x, high, wide, OW, upstream, at, g_step, pixels, to, line_step, step, place,
+                                                j, sums, term, K)
