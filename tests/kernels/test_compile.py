@@ -12,7 +12,7 @@ import pytest
 
 import minivision_kernels as mk
 from minivision_kernels.cpu import cache, threads
-from minivision_kernels.cpu.compile import In1, Kernel, Out1, Team, compiled, helper, prange, rebuilt
+from minivision_kernels.cpu.compile import In1, Kernel, Out1, Out2, Team, compiled, helper, prange, rebuilt
 
 PACKAGE = Path(mk.__file__).parent
 
@@ -56,6 +56,39 @@ def test_one_compilation_per_float_type(monkeypatch):
                 double(x, y, work=work)
                 assert y.tolist() == [0, 2, 4, 6, 8]
         assert compilations(double) == count
+
+
+@helper
+def add_one(row):
+    for j in range(row.shape[0]):
+        row[j] += 1
+
+
+@compiled
+def count_up(y: Out2, team: Team):
+    for i in prange(y.shape[0], team):
+        add_one(y[i])
+
+
+@compiled
+def count_up_apart(y: Out2, team: Team):
+    for i in prange(y.shape[0], team):
+        row = np.zeros(y.shape[1], y.dtype)
+        for j in range(y.shape[1]):
+            row[j] = y[i, j]
+        add_one(row)
+        for j in range(y.shape[1]):
+            y[i, j] = row[j]
+
+
+def test_references_are_counted_where_arrays_are_made():
+    """And nowhere else: threads that slice one array would wait for each other's count."""
+    for kernel, counted in ((count_up, False), (count_up_apart, True)):
+        y = np.zeros((3, 4))
+        kernel(y)
+        assert (y == 1).all()
+        code = "".join(kernel.form(np.dtype(np.float64)).inspect_llvm().values())
+        assert ("NRT_" in code) == counted
 
 
 def test_wrong_arguments_are_named():
