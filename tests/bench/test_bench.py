@@ -247,7 +247,7 @@ def test_cores_are_some_way_apart(monkeypatch):
     apart._play(ball, 10, 50)                               # alone: the second player never answers, and nobody waits for ever
     assert ball[0, 0] == 2
     assert report.apart_line([{"apart_ns": ns} for ns in (45.0, 50.0, 210.0, None)]) == (
-        "Two cores were 45 to 210 ns apart, 50 at half of the 3 rows; they were far at 1.")
+        "Two cores were 45 to 210 ns apart, 50 at half of the 3 rows, and more than 100 at 1.")
     assert report.apart_line([{}, {"apart_ns": None}]) == ""
 
 
