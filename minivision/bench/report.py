@@ -19,7 +19,7 @@ LEGEND = ("PyTorch, ONNX, NumPy: their time / ours, PyTorch in its best layout. 
 NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy", "pillow": "Pillow", "opencv": "OpenCV",
          "scikit-image": "scikit-image"}
 FEW = 3                         # an operation of fewer rows is not summed up
-FAR = 100           # ns; cores that share their last cache are less far apart
+FAR = 100                       # ns; cores that share their last cache are less far apart
 GROUPS = {"conv2d": "conv2d", "linear": "linear"}
 
 
