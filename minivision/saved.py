@@ -53,7 +53,7 @@ def hold(arrays: Sequence[Any], name: str) -> None:
     """Declare that the pending backward of operation ``name`` needs these arrays unchanged."""
     with _lock:
         for array in arrays:
-            root = array if getattr(array, "base", None) is None else memory_owner(array)
+            root = memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:
                 entry = _holds[id(root)] = _Hold(root, name)
@@ -82,7 +82,7 @@ def let_go(arrays: Sequence[Any]) -> None:
     """Take back one `hold` of each; the last one makes the memory writable again."""
     with _lock:
         for array in arrays:
-            root = array if getattr(array, "base", None) is None else memory_owner(array)
+            root = memory_owner(array)
             entry = _holds.get(id(root))
             if entry is None:                  # never held, so nothing to take back
                 continue
@@ -103,7 +103,7 @@ def holder(array: Any) -> str | None:
 
 def check_free(array: Any, what: str = "this array") -> None:
     """Raise `InPlaceError` if a pending backward needs the memory of ``array``."""
-    name = holder(array) if _holds else None
+    name = holder(array)
     if name is not None:
         raise InPlaceError(
             f"{what} (shape {tuple(array.shape)}) cannot be changed: the pending backward of {name} still needs its "

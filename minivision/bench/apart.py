@@ -16,9 +16,10 @@ from minivision_kernels import get_num_threads
 from minivision_kernels.cpu.compile import IntOut2, Team, compiled, prange
 from minivision_kernels.cpu.writer import Writer, int_, word
 
+from .roofs import BIG
+
 PASSES = 2000               # to and fro, a fraction of a millisecond
 PATIENCE = 2_000_000        # looks at the ball in vain, before a player gives up: the other one has no core
-BIG = 10**9                 # multiply-adds, as kernels count their work
 
 
 def apart() -> float | None:

@@ -86,12 +86,8 @@ class Module:
 
     # ------------------------------------------------------------------------------------------ what it consists of
 
-    def _children(self) -> list[Module]:
-        """The modules directly below, in the order in which they were made."""
-        return [value for value in self.__dict__.values() if isinstance(value, Module)]
-
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The same, with their names."""
+        """The modules directly below, in the order in which they were made."""
         for name, value in self.__dict__.items():
             if isinstance(value, Module):
                 yield name, value

@@ -93,10 +93,10 @@ class Sequential(Module):
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._children())
+        return (child for _, child in self.named_children())
 
     def __len__(self) -> int:
-        return len(self._children())
+        return sum(1 for _ in self)
 
     def __getitem__(self, index: int | slice) -> Any:
         children = list(self)

@@ -1,6 +1,6 @@
 """The gradient to filters with a lane for each image; ``conv_images.py`` tells how pixels lie then.
 
-A weight meets a pixel of the image and one of g, vectors of L images, and 8 filters x 3 taps of one line are summed in
+A weight meets a pixel of the image and one of g, vectors of L images, and 4 filters x up to 5 taps of one line are summed in
 registers over all outputs of some lines. What the lanes hold is added up at the end of these lines. The images are divided
 into parts, each with sums of its own, as many for any number of threads.
 """

@@ -7,6 +7,8 @@ C H W numbers, as they lie, and so are the filters; the products of the linear l
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minivision_kernels.cpu.simd import vectors
@@ -71,4 +73,4 @@ def conv2d_weight(
 
 def _rows(array: np.ndarray) -> np.ndarray:
     """All but the first axis as one."""
-    return array.reshape(len(array), int(np.prod(array.shape[1:])))
+    return array.reshape(len(array), math.prod(array.shape[1:]))
