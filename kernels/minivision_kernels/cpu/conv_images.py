@@ -192,9 +192,9 @@ def turn_out(sums, at, count, y, to, y_step, images):
 
 
 @helper
-def reached(taps, first, last, size):
-    """The range of taps through which any of the windows that begin at ``first`` to ``last`` sees one of ``size`` pixels."""
-    begin, end = 0, taps.shape[0]
+def reached(taps, begin, end, first, last, size):
+    """The range of the taps ``begin`` to ``end`` through which any of the windows that begin at ``first`` to ``last`` sees one
+    of ``size`` pixels."""
     while begin < end and not (last + taps[begin] >= 0 and first + taps[begin] < size):
         begin += 1
     while begin < end and not (last + taps[end - 1] >= 0 and first + taps[end - 1] < size):
@@ -252,10 +252,10 @@ def _sum_taps(
                 start, row = band * K * ROWS, group * filters + band * ROWS
                 for h in range(count):
                     above = first + h * stride_h
-                    along = reached(down, above, above, H)
+                    along = reached(down, 0, down.shape[0], above, above, H)
                     for w in range(0, OW, COLUMNS):
                         some, before = min(COLUMNS, OW - w), w * stride_w - left
-                        across = reached(right, before, before + (some - 1) * stride_w, W)
+                        across = reached(right, 0, right.shape[0], before, before + (some - 1) * stride_w, W)
                         seen, to = (h * stride_h * width + w * stride_w) * L, (h * OW + w) * L
                         if some == 4:               # how large a tile is must be known while it is compiled
                             sum_window(ROWS, 4, apart, weights, start, channels, down, right, along, across, pixels,

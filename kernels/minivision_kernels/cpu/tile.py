@@ -169,6 +169,31 @@ def inner_part(typing, tile, rows, columns, a, at, a_step, b, bt, place, pt, cou
 
 
 @word
+def inner_along(typing, tile, rows, columns, a, at, a_step, b, bt, taps, stride):
+    """tile[i][j] += the sum over so many ``taps`` k of (vector k of a from at + i * a_step on) * (vector j * stride + k of b
+    from bt on): a window's line that slides along b. Each vector is loaded once."""
+    def write(context, builder, signature, args):
+        tile, _, _, a, at, a_step, b, bt, _, _ = args
+        _, rows, columns, a_type, _, _, b_type, _, taps, stride = (
+            getattr(kind, "literal_value", kind) for kind in signature.args)
+        w = Writer(context, builder, b_type)
+        pa, pb = w.pointer(a_type, a, at), w.pointer(b_type, b, bt)
+        weights = [[w.load(w.beyond(w.beyond(pa, i, a_step), k * w.lanes)) for k in range(taps)] for i in range(rows)]
+        for place in range((columns - 1) * stride + taps):
+            tapped = [k for k in range(taps) if (place - k) % stride == 0 and 0 <= (place - k) // stride < columns]
+            if tapped:
+                vector = w.load(w.beyond(pb, place * w.lanes))
+                for i, line in enumerate(weights):
+                    for k in tapped:
+                        number = i * columns + (place - k) // stride
+                        tile = builder.insert_value(
+                            tile, w.multiply_add(line[k], vector, builder.extract_value(tile, number)), number)
+        return tile
+
+    return tile(tile, rows, columns, a, int_, int_, b, int_, taps, stride), write
+
+
+@word
 def plus(typing, tile, rows, columns, c, ct, c_step):
     """The tile with the vectors of c added to it, those of row i from ct + i * c_step on."""
     def write(context, builder, signature, args):
@@ -185,8 +210,9 @@ def plus(typing, tile, rows, columns, c, ct, c_step):
     return tile(tile, rows, columns, c, int_, int_), write
 
 
-def _finished(by_rows: bool) -> Any:
-    """A tile plus numbers of bias from ``at`` on, one for each row or a vector for each column; then ReLU, if ``relu``."""
+def _finished(by_rows: bool, wide: bool) -> Any:
+    """A tile plus the bias from ``at`` on, a number or a ``wide`` vector for each row, or for each column; then ReLU, if
+    ``relu``."""
     def finish(typing, tile, rows, columns, bias, at, relu):
         def write(context, builder, signature, args):
             tile, _, _, bias, at, relu = args
@@ -194,10 +220,9 @@ def _finished(by_rows: bool) -> Any:
             start = w.pointer(signature.args[3], bias, at)
             least = (ir.Constant(w.kind.element, number) for number in (0.0, float("-inf")))
             floor = w.spread(builder.select(relu, *least))
-            if by_rows:
-                numbers = [w.spread(builder.load(w.beyond(start, i))) for i in range(signature.args[1].literal_value)]
-            else:
-                numbers = [w.load(w.beyond(start, j * w.lanes)) for j in range(across)]
+            count = signature.args[1].literal_value if by_rows else across
+            numbers = [w.load(w.beyond(start, i * w.lanes)) if wide else w.spread(builder.load(w.beyond(start, i)))
+                       for i in range(count)]
             for k in range(signature.args[0].count):
                 sum_ = builder.fadd(builder.extract_value(tile, k), numbers[k // across if by_rows else k % across])
                 sum_ = builder.select(builder.fcmp_ordered("<=", sum_, floor), floor, sum_)     # NaN stays
@@ -212,13 +237,19 @@ def _finished(by_rows: bool) -> Any:
 @word
 def finish_rows(typing, tile, rows, columns, bias, at, relu):
     """The tile with number bias[at + i] added to row i, and then, if ``relu``, 0 for what is negative."""
-    return _finished(True)(typing, tile, rows, columns, bias, at, relu)
+    return _finished(by_rows=True, wide=False)(typing, tile, rows, columns, bias, at, relu)
+
+
+@word
+def finish_lanes(typing, tile, rows, columns, bias, at, relu):
+    """The same, with vector i of those from bias[at] on added to row i."""
+    return _finished(by_rows=True, wide=True)(typing, tile, rows, columns, bias, at, relu)
 
 
 @word
 def finish_columns(typing, tile, rows, columns, bias, at, relu):
     """The same, with vector j of those from bias[at] on added to column j."""
-    return _finished(False)(typing, tile, rows, columns, bias, at, relu)
+    return _finished(by_rows=False, wide=True)(typing, tile, rows, columns, bias, at, relu)
 
 
 @word
