@@ -61,7 +61,7 @@ def _weight_accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride
     return _is_depthwise(x.shape[1], shape[0], groups) and floats(x)
 
 
-def _words_fit(array: np.ndarray, window: Pair, stride: Pair, dilation: Pair) -> bool:
+def words_fit(array: np.ndarray, window: Pair, stride: Pair, dilation: Pair) -> bool:
     """Whether there is a kernel made of words for this geometry. At stride 2 three vectors have to hold what all taps see."""
     enough = window == (3, 3) or stride == (1, 1) or lanes_of(array) >= window[0] - 1
     return window[0] == window[1] and window[0] in TAPS and stride in ((1, 1), (2, 2)) and dilation == (1, 1) and enough and (
@@ -72,7 +72,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
                    groups: int = 1) -> bool:
     """Of images of one channel those that few filters see. 6 filters of 5 x 5 take 0.7, 8 of 3 x 3 0.8 of the time in tiles,
     and 16 take 1.0 to 1.3."""
-    return groups > 1 or (len(w) <= FEW and stride == (1, 1) and _words_fit(x, w.shape[2:], stride, dilation))
+    return groups > 1 or (len(w) <= FEW and stride == (1, 1) and words_fit(x, w.shape[2:], stride, dilation))
 
 
 @rung("conv2d_forward", name="depthwise", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
@@ -84,7 +84,7 @@ def conv2d_forward(
     F, _, KH, KW = w.shape
     _insist(_is_depthwise(C, F, groups))
     OH, OW = conv_output_size((H, W), (KH, KW), stride, padding, dilation)
-    if not _words_fit(x, (KH, KW), stride, dilation):
+    if not words_fit(x, (KH, KW), stride, dilation):
         y = empty((N, F, OH, OW), x.dtype)
         if y.size:
             _forward(contiguous(x).reshape(-1), H, W, contiguous(w).reshape(-1), KH, KW, *stride, *padding, *dilation, F // C,
@@ -116,7 +116,7 @@ def conv2d_input(
     if not dx.size:
         return dx
     g, w, work = contiguous(g).reshape(-1), contiguous(w).reshape(-1), N * F * H * W * KH * KW // (stride[0] * stride[1])
-    if not _words_fit(g, (KH, KW), stride, dilation) or (stride == (2, 2) and F > C):
+    if not words_fit(g, (KH, KW), stride, dilation) or (stride == (2, 2) and F > C):
         _input(g, OH, OW, w, KH, KW, *stride, *padding, *dilation, F // C, dx.reshape(-1), H, W, work=work)
     elif stride == (1, 1):
         SLIDE[KH, 1](g, N, OH, OW, KH - 1 - padding[0], KW - 1 - padding[1], w, -1, C, F // C, 1, dx.reshape(-1), C * H * W,
@@ -131,7 +131,7 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
     """Of images of one channel those whose planes stay in the first cache, since each filter's gradient reads them all; and
     not with 16 registers, which took 1.4 times as long as tiles."""
     _, _, KH, KW = shape
-    small = MANY and stride == (1, 1) and g.shape[2] * g.shape[3] <= SUM and _words_fit(x, (KH, KW), stride, dilation)
+    small = MANY and stride == (1, 1) and g.shape[2] * g.shape[3] <= SUM and words_fit(x, (KH, KW), stride, dilation)
     return groups > 1 or small
 
 
@@ -151,7 +151,7 @@ def conv2d_weight(
     if not g.size:
         return dw
     x, g, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * KH * KW
-    if _words_fit(x, (KH, KW), stride, dilation):
+    if words_fit(x, (KH, KW), stride, dilation):
         CORRELATE[KH, stride[0]](x, H, W, *padding, g, N, C, F // C, OH, OW, dw.reshape(-1), work=work)
     else:
         _weight(x, H, W, g, N, KH, KW, *stride, *padding, *dilation, F // C, OH, OW, np.empty((F, OW), x.dtype), dw.reshape(-1),

@@ -24,7 +24,8 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import Part, Taps, forward, input_phases, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange, rebuilt
-from minivision_kernels.cpu.conv_images import reached
+from minivision_kernels.cpu.conv_depthwise import words_fit
+from minivision_kernels.cpu.conv_images import has_whole_lines, reached
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Phase, Weights
 from minivision_kernels.cpu.simd import entries, entry, fetch, lanes, lanes_of, load, none, put, turn, turn_whole, vectors
@@ -32,11 +33,12 @@ from minivision_kernels.cpu.tile import finish_lanes, inner_along, store_to, zer
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import LEAST, empty
-from minivision_kernels.shapes import Pair
+from minivision_kernels.shapes import Pair, conv_output_size
 
 NO_TAPS = np.zeros(0, np.int64)
 NEAR = 384 * 1024           # bytes of pixels, weights and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
+ENOUGH = {3: (2048, 8), 5: (256, 28)}       # planes and pixels of a line from which and up to which depthwise windows pay
 FIELDS = 10                 # of a phase
 COLUMNS = 7                 # pixels of a tile
 ALONG = (1, 2, 3, 5, 7)      # taps of a line that slide at once
@@ -57,14 +59,39 @@ def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride:
     return vectors(g) and _possible(g, groups, 1)
 
 
+def few_enough(groups: int, channels: int, filters: int, size: int, width: int, stride: Pair, lanes: int) -> bool:
+    """Whether groups fill three quarters of the lanes, and have so few ``channels`` and ``filters``, under windows of this
+    ``size``, that no other rung does well: the longer sums are, and the better lines of ``width`` pixels fill vectors, the less
+    there is to gain."""
+    if 4 * groups < 3 * -(-groups // lanes) * lanes:
+        return False
+    if size == 1:
+        return channels * filters <= 64 and (stride != (1, 1) or width < lanes // 2)
+    return channels * filters <= (64 if has_whole_lines(width, lanes) else 256) and (
+        max(channels, filters) <= 16 or min(channels, filters) <= 2)
+
+
+def _worth(array: np.ndarray, w: np.ndarray, size: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
+    """For groups of few channels, and of one channel where the words of ``conv_depthwise.py`` do worse: they have none for such
+    a window, they are many words (7 x 7), or lines are so short that they leave lanes empty. Then there must be enough planes to
+    pay for what it takes to begin. All numbers are where layers of random shapes, 50 of each kind, began to win."""
+    filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
+    if not few_enough(groups, channels, filters, KH * KW, size[1], stride, lanes_of(array)):
+        return False
+    if channels > 1 or not words_fit(array, (KH, KW), stride, dilation) or KH >= 7:
+        return True
+    planes, most = ENOUGH[KH]
+    return len(array) * groups >= planes and size[1] <= most
+
+
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    return False
+    return _worth(x, w, conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation), stride, dilation, groups)
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return False
+    return _worth(g, w, shape[2:], stride, dilation, groups)
 
 
 @rung("conv2d_forward", name="groups", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
