@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import conv_folded, conv_images, conv_pixels, conv_winograd
+from minivision_kernels.cpu import conv_folded, conv_groups, conv_groups_weight, conv_images, conv_pixels, conv_winograd
 from minivision_kernels.cpu.simd import lanes_of
 from minivision_kernels.cpu.tile import TALL_COLUMNS
 from minivision_kernels.cpu.winograd import SKEW
@@ -71,11 +71,12 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = "depthwise", "images", "whole", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx"     # not for all
+SPECIAL = ("depthwise", "groups", "images", "whole", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 PIXELS = [rung for rung in ALL if rung.name == "pixels"]
 IMAGES = [rung for rung in ALL if rung.name == "images"]
+GROUPS = [rung for rung in ALL if rung.name == "groups"]
 WHOLE = [rung for rung in ALL if rung.name == "whole"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
@@ -224,6 +225,52 @@ def test_images_line_by_line(rung, monkeypatch):
         check(rung, np.float32, (37, 3, 11, 13), (7, 3, 3, 5), ((1, 1), (1, 2), (1, 1), 1))
     finally:
         conv_images.lines_of.cache_clear()
+
+
+@st.composite
+def convolutions_of_many_groups(draw):
+    """Groups that fill vectors or do not, of few channels and filters, of one each, or of none."""
+    groups, N = draw(st.sampled_from([16, 17, 20, 24, 32])), draw(st.sampled_from([0, 1, 2, 3]))
+    C, F, window = draw(st.integers(0, 4)), draw(st.integers(1, 4)), draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
+    size = draw(st.tuples(st.integers(1, 12), st.integers(1, 20)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 2)))
+    return (N, C * groups, *size), (F * groups, C, *window), (stride, draw(pair(0, 5)), draw(pair(1, 3)), groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", GROUPS, ids=str)
+@given(case=convolutions_of_many_groups())
+def test_groups_match_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 5, 7], ids=str)
+@pytest.mark.parametrize("filters", [1, 2], ids=str)
+@pytest.mark.parametrize("rung", GROUPS, ids=str)
+def test_groups_in_every_tile(rung, filters, window):
+    """All kernels: lines of several tiles, of four pixels and of fewer, at both strides."""
+    for width in (23, 6, 3):
+        for stride in (1, 2):
+            check(rung, np.float32, (2, 32, 5, width), (32 * filters, 1, window, window),
+                  ((stride, stride), (window // 2, window // 2), (1, 1), 32))
+
+
+@pytest.mark.parametrize("rung", GROUPS, ids=str)
+def test_groups_line_by_line(rung, monkeypatch):
+    """Where no more lines than one stay near."""
+    monkeypatch.setattr(conv_groups, "NEAR", 1)
+    monkeypatch.setattr(conv_groups_weight, "NEAR", 1)
+    for stride in (1, 2):
+        check(rung, np.float32, (3, 48, 11, 13), (72, 2, 3, 5), ((stride, stride), (1, 2), (1, 1), 24))
+
+
+def test_groups_refuse_few_groups_and_long_strides():
+    x, w = np.zeros((1, 64, 9, 9)), np.zeros((64, 1, 3, 3))
+    rung, = [rung for rung in GROUPS if rung.op == "conv2d_forward"]
+    with pytest.raises(ValueError, match="strides along lines up to 2, got 64 and 3; call the rung 'direct'"):
+        rung(x, w, (1, 3), (0, 0), (1, 1), 64)
+    with pytest.raises(ValueError, match="got 1 and 1"):
+        rung(x, np.zeros((64, 64, 3, 3)), (1, 1), (0, 0), (1, 1), 1)
 
 
 def test_images_refuse_strides_of_the_gradient():

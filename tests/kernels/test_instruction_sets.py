@@ -19,7 +19,8 @@ rng, F32 = np.random.default_rng(0), np.float32
 cases = [  # images, filters, stride, padding, groups: off the tile in every direction
     ((2, 13, 11, 19), (21, 13, 3, 3), 1, 1, 1), ((3, 9, 10, 9), (18, 9, 3, 3), 2, 1, 1),
     ((2, 33, 7, 7), (37, 33, 1, 1), 1, 0, 1), ((2, 11, 13, 9), (19, 11, 5, 5), 1, 2, 1),
-    ((1, 6, 9, 21), (6, 1, 3, 3), 1, 1, 6), ((2, 4, 8, 8), (6, 2, 5, 5), 1, 2, 2)]
+    ((1, 6, 9, 21), (6, 1, 3, 3), 1, 1, 6), ((2, 4, 8, 8), (6, 2, 5, 5), 1, 2, 2),
+    ((2, 20, 6, 9), (20, 1, 3, 3), 1, 1, 20), ((3, 40, 9, 7), (60, 2, 3, 3), 2, 1, 20)]
 cases = [(*case, F32) for case in cases] + [        # depthwise
     ((1, 2, 14, 41), (2, 1, k, k), s, p, 2, dtype)
     for k in (3, 5, 7) for s in (1, 2) for p in (0, k // 2) for dtype in (F32, float)]
@@ -42,7 +43,7 @@ for op, args in dict(linear_forward=(a, b), linear_input=(a @ b.T, b), linear_we
     expected = exact(*(v.astype(float) for v in args))
     for rung in others:
         assert rung.device != "cpu" or np.abs(rung(*args) - expected).max() < 1e-5 * expected.std(), rung
-assert ran >= {{"tile", "direct", "implicit", "product", "packed", "pixels", "dealt", "fold", "depthwise", "images",
+assert ran >= {{"tile", "direct", "implicit", "product", "packed", "pixels", "dealt", "fold", "depthwise", "groups", "images",
                 "winograd", "winograd2"}}, ran
 """
 

@@ -29,7 +29,7 @@ from minivision_kernels.cpu.conv_images import has_whole_lines, reached
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Phase, Weights
 from minivision_kernels.cpu.simd import entries, entry, fetch, lanes, lanes_of, load, none, put, turn, turn_whole, vectors
-from minivision_kernels.cpu.tile import finish_lanes, inner_along, store_to, zeros
+from minivision_kernels.cpu.tile import MANY, finish_lanes, inner_along, store_to, zeros
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import LEAST, empty
@@ -38,11 +38,11 @@ from minivision_kernels.shapes import Pair, conv_output_size
 NO_TAPS = np.zeros(0, np.int64)
 NEAR = 384 * 1024           # bytes of pixels, weights and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
-ENOUGH = {3: (2048, 8), 5: (256, 28)}       # planes and pixels of a line from which and up to which depthwise windows pay
+ENOUGH = {3: (2048, 8), 5: (256, 28), 7: (128, 1 << 30)}      # side of a depthwise window: planes it takes, longest line
 FIELDS = 10                 # of a phase
 COLUMNS = 7                 # pixels of a tile
-ALONG = (1, 2, 3, 5, 7)      # taps of a line that slide at once
-ROWS, STRIDE, TAPS = 1, 1, 1         # filters of a tile, and steps of windows, until the kernel is rebuilt for both
+ALONG = (1, 2, 3, 5, 7)     # taps of a line that slide at once
+ROWS, STRIDE, TAPS = 1, 1, 1            # filters, steps of windows and taps of a tile, until the kernel is rebuilt for others
 
 
 def _possible(array: np.ndarray, groups: int, stride: int) -> bool:
@@ -60,25 +60,25 @@ def _input_accepts(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride:
 
 
 def few_enough(groups: int, channels: int, filters: int, size: int, width: int, stride: Pair, lanes: int) -> bool:
-    """Whether groups fill three quarters of the lanes, and have so few ``channels`` and ``filters``, under windows of this
-    ``size``, that no other rung does well: the longer sums are, and the better lines of ``width`` pixels fill vectors, the less
-    there is to gain."""
-    if 4 * groups < 3 * -(-groups // lanes) * lanes:
-        return False
+    """Whether groups have so few ``channels`` and ``filters``, under windows of this ``size``, that no other rung does well.
+
+    The longer sums are, and the better lines of ``width`` pixels fill vectors, the less there is to gain. Lanes without a group
+    count as if their groups had products, too.
+    """
+    products, whole = channels * filters * -(-groups // lanes) * lanes / groups, has_whole_lines(width, lanes)
     if size == 1:
-        return channels * filters <= 64 and (stride != (1, 1) or width < lanes // 2)
-    return channels * filters <= (64 if has_whole_lines(width, lanes) else 256) and (
-        max(channels, filters) <= 16 or min(channels, filters) <= 2)
+        return products <= 64 and (stride != (1, 1) or width < lanes // 2 or (products <= 16 and not whole))
+    return products <= ((32 if MANY else 8) if whole else 256) and (max(channels, filters) <= 16 or min(channels, filters) <= 6)
 
 
 def _worth(array: np.ndarray, w: np.ndarray, size: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
     """For groups of few channels, and of one channel where the words of ``conv_depthwise.py`` do worse: they have none for such
-    a window, they are many words (7 x 7), or lines are so short that they leave lanes empty. Then there must be enough planes to
-    pay for what it takes to begin. All numbers are where layers of random shapes, 50 of each kind, began to win."""
+    a window, or lines are so short that they leave lanes empty. The larger a window, the longer may lines be, and the fewer
+    planes pay for what it takes to begin. All numbers are where layers of random shapes, 50 of each kind, began to win."""
     filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
     if not few_enough(groups, channels, filters, KH * KW, size[1], stride, lanes_of(array)):
         return False
-    if channels > 1 or not words_fit(array, (KH, KW), stride, dilation) or KH >= 7:
+    if channels > 1 or not words_fit(array, (KH, KW), stride, dilation):
         return True
     planes, most = ENOUGH[KH]
     return len(array) * groups >= planes and size[1] <= most
@@ -91,14 +91,22 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return _worth(g, w, shape[2:], stride, dilation, groups)
+    words = shape[1] == groups and words_fit(g, w.shape[2:], stride, dilation)
+    return not (words and stride != (1, 1)) and _worth(g, w, shape[2:], stride, dilation, groups)
 
 
 @rung("conv2d_forward", name="groups", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
-    """A lane for each group: no lines that end, no stride that costs."""
+    """A lane for each group: no lines that end, no stride that costs.
+
+    The time of the rung that was chosen before / this one's, on two cores with AVX-512, of 1 and 8 images: 32 groups of 4
+    channels of 56 x 56 1.9 and 1.7, of 16 of 14 x 14 1.1 and 1.2; depthwise 7 x 7 1.4 to 4; 5 x 5 2 and 2.8 for lines of 7
+    pixels, 1.2 and 1.4 for 14; 3 x 3 0.9 and 1.6 for 7, and 0.5 to 0.9 for all others, which have their own words.
+    Steps that brought it there, for 3 x 3 on 8 images of 960 channels of 7 x 7: 148 us, 113 in memory that the caller provides
+    (a kernel that makes arrays counts references to them), 84 with lines of taps that slide and with the next image asked for.
+    """
     if not _possible(x, groups, stride[1]):
         raise ValueError(f"this rung takes {lanes_of(x)} groups or more and strides along lines up to 2, got {groups} and "
                          f"{stride[1]}; call the rung 'direct'")
@@ -190,21 +198,23 @@ def input_plan(g_shape: tuple[int, ...], w_shape: tuple[int, ...], size: Pair, s
 def _sum(x: np.ndarray, plan: Plan, stride: Pair, flat: np.ndarray, goal: Goal, size: Pair) -> None:
     """The sums of a plan, which are images of this ``size``."""
     (N, C, H, W), (OH, OW), L, weights = x.shape, size, lanes_of(x), plan.weights
-    rows = min(2, weights.rows)
-    groups = weights.groups
-    lines = OH
-    while lines > 1 and (lines * SHARES * workers() > -(-groups // L) * N * OH or
-                         x.itemsize * L * (C // groups * plan.high(lines, stride[0]) * plan.width + rows * lines * OW) > NEAR):
+    groups, channels, rows, lines = weights.groups, C // weights.groups, min(2, weights.rows), OH
+    bands, K, threads = -(-weights.rows // rows), plan.offset.size, workers()
+
+    def near() -> int:
+        """Numbers that a thread has of pixels and sums."""
+        return L * (channels * plan.high(lines, stride[0]) * plan.width + rows * lines * OW)
+
+    while lines > 1 and (lines * SHARES * threads > -(-groups // L) * N * OH or near() * x.itemsize > NEAR):
         lines = -(-lines // 2)
-    phases, high, bands = plan.phases, plan.high(lines, stride[0]), -(-weights.rows // rows) * rows
-    size = L * (C // groups * high * plan.width + bands * (plan.offset.size + 1) + rows * lines * OW + max(high * W, weights.group_step))
-    scratch = empty((max(workers() * size, LEAST // x.itemsize),), x.dtype)
+    high = plan.high(lines, stride[0])
+    room = threads * (near() + L * (bands * rows * (K + 1) + max(high * W, weights.group_step)))
+    scratch = empty((max(room, LEAST // x.itemsize),), x.dtype)[:room]      # so large that it begins with a line of the cache
     SUM_GROUPS[rows, stride[1], plan.along](
-        contiguous(x).reshape(-1), N, groups, C // groups, H, W, flat, weights.rows, weights.row_step, weights.group_step,
-        plan.offset, phases, plan.down, plan.right, *plan.steps, stride[0], plan.above, plan.margin, lines,
-        high, plan.width, *goal, OH, OW,
-        scratch[:workers() * size], workers(),
-        work=N * groups * weights.rows * OH * OW * plan.offset.size // (L * (phases.size // FIELDS)))
+        contiguous(x).reshape(-1), N, groups, channels, H, W, flat, weights.rows, weights.row_step, weights.group_step,
+        plan.offset, plan.phases, plan.down, plan.right, *plan.steps, stride[0], plan.above, plan.margin, lines, high,
+        plan.width, *goal, OH, OW, scratch, threads,
+        work=N * groups * weights.rows * OH * OW * K // (L * (plan.phases.size // FIELDS)))
 
 
 @helper
@@ -252,22 +262,25 @@ def turn_lines(x, at, step, channels, H, W, first, high, margin, width, flat, pi
 
 
 @inlined
-def sum_window(rows, columns, along, stride, weights, at, rows_apart, channels, down, right, lines, taps, pixels, seen, plane, line,
-               bias, row, relu, sums, to, far, place):
-    """A tile of so many filters and pixels of L groups: sums over channels and over the taps in the ranges ``lines`` and
-    ``taps``, ``along`` of them at a time; they are finished and go to ``sums``."""
-    L, KW = lanes(pixels), taps[1] - taps[0]
+def sum_window(
+    rows, columns, along, stride, weights, at, step, channels, down, right, lines, taps, pixels, seen, plane, line, bias, row,
+    relu, sums, to, far, place,
+):
+    """A tile of so many filters and pixels of L groups, finished, to ``sums``: over channels and over the range ``taps``, so
+    many ``along`` a line at a time, in the range ``lines``, whose third and fourth numbers are the first line of all and their
+    count."""
+    L = lanes(pixels)
     tile = zeros(pixels, rows, columns)
     for c in range(channels):
         for i in range(lines[0], lines[1]):
-            k, from_ = at + ((c * lines[3] + i - lines[2]) * KW) * L, seen + c * plane + entry(down, i) * line
+            k, from_ = at + (c * lines[3] + i - lines[2]) * (taps[1] - taps[0]) * L, seen + c * plane + entry(down, i) * line
             j = taps[0]
             while j + along <= taps[1]:
-                tile = inner_along(tile, rows, columns, weights, k, rows_apart, pixels, from_ + entry(right, j) * L, along, stride)
+                tile = inner_along(tile, rows, columns, weights, k, step, pixels, from_ + entry(right, j) * L, along, stride)
                 j += along
                 k += along * L
             while j < taps[1]:
-                tile = inner_along(tile, rows, columns, weights, k, rows_apart, pixels, from_ + entry(right, j) * L, 1, stride)
+                tile = inner_along(tile, rows, columns, weights, k, step, pixels, from_ + entry(right, j) * L, 1, stride)
                 j += 1
                 k += L
     if bias.shape[0] > 0:
@@ -284,7 +297,7 @@ def _sum_groups(
 ):
     L, K = lanes(x), offset.shape[0]
     blocks, chunks, bands = (groups + L - 1) // L, (OH + lines - 1) // lines, (rows + ROWS - 1) // ROWS
-    items, far, line_step, plane = N * blocks * chunks, lines * OW * L, width * L, high * width * L
+    items, far, line, plane = N * blocks * chunks, lines * OW * L, width * L, high * width * L
     one = step_w * L
     apart = (0, one, 2 * one, 3 * one, 4 * one, 5 * one, 6 * one)
     for worker in prange(workers_, team):
@@ -325,28 +338,29 @@ def _sum_groups(
                     for _ in range(skip, lines, step_h):
                         seen, found = ((from_ - first) * width + margin - left) * L, reached(down, d, d + KH, from_, from_, H)
                         under = (found[0], found[1], d, KH)
-                        if length >= COLUMNS:
+                        if length >= COLUMNS:           # how large a tile is must be known while it is compiled
                             for v in range(0, length, COLUMNS):
                                 w = min(v, length - COLUMNS)
                                 sum_window(ROWS, COLUMNS, TAPS, STRIDE, weights, k, K * L, channels, down, right, under, across,
-                                           pixels, seen + w * STRIDE * L, plane, line_step, biases, row, relu, sums, to + w * one,
+                                           pixels, seen + w * STRIDE * L, plane, line, biases, row, relu, sums, to + w * one,
                                            far, apart)
                         elif length >= 4:
                             for w in (0, length - 4):
                                 sum_window(ROWS, 4, TAPS, STRIDE, weights, k, K * L, channels, down, right, under, across,
-                                           pixels, seen + w * STRIDE * L, plane, line_step, biases, row, relu, sums, to + w * one,
+                                           pixels, seen + w * STRIDE * L, plane, line, biases, row, relu, sums, to + w * one,
                                            far, apart[:4])
                         else:
                             for w in range(length):
                                 sum_window(ROWS, 1, TAPS, STRIDE, weights, k, K * L, channels, down, right, under, across,
-                                           pixels, seen + w * STRIDE * L, plane, line_step, biases, row, relu, sums, to + w * one,
+                                           pixels, seen + w * STRIDE * L, plane, line, biases, row, relu, sums, to + w * one,
                                            far, apart[:1])
                         from_ += stride_h
                         to += step_h * OW * L
                 for i in range(min(ROWS, rows - row)):
-                    for_ = n * y_step + ((group * rows + row + i) * OH + begin) * OW
-                    turn_back(sums, i * far, lines * OW, y, for_, rows * OH * OW)
+                    to = n * y_step + ((group * rows + row + i) * OH + begin) * OW
+                    turn_back(sums, i * far, lines * OW, y, to, rows * OH * OW)
 
 
-SUM_GROUPS = {(rows, stride, taps): rebuilt(_sum_groups, {"ROWS": rows, "STRIDE": stride, "TAPS": taps}, f"_{rows}_by_{stride}_{taps}")
+SUM_GROUPS = {(rows, stride, taps): rebuilt(_sum_groups, {"ROWS": rows, "STRIDE": stride, "TAPS": taps},
+                                            f"_{rows}_by_{stride}_{taps}")
               for rows in (1, 2) for stride in (1, 2) for taps in ALONG}
