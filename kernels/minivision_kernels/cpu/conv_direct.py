@@ -58,16 +58,18 @@ WHOLE, SLIM = (0,) * TALL_COLUMNS, (0,)         # as long as a row of a tile is,
 UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
 
 
-def direct_cost(array: np.ndarray, outputs: int, filters: int, terms: int, loads: float = 1.0) -> float:
+def direct_cost(
+    array: np.ndarray, outputs: int, filters: int, terms: int, loads: float = 1.0, turning: int = 20, weight: float = 5.5,
+) -> float:
     """About the multiply-adds of vectors, or what takes as long, of so many sums of ``terms`` products for each filter.
 
-    Turning a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
-    sums, and ``loads`` times that where they cost more; a weight is turned over for the price of five multiply-adds.
+    ``turning`` a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
+    sums, and ``loads`` times that where they cost more; a ``weight`` is turned over for the price of five multiply-adds.
     """
-    sums = _vectors(array, filters) * (terms + 20)
+    sums = _vectors(array, filters) * (terms + turning)
     if BYTES < 64:
         return outputs * sums
-    return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + 5.5 * filters * terms
+    return (1 + 0.2 * loads) * -(-outputs // TALL_ROWS) * TALL_ROWS * sums + weight * filters * terms
 
 
 def _vectors(array: np.ndarray, filters: int) -> float:
