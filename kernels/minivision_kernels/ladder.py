@@ -52,14 +52,15 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("conv2d_forward", "conv2d_input"),
         ("cpu.conv_loops", "reference.conv", "cpu.conv_parallel", "cpu.conv_tiles", "cpu.conv_direct", "cpu.conv_implicit",
          "cpu.conv_product", "cpu.conv_pixels", "cpu.conv_dealt", "cpu.conv_fold", "cpu.conv_depthwise",
-         "cpu.conv_groups", "cpu.conv_images", "cpu.conv_amx", "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_whole",
-         "cuda.conv", "cuda.conv_staged", "cuda.depthwise"),
+         "cpu.conv_groups", "cpu.conv_images", "cpu.conv_amx", "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_dilated",
+         "cpu.conv_whole", "cuda.conv", "cuda.conv_staged", "cuda.depthwise"),
     ),
     "conv weight": (
         ("conv2d_weight",),
         ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct_weight",
          "cpu.conv_packed", "cpu.conv_amx_weight", "cpu.conv_depthwise", "cpu.conv_groups_weight", "cpu.conv_images_weight",
-         "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_whole", "cuda.conv", "cuda.conv_staged", "cuda.depthwise"),
+         "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_dilated", "cpu.conv_whole", "cuda.conv", "cuda.conv_staged",
+         "cuda.depthwise"),
     ),
     "pool": (
         ("max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward"),

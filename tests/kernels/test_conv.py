@@ -71,13 +71,15 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "groups", "images", "whole", "pixels", "dealt", "packed", "winograd", "winograd2", "winograd_amx")
+SPECIAL = ("depthwise", "groups", "images", "whole", "pixels", "dealt", "dilated", "packed", "winograd", "winograd2",
+           "winograd_amx")                  # not for all
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
 PIXELS = [rung for rung in ALL if rung.name == "pixels"]
 IMAGES = [rung for rung in ALL if rung.name == "images"]
 GROUPS = [rung for rung in ALL if rung.name == "groups"]
 WHOLE = [rung for rung in ALL if rung.name == "whole"]
+DILATED = [rung for rung in ALL if rung.name == "dilated"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
 SIZES = [(rung, 3) for rung in WINOGRAD] + [(rung, 5) for rung in WINOGRAD if rung.name != "winograd2"]    # and taps each way
@@ -225,6 +227,47 @@ def test_images_line_by_line(rung, monkeypatch):
         check(rung, np.float32, (37, 3, 11, 13), (7, 3, 3, 5), ((1, 1), (1, 2), (1, 1), 1))
     finally:
         conv_images.lines_of.cache_clear()
+
+
+@st.composite
+def dilated_convolutions(draw):
+    """Images that divide into phases of the same size or do not, or that have fewer pixels than there are phases."""
+    dilation, around = draw(pair(1, 4).filter(lambda dilation: dilation != (1, 1))), draw(pair(0, 2))
+    groups, N, C, F = draw(st.integers(1, 2)), draw(st.integers(0, 3)), draw(st.integers(0, 3)), draw(st.integers(1, 4))
+    size, window = draw(st.tuples(st.integers(1, 40), st.integers(1, 40))), draw(pair(1, 3))
+    padding = tuple(d * a for d, a in zip(dilation, around))
+    return (N, C * groups, *size), (F * groups, C, *window), ((1, 1), padding, dilation, groups)
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("rung", DILATED, ids=str)
+@given(case=dilated_convolutions().filter(lambda case: min(oracle.conv_size(case[0][2:], case[1][2:], *case[2][:3])) > 0))
+def test_dilated_windows_match_the_formula(rung, dtype, case):
+    check(rung, dtype, *case)
+
+
+@pytest.mark.parametrize("rung", DILATED, ids=str)
+def test_dilated_windows_go_by_winograd(rung):
+    """Where that pays, in the place that a finish has for them, too, and only if accuracy is no matter."""
+    shapes, geometry = ((2, 64, 33, 28), (72, 64, 3, 3)), ((1, 1), (2, 2), (2, 2), 1)
+    check(rung, np.float32, *shapes, geometry, of_largest=True)
+    x, w = (np.ones(shape, np.float32) for shape in shapes)
+    args = {"conv2d_forward": (x, w), "conv2d_input": (np.ones((2, 72, 33, 28), np.float32), w, x.shape),
+            "conv2d_weight": (x, np.ones((2, 72, 33, 28), np.float32), w.shape)}[rung.op]
+    assert mk.best(rung.op, *args, *geometry).name == "dilated"
+    mk.set_exact(True)
+    try:
+        assert mk.best(rung.op, *args, *geometry).name != "dilated"
+    finally:
+        mk.set_exact(False)
+
+
+def test_dilated_refuses_padding_off_its_grid():
+    x, w = np.zeros((1, 4, 9, 9)), np.zeros((4, 4, 3, 3))
+    rung, = [rung for rung in DILATED if rung.op == "conv2d_forward"]
+    for geometry in (((1, 1), (1, 2), (2, 2), 1), ((2, 2), (2, 2), (2, 2), 1), ((1, 1), (1, 1), (1, 1), 1)):
+        with pytest.raises(ValueError, match="a dilation above 1 that divides the padding; call the rung 'direct'"):
+            rung(x, w, *geometry)
 
 
 @st.composite

@@ -26,6 +26,7 @@ LARGER = {
     "stages": ((2, 130, 33, 30), (150, 130, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
     "stretches": ((1, 200, 15, 14), (75, 200, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
     "more groups than lanes": ((2, 36, 6, 9), (54, 2, 3, 3), ((1, 1), (1, 1), (1, 1), 18)),
+    "windows with holes": ((2, 40, 20, 22), (36, 40, 3, 3), ((1, 1), (2, 2), (2, 2), 1)),
     "groups off the tile": ((3, 12, 10, 9), (30, 6, 3, 3), ((2, 2), (1, 1), (1, 1), 2)),
 }
 
@@ -68,7 +69,7 @@ def check_rung(rung, dtype, x_shape, w_shape, geometry):
 
 def test_the_fast_rungs_finish():
     names = {"tile", "direct", "implicit", "product", "pixels", "dealt", "depthwise", "groups", "images", "whole", "amx",
-             "winograd2", "winograd", "winograd_amx"}
+             "dilated", "winograd2", "winograd", "winograd_amx"}
     assert names <= {rung.name for rung in RUNGS}
     assert {rung.name for rung in PRODUCTS} == {"tile", "packed", "amx"}
 
@@ -99,12 +100,14 @@ def test_one_thread_or_two_finish_alike(rung):
     window, padding, groups = {"pixels": (1, 0, 1), "depthwise": (3, 1, 24), "groups": (3, 1, 24), "whole": (3, 0, 1)}.get(
         rung.name, (3, 1, 1))
     stride, size = (2, 2) if rung.name == "dealt" else (1, 1), (3, 3) if rung.name == "whole" else (20, 21)
+    dilation = 2 if rung.name == "dilated" else 1
     x, w = images_and_filters((3, 24, *size), (48, 24 // groups, window, window), np.float32)
     bias, before, results = np.ones(48, np.float32), mk.get_num_threads(), []
+    geometry = stride, (padding * dilation,) * 2, (dilation, dilation), groups
     for n in (1, before):
         mk.set_num_threads(n)
         try:
-            results.append(rung.function(x, w, stride, (padding, padding), (1, 1), groups, finish=Finish(bias, True)))
+            results.append(rung.function(x, w, *geometry, finish=Finish(bias, True)))
         finally:
             mk.set_num_threads(before)
     np.testing.assert_array_equal(*results)

@@ -63,8 +63,8 @@ def direct_cost(
 ) -> float:
     """About the multiply-adds of vectors, or what takes as long, of so many sums of ``terms`` products for each filter.
 
-    ``turning`` a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of the
-    sums, and ``loads`` times that where they cost more; a ``weight`` is turned over for the price of five multiply-adds.
+    ``turning`` a tile over costs about twenty terms. With AVX-512 loads and their addresses cost as much again as a fifth of
+    the sums, and ``loads`` times that where they cost more; a ``weight`` is turned over for the price of five multiply-adds.
     """
     sums = _vectors(array, filters) * (terms + turning)
     if BYTES < 64:

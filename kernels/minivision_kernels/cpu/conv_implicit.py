@@ -101,10 +101,10 @@ def prices(
         apart = stride[1] > 2 and terms >= LONG
         packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and not apart else 40
         unpacked += START / terms if weight == 1 else 0
+        direct = direct_cost(array, outputs, rows, terms) / terms
         if stride[1] > 1:                   # fitted to the times of 190 random layers
-            direct = direct_cost(array, outputs, rows, terms, 0.25 if terms >= LONG and by_lines(across) else 0.75, 10, 1) / terms
-        else:
-            direct = direct_cost(array, outputs, rows, terms) / terms
+            loads = 0.25 if terms >= LONG and by_lines(across) else 0.75
+            direct = direct_cost(array, outputs, rows, terms, loads, turning=10, weight=1) / terms
         return packing, _packed(outputs / L, rows, weight, packing), min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return 6, panels * COLUMNS * (filled + 6), min(unpacked, turned)
