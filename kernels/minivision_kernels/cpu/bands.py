@@ -19,7 +19,8 @@ from minivision_kernels.cpu import threads
 from minivision_kernels.cpu.compile import contiguous, helper
 from minivision_kernels.cpu.goal import aim
 from minivision_kernels.cpu.planes import Phase, Weights, phases
-from minivision_kernels.cpu.simd import lanes, load_between, none, prefetch, put
+from minivision_kernels.cpu.simd import evens, lanes, load_between, none, odds, prefetch, put
+from minivision_kernels.cpu.stream import put_first
 from minivision_kernels.shapes import Pair, conv_output_size
 
 BUFFER = 320 * 1024         # bytes of a band's buffer, so that it shares a second-level cache of 512 KiB with weights
@@ -192,11 +193,19 @@ def copy_band(x, at, channels, H, W, first, height, left, width, phases, buffer,
     for c in range(channels):
         for h in range(first, first + height):
             if phases > 1:
-                line, part = at + (c * H + h) * W, width // phases
-                for phase in range(phases):
-                    for j in range(part):
-                        w = j * phases + phase - left
-                        buffer[to + phase * part + j] = x[line + w] if 0 <= h < H and 0 <= w < W else 0
+                line, part, here = at + (c * H + h) * W - left, width // phases, W + left if 0 <= h < H else 0
+                if phases == 2:
+                    for j in range(0, part, L):
+                        near, far = 2 * j, 2 * j + L
+                        some, more = load_between(x, line + near, left - near, here - near), load_between(
+                            x, line + far, left - far, here - far)
+                        put_first(buffer, to + j, evens(some, more), part - j)
+                        put_first(buffer, to + part + j, odds(some, more), part - j)
+                else:
+                    for phase in range(phases):
+                        for j in range(part):
+                            w = j * phases + phase
+                            buffer[to + phase * part + j] = x[line + w] if left <= w < here else 0
             elif 0 <= h < H:
                 line = at + (c * H + h) * W - left
                 for j in range(0, width, L):

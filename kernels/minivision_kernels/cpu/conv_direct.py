@@ -55,6 +55,9 @@ TERMS = 256                 # products added up in registers before they are add
 SOON = 8                    # terms ahead of the sum for which pixels are asked
 ALONE = 1.5 if BYTES == 64 else 2           # what a vector of filters alone in a panel costs
 WHOLE, SLIM = (0,) * TALL_COLUMNS, (0,)         # as long as a row of a tile is, of a whole panel or of a single vector
+DEALT = (1.1, 1.25) if BYTES == 64 else (1.0, 1.0)      # the same where lines are dealt out, of short sums and of longer ones
+SHORT = 150                 # terms
+MANY_OUTPUTS = 14_000
 UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
 
 
@@ -80,10 +83,14 @@ def _vectors(array: np.ndarray, filters: int) -> float:
     return TALL_COLUMNS * whole + (0 if not rest else ALONE if L // 2 < rest <= L else TALL_COLUMNS)
 
 
-def tile_cost(array: np.ndarray, filters: int, across: int, terms: int) -> float:
-    """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them."""
+def tile_cost(array: np.ndarray, filters: int, across: int, terms: int, stride: int = 1) -> float:
+    """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them. At stride 2
+    lines are dealt out first, which takes about three multiply-adds for each term, and at larger ones number by number."""
     L = lanes_of(array)
-    return -(-filters // OUTER_ROWS) * OUTER_ROWS * -(-across // L) / across * (UNALIGNED * terms + 8)
+    rows, empty_ = -(-filters // OUTER_ROWS) * OUTER_ROWS, -(-across // L) * L / across
+    if stride == 1:
+        return rows * empty_ / L * (UNALIGNED * terms + 8)
+    return empty_ / L * (rows * DEALT[terms > SHORT] + 3) * terms if stride == 2 else np.inf
 
 
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
@@ -94,8 +101,11 @@ def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int,
     """
     if not filters * across:
         return True
-    mine = _vectors(array, filters) * (channels * taps + 21)
-    return stride != (1, 1) or mine < tile_cost(array, filters, across, channels * taps)
+    terms = channels * taps
+    mine = _vectors(array, filters) * (terms + 21)
+    if stride[1] > 1:
+        mine = direct_cost(array, MANY_OUTPUTS, filters, terms, loads=0.75, turning=10, weight=0) / MANY_OUTPUTS
+    return mine < tile_cost(array, filters, across, terms, stride[1])
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),

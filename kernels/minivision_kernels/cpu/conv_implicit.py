@@ -28,7 +28,7 @@ from minivision_kernels.cpu import conv_folded, conv_phases
 from minivision_kernels.cpu.bands import Taps, copy_band, forward, phase_by_phase, workers
 from minivision_kernels.cpu.columns import LINES, READ, find_columns, pack_seen
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, prange
-from minivision_kernels.cpu.conv_direct import by_lines, direct_cost
+from minivision_kernels.cpu.conv_direct import by_lines, direct_cost, tile_cost
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.panels import (
     COLUMNS,
@@ -95,7 +95,8 @@ def prices(
     L = lanes_of(array)
     filled, panels = -(-rows // ROWS) * ROWS, outputs / (COLUMNS * L)
     off_grid = 1.15 if BYTES < 64 else 1.6 if rows > 4 * ROWS else 1.5 if across < L else 1.15
-    unpacked = off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else np.inf
+    unpacked = (off_grid * panels * COLUMNS * filled * -(-across // L) * L / across if stride[1] == 1 else
+                outputs / terms * tile_cost(array, rows, across, terms, stride[1]))
     if BYTES == 64:
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
         apart = stride[1] > 2 and terms >= LONG
