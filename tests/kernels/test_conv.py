@@ -71,7 +71,7 @@ def check(rung, dtype, x_shape, w_shape, geometry, slack=1, of_largest=False):
 
 
 ALL = oracle.rungs("conv2d_forward", "conv2d_input", "conv2d_weight")
-SPECIAL = ("depthwise", "groups", "images", "whole", "pixels", "dealt", "dilated", "packed", "winograd", "winograd2",
+SPECIAL = ("depthwise", "groups", "images", "inner", "whole", "pixels", "dealt", "dilated", "packed", "winograd", "winograd2",
            "winograd_amx")                  # not for all
 OF_ONE_PIXEL = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name in ("packed", "amx")]
 RUNGS = [rung for rung in ALL if rung.name not in SPECIAL and (rung.name == "amx" or rung not in OF_ONE_PIXEL)]
@@ -79,6 +79,7 @@ PIXELS = [rung for rung in ALL if rung.name == "pixels"]
 IMAGES = [rung for rung in ALL if rung.name == "images"]
 GROUPS = [rung for rung in ALL if rung.name == "groups"]
 WHOLE = [rung for rung in ALL if rung.name == "whole"]
+INNER, = [rung for rung in ALL if rung.name == "inner"]
 DILATED = [rung for rung in ALL if rung.name == "dilated"]
 DEPTHWISE = [rung for rung in ALL if rung.name == "depthwise"]
 WINOGRAD = [rung for rung in ALL if rung.name.startswith("winograd")]
@@ -227,6 +228,21 @@ def test_images_line_by_line(rung, monkeypatch):
         check(rung, np.float32, (37, 3, 11, 13), (7, 3, 3, 5), ((1, 1), (1, 2), (1, 1), 1))
     finally:
         conv_images.lines_of.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@given(N=st.integers(0, 3), F=st.integers(6, 40), C=st.integers(6, 30),
+       size=st.tuples(st.integers(1, 45), st.integers(1, 45)))
+def test_inner_products_of_planes(dtype, N, F, C, size):
+    """Filters and channels off the tile, more of either; images of less than a vector and of more than a stretch."""
+    check(INNER, dtype, (N, C, *size), (F, C, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
+
+
+def test_inner_products_refuse_few_filters():
+    for shape, stride in (((5, 8, 1, 1), (1, 1)), ((8, 8, 3, 3), (1, 1)), ((8, 8, 1, 1), (2, 2))):
+        x, g = np.zeros((1, 8, 9, 9)), np.zeros((1, shape[0], 9 // stride[0], 9 // stride[1]))
+        with pytest.raises(ValueError, match="6 or more 1 x 1 filters of as many channels" if BYTES == 64 else "1 x 1 filters"):
+            INNER(x, g, shape, stride, (0, 0), (1, 1), 1)
 
 
 @st.composite

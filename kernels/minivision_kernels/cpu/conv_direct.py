@@ -84,8 +84,8 @@ def _vectors(array: np.ndarray, filters: int) -> float:
 
 
 def tile_cost(array: np.ndarray, filters: int, across: int, terms: int, stride: int = 1) -> float:
-    """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them. At stride 2
-    lines are dealt out first, which takes about three multiply-adds for each term, and at larger ones number by number."""
+    """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them. At stride
+    2 lines are dealt out first, which takes about three multiply-adds for each term, and at larger ones number by number."""
     L = lanes_of(array)
     rows, empty_ = -(-filters // OUTER_ROWS) * OUTER_ROWS, -(-across // L) * L / across
     if stride == 1:
