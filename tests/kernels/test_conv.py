@@ -238,6 +238,14 @@ def test_inner_products_of_planes(dtype, N, F, C, size):
     check(INNER, dtype, (N, C, *size), (F, C, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
 
 
+@pytest.mark.parametrize("dtype", oracle.FLOATS)
+@pytest.mark.parametrize("sides", [(70, 24), (24, 70), (90, 33), (90, 6)], ids=str)
+def test_slender_gradients(dtype, sides):
+    """The short side of a product is turned over, be it channels or filters, if it fills panels."""
+    rung, = [rung for rung in ALL if rung.op == "conv2d_weight" and rung.name == "direct"]
+    check(rung, dtype, (3, sides[1], 9, 11), (*sides, 1, 1), ((1, 1), (0, 0), (1, 1), 1))
+
+
 def test_inner_products_refuse_few_filters():
     for shape, stride, size in (((2, 8, 1, 1), 1, 9), ((8, 8, 3, 3), 1, 7), ((8, 8, 1, 1), 2, 5)):
         x, g = np.zeros((1, 8, 9, 9)), np.zeros((1, shape[0], size, size))

@@ -28,6 +28,7 @@ from minivision_kernels.shapes import Pair
 
 TOGETHER = 144              # rows of taps that share numbers of g, turned over, of
 UPSTREAM = 128 * 1024       # bytes at most
+SHORT = 96                  # channels, or filters
 
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -55,18 +56,36 @@ def conv2d_weight(
 
     Some panels and some rows share the pixels that are near, and both images are read from memory as seldom as their sums
     let them. With one panel at a time, layers of ResNet-50 with 3 x 3 filters took 1.1 to 1.7 times as long at batch 32. Up to
-    a vector of filters takes tiles of one column, 1.2 to 1.3 times as fast for 16.
+    a vector of filters takes tiles of one column, 1.2 to 1.3 times as fast for 16. Of 1 x 1 filters a few channels that many
+    filters see are turned over instead of g: 0.8 to 0.95 of the time of ``conv_packed.py`` for 256 filters of 64 channels.
     """
-    F, _, KH, KW = shape
+    F, C, KH, KW = shape
     OH, OW = g.shape[2:]
     if not g.size * math.prod(shape):
         return np.zeros(shape, x.dtype)
+    if slender(shape, stride, padding, groups) and _channels_in_lanes(shape, lanes_of(x)):      # then g is read where it lies
+        return contiguous(conv2d_weight(g, x, (C, F, 1, 1), stride, padding, dilation, groups).reshape(C, F).T).reshape(shape)
     how = division(x.shape, shape, (OH, OW), stride, padding, dilation, groups, x.itemsize, lanes_of(x))
     dw = empty((how.parts, *shape), x.dtype)
     _sum_pixels(
         contiguous(x).reshape(-1), *x.shape, *padding, stride[0], contiguous(g).reshape(-1), F, OH, OW, groups, KH, dilation[0],
         KW, dilation[1], *how, dw.reshape(-1), work=g.size // F * math.prod(shape) // lanes_of(x))
     return dw[0] if how.parts == 1 else dw.sum(axis=0)
+
+
+def slender(shape: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> bool:
+    """Whether a gradient to 1 x 1 filters has a long side and a short one, so that to turn over the short one alone takes
+    little (``conv_packed.py`` turns over both)."""
+    short, long = sorted(shape[:2])
+    return shape[2:] == (1, 1) and stride == (1, 1) and padding == (0, 0) and groups == 1 and (
+        0 < short <= SHORT and long >= 2.5 * short)
+
+
+def _channels_in_lanes(shape: tuple[int, ...], lanes: int) -> bool:
+    """Whether the short side is channels, which fill two thirds of their panels."""
+    F, C = shape[:2]
+    panel = TALL_COLUMNS * lanes
+    return C < F and 2 * -(-C // panel) * panel <= 3 * C
 
 
 class Division(NamedTuple):

@@ -33,6 +33,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
+from minivision_kernels.cpu.conv_direct_weight import slender
 from minivision_kernels.cpu.simd import (
     entry,
     evens,
@@ -58,6 +59,7 @@ TERMS = 448                 # outputs of a stretch, about
 WIDE = 256 if BYTES == 64 else 128      # columns that are packed together
 PACKING = 12                # multiply-adds of vectors that take as long as it takes to pack one
 LEAST = 3                   # stretches of a part
+OUTPUTS = 3000              # of all images
 
 
 def of_one_pixel(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
@@ -68,9 +70,12 @@ def of_one_pixel(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, 
 def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
     """Not for few filters and channels: ``conv_tiles.py`` packs nothing, but needs a load for every second or third product.
-    Nor for a vector of filters, or three at a stride: ``conv_direct_weight.py`` takes 0.5 to 0.97 of the time."""
+    Nor for a vector of filters, or three at a stride, or where one side is much shorter than the other, and pixels are many:
+    ``conv_direct_weight.py`` takes 0.5 to 0.97 of the time."""
     rows, columns, across = shape[1], g.shape[1] // groups, max(1, g.shape[3])
     L = lanes_of(x)
+    if slender(shape, stride, padding, groups) and len(g) * g.shape[2] * g.shape[3] >= OUTPUTS:
+        return False
     if columns <= (L if stride == (1, 1) else 3 * L):
         return False
     return min(price(rows, columns, L), price(columns, rows, L)) <= 2 * rows * columns * -(-across // L) * L / across
