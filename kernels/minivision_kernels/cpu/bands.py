@@ -116,8 +116,8 @@ def band(
     splits = -(-4 * workers // max(1, bands))
     if far:                                 # as many parts as the copies that each of them makes allow
         splits = max(splits, int(0.05 * each * -(-images * lines * OW // tile) / copying(images, lines)))
-    while splits < panels and bands * splits % workers and bands * splits < 8 * workers:    # so that threads have the same to do
-        splits += 1
+    while splits < panels and bands * splits % workers and bands * splits < 8 * workers:
+        splits += 1                         # few pieces of work should be as many for each thread
     in_place = image is not None and taps.top == taps.left == 0 and panels <= IN_PLACE and (
         (OH - 1) * stride[0] + max(taps.down) < image[0] and width <= image[1])
     if in_place and image:

@@ -55,10 +55,10 @@ TERMS = 256                 # products added up in registers before they are add
 SOON = 8                    # terms ahead of the sum for which pixels are asked
 ALONE = 1.5 if BYTES == 64 else 2           # what a vector of filters alone in a panel costs
 WHOLE, SLIM = (0,) * TALL_COLUMNS, (0,)         # as long as a row of a tile is, of a whole panel or of a single vector
-DEALT = (1.1, 1.25) if BYTES == 64 else (1.0, 1.0)      # the same where lines are dealt out, of short sums and of longer ones
+UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines,
+DEALT = (1.1, 1.25) if BYTES == 64 else (1.0, 1.0)      # and where lines are dealt out, of short sums and of longer ones
 SHORT = 150                 # terms
-MANY_OUTPUTS = 14_000
-UNALIGNED = 1.25 if BYTES == 64 else 1.06       # the price of a product in `tile`, with vectors off the grid of lines
+MANY_OUTPUTS = 1000 * TALL_ROWS         # so many that the last tile does not count
 
 
 def direct_cost(
@@ -87,10 +87,10 @@ def tile_cost(array: np.ndarray, filters: int, across: int, terms: int, stride: 
     """About the same for each output, with pixels in the lanes (``conv_tiles.py``), for lines of ``across`` of them. At stride
     2 lines are dealt out first, which takes about three multiply-adds for each term, and at larger ones number by number."""
     L = lanes_of(array)
-    rows, empty_ = -(-filters // OUTER_ROWS) * OUTER_ROWS, -(-across // L) * L / across
+    rows, padded = -(-filters // OUTER_ROWS) * OUTER_ROWS, -(-across // L) * L / across
     if stride == 1:
-        return rows * empty_ / L * (UNALIGNED * terms + 8)
-    return empty_ / L * (rows * DEALT[terms > SHORT] + 3) * terms if stride == 2 else np.inf
+        return rows * padded / L * (UNALIGNED * terms + 8)
+    return padded / L * (rows * DEALT[terms > SHORT] + 3) * terms if stride == 2 else np.inf
 
 
 def _better_than_tile(array: np.ndarray, filters: int, channels: int, taps: int, across: int, stride: Pair) -> bool:
