@@ -58,8 +58,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv weight": (
         ("conv2d_weight",),
         ("cpu.conv_loops", "cpu.conv_parallel", "reference.conv", "cpu.conv_tiles", "cpu.conv_direct_weight",
-         "cpu.conv_packed", "cpu.conv_inner", "cpu.conv_amx_weight", "cpu.conv_depthwise", "cpu.conv_groups_weight",
-         "cpu.conv_images_weight", "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_dilated", "cpu.conv_whole",
+         "cpu.conv_packed", "cpu.conv_inner", "cpu.conv_amx_weight", "cpu.conv_images_weight", "cpu.conv_depthwise",
+         "cpu.conv_groups_weight", "cpu.conv_winograd", "cpu.conv_winograd_amx", "cpu.conv_dilated", "cpu.conv_whole",
          "cuda.conv", "cuda.conv_staged", "cuda.depthwise"),
     ),
     "pool": (

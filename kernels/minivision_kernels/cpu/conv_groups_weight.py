@@ -15,6 +15,7 @@ from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, co
 from minivision_kernels.cpu.conv_depthwise import words_fit
 from minivision_kernels.cpu.conv_groups import NEAR, few_enough, turn_back, turn_lines
 from minivision_kernels.cpu.conv_images_weight import reaching
+from minivision_kernels.cpu.conv_images_weight import worth as images_worth
 from minivision_kernels.cpu.simd import entry, fetch, lanes, lanes_of, vectors
 from minivision_kernels.cpu.tile import MANY, inner, plus, store, zeros
 from minivision_kernels.ladder import rung
@@ -34,9 +35,9 @@ def _accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair 
 def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
     """As for the forward; only that the words for depthwise windows of 3 x 3 and 5 x 5 do better here, and two filters of a
-    channel, and one pixel that a window sees."""
+    channel, and one pixel that a window sees. Where images fill the lanes, they do as well, with longer sums."""
     filters, channels, KH, KW = shape[0] // groups, *shape[1:]
-    if KH * KW == 1 and stride == (1, 1):
+    if (KH * KW == 1 and stride == (1, 1)) or images_worth(x, g, shape, stride, padding, dilation, groups):
         return False
     if not few_enough(groups, channels, filters, KH * KW, g.shape[3], stride, lanes_of(x)):
         return False

@@ -22,8 +22,8 @@ ROWS, MOST = 4, 5 if MANY else 2        # filters of a tile, and taps at most
 PARTS = 16          # of the images, at most, each with sums of its own
 
 
-def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
-           dilation: Pair = (1, 1), groups: int = 1) -> bool:
+def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
+          dilation: Pair = (1, 1), groups: int = 1) -> bool:
     """For few filters and channels, and so many outputs that their products take longer than to add up the lanes."""
     filters, channels, KH, KW = shape[0] // groups, *shape[1:]
     pixels = g.shape[2] * g.shape[3]
@@ -33,7 +33,7 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
     return fills_lanes(x) and KH * KW >= 25 and 3 <= filters <= 16 and channels <= 32 and pixels >= 49
 
 
-@rung("conv2d_weight", name="images", device="cpu", accepts=vectors, worth=_worth)
+@rung("conv2d_weight", name="images", device="cpu", accepts=vectors, worth=worth)
 def conv2d_weight(
     x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
