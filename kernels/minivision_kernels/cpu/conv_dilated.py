@@ -53,7 +53,9 @@ def _dealt(shape: tuple[int, ...], window: tuple[int, ...], padding: Pair, dilat
                  conv_output_size((high, wide), (window[0], window[1]), (1, 1), around, (1, 1)))
 
 
-def _worth(op: str, array: np.ndarray, call: tuple[Any, ...], w_shape: tuple[int, ...], size: Pair, dilation: Pair) -> bool:
+def _worth(
+    op: str, array: np.ndarray, call: tuple[Any, ...], w_shape: tuple[int, ...], size: tuple[int, ...], dilation: Pair,
+) -> bool:
     """Whether Winograd's convolution would take over, results of this ``size`` fill half of its patches or more, and pixels
     meet so many filters that it pays to move them twice."""
     patch, few = (4 if w_shape[2] == 3 else 2), LEAST if dilation[1] == 2 else 2 * LEAST

@@ -71,7 +71,7 @@ def few_enough(groups: int, channels: int, filters: int, size: int, width: int, 
     return products <= ((32 if MANY else 8) if whole else 256) and (max(channels, filters) <= 16 or min(channels, filters) <= 6)
 
 
-def _worth(array: np.ndarray, w: np.ndarray, size: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
+def _worth(array: np.ndarray, w: np.ndarray, size: tuple[int, ...], stride: Pair, dilation: Pair, groups: int) -> bool:
     """For groups of few channels, and of one channel where the words of ``conv_depthwise.py`` do worse: they have none for such
     a window, or lines are so short that they leave lanes empty. The larger a window, the longer may lines be, and the fewer
     planes pay for what it takes to begin. All numbers are where layers of random shapes, 50 of each kind, began to win."""
@@ -158,8 +158,10 @@ class Plan(NamedTuple):
 def _plan(parts: list[Part], W: int, stride: Pair, steps: Pair) -> Plan:
     """The plan of parts that see lines of W pixels."""
     phases: list[int] = []
-    down, right, offset, above, below, margin, width = [], [], [], 0, 0, 0, W
-    counts = []
+    down: list[int] = []
+    right: list[int] = []
+    offset: list[int] = []
+    counts, above, below, margin, width = [1], 0, 0, 0, W
     for row, column, taps, weights, _ in parts:
         place = len(offset)
         under, beside, top, left = taps or Taps((), (), 0, 0)
@@ -174,9 +176,9 @@ def _plan(parts: list[Part], W: int, stride: Pair, steps: Pair) -> Plan:
         right += beside
         above, below, margin = max(above, top), max(below, max(under, default=0) - top), max(margin, left)
         width = max(width, (column.length - 1) * stride[1] + max(beside, default=0) + 1 - left)
-    arrays = [np.array(numbers, np.int64) for numbers in (phases, down, right, offset)]
-    along = max(count for count in ALONG if count <= max(counts, default=1))
-    return Plan(*arrays, parts[0].weights, along, steps, above, below, margin, margin + width)
+    along = max(count for count in ALONG if count <= max(counts))
+    return Plan(np.array(phases, np.int64), np.array(down, np.int64), np.array(right, np.int64), np.array(offset, np.int64),
+                parts[0].weights, along, steps, above, below, margin, margin + width)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -195,7 +197,7 @@ def input_plan(g_shape: tuple[int, ...], w_shape: tuple[int, ...], size: Pair, s
     return _plan(input_phases(w_shape, size, stride, padding, dilation, groups), g_shape[3], (1, 1), stride)
 
 
-def _sum(x: np.ndarray, plan: Plan, stride: Pair, flat: np.ndarray, goal: Goal, size: Pair) -> None:
+def _sum(x: np.ndarray, plan: Plan, stride: Pair, flat: np.ndarray, goal: Goal, size: tuple[int, ...]) -> None:
     """The sums of a plan, which are images of this ``size``."""
     (N, C, H, W), (OH, OW), L, weights = x.shape, size, lanes_of(x), plan.weights
     groups, channels, rows, lines = weights.groups, C // weights.groups, min(2, weights.rows), OH
