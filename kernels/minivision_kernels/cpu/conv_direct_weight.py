@@ -29,6 +29,7 @@ from minivision_kernels.shapes import Pair
 TOGETHER = 144              # rows of taps that share numbers of g, turned over, of
 UPSTREAM = 128 * 1024       # bytes at most
 SHORT = 96                  # channels, or filters
+OUTPUTS = 3000              # of all images
 
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -40,7 +41,7 @@ def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: 
     filters of 5 x 5 or, with AVX2, 16 of 3 x 3 x 3, and twice for 16 of 5 x 5 x 6. With a stride `tile` has to deal out the
     pixels first, which takes up to 28 times as long as all this.
     """
-    if stride != (1, 1):
+    if stride != (1, 1) or short_side_pays(g, shape, stride, padding, groups):
         return True
     filters, K, across = g.shape[1] // groups, shape[1] * shape[2] * shape[3], max(1, g.shape[3])
     L = lanes_of(x)
@@ -79,6 +80,13 @@ def slender(shape: tuple[int, ...], stride: Pair, padding: Pair, groups: int) ->
     short, long = sorted(shape[:2])
     return shape[2:] == (1, 1) and stride == (1, 1) and padding == (0, 0) and groups == 1 and (
         0 < short <= SHORT and long >= 2.5 * short)
+
+
+def short_side_pays(g: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> bool:
+    """Whether that promises to be faster than to turn over both sides: the short one is more than a vector, and there are many
+    pixels."""
+    return slender(shape, stride, padding, groups) and min(shape[:2]) > lanes_of(g) and (
+        len(g) * g.shape[2] * g.shape[3] >= OUTPUTS)
 
 
 def _channels_in_lanes(shape: tuple[int, ...], lanes: int) -> bool:

@@ -33,7 +33,7 @@ import numpy as np
 
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
-from minivision_kernels.cpu.conv_direct_weight import slender
+from minivision_kernels.cpu.conv_direct_weight import short_side_pays
 from minivision_kernels.cpu.simd import (
     entry,
     evens,
@@ -59,7 +59,6 @@ TERMS = 448                 # outputs of a stretch, about
 WIDE = 256 if BYTES == 64 else 128      # columns that are packed together
 PACKING = 12                # multiply-adds of vectors that take as long as it takes to pack one
 LEAST = 3                   # stretches of a part
-OUTPUTS = 3000              # of all images
 
 
 def of_one_pixel(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
@@ -74,7 +73,7 @@ def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = 
     ``conv_direct_weight.py`` takes 0.5 to 0.97 of the time."""
     rows, columns, across = shape[1], g.shape[1] // groups, max(1, g.shape[3])
     L = lanes_of(x)
-    if slender(shape, stride, padding, groups) and len(g) * g.shape[2] * g.shape[3] >= OUTPUTS:
+    if short_side_pays(g, shape, stride, padding, groups):
         return False
     if columns <= (L if stride == (1, 1) else 3 * L):
         return False
