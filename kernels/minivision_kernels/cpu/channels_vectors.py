@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In2, Out1, Out2, Team, compiled, contiguous, helper, prange
-from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, none, put, room, vectors
+from minivision_kernels.cpu.compile import Float64Out1, In1, In2, Out1, Out2, Team, compiled, contiguous, helper, prange
+from minivision_kernels.cpu.simd import add, lanes, lanes_of, load, load_between, none, put, put_between, vectors
 from minivision_kernels.cpu.stream import (
     arrived,
+    lane,
     multiply_add,
     or_zero,
     past_caches,
@@ -24,6 +25,7 @@ from minivision_kernels.memory import empty
 
 LEAST_PLANE = 8             # pixels; smaller planes are left to NumPy, but for matrices, whose channels lie side by side
 RUN, SHARES = 2048, 8       # numbers of planes that go together, at most, and parts into which channels are divided, at least
+APART = 8                   # numbers from one sum to the next: a line of the cache, which no other thread writes to meanwhile
 TOGETHER = 64               # rows of a matrix that are added in their own precision, before they are added in float64
 
 
@@ -63,26 +65,26 @@ def channel_affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = 
 @rung("channel_sum", name="vectors", device="cpu", accepts=vectors, worth=_planes_or_rows)
 def channel_sum(g: np.ndarray) -> np.ndarray:
     """The channels are shared between the threads, each plane is read once, and planes are added in float64."""
-    sums = np.zeros(g.shape[1], g.dtype)
+    sums = np.zeros(g.shape[1] * APART)
     if g.ndim == 2:
         _channel_sum_rows(contiguous(g), sums, work=g.size)
     elif g.size:
         _channel_sum(contiguous(g).reshape(-1), sums, g.shape[0], g.size // (g.shape[0] * g.shape[1]), work=g.size)
-    return sums
+    return sums[::APART].astype(g.dtype)
 
 
 @rung("relu_bias_backward", name="vectors", device="cpu", accepts=vectors, worth=_planes_or_rows)
 def relu_bias_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is passed on is summed in registers: the bits of `relu_backward` and of `channel_sum`, in one pass over memory."""
     g, y = contiguous(g), contiguous(y)
-    passed, sums = empty(g.shape, g.dtype), np.zeros(g.shape[1], g.dtype)
+    passed, sums = empty(g.shape, g.dtype), np.zeros(g.shape[1] * APART)
     if g.ndim == 2:
         _relu_bias_backward_rows(g, y, passed, sums, work=g.size)
     elif g.size:
         pixels = g.size // (g.shape[0] * g.shape[1])
         _relu_bias_backward(g.reshape(-1), y.reshape(-1), passed.reshape(-1), sums, g.shape[0], pixels,
                             past_caches(passed) and pixels % lanes_of(passed) == 0, work=g.size)
-    return passed, sums
+    return passed, sums[::APART].astype(g.dtype)
 
 
 @compiled
@@ -124,20 +126,17 @@ def _channel_affine(x: In1, weight: In1, bias: In1, pixels: int, past: bool, rel
 def run_of(sums, pixels):
     """How many channels go together, image by image. The planes of one channel lie far from each other, and memory brings what
     lies side by side: one channel after the other takes 1.2 to 1.4 times as long with 8 x 8 pixels or fewer."""
-    return max(1, min(RUN // pixels, sums.shape[0] // SHARES))
+    return max(1, min(RUN // pixels, sums.shape[0] // (APART * SHARES)))
 
 
 @compiled
-def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Out1, images: int, pixels: int, past: bool, team: Team):
-    C, run = sums.shape[0], run_of(sums, pixels)
+def _relu_bias_backward(g: In1, y: In1, passed: Out1, sums: Float64Out1, images: int, pixels: int, past: bool, team: Team):
+    C, run = sums.shape[0] // APART, run_of(sums, pixels)
     for first in prange((C + run - 1) // run, team):
-        totals = np.zeros(C, np.float64)
         for n in range(images):
             for c in range(first * run, min(C, first * run + run)):
                 start = (n * C + c) * pixels
-                totals[c] += pass_on(g, y, passed, start, start + pixels, past)
-        for c in range(first * run, min(C, first * run + run)):
-            sums[c] = totals[c]
+                sums[c * APART] += pass_on(g, y, passed, start, start + pixels, past)
         arrived(past)
 
 
@@ -162,24 +161,21 @@ def pass_on(g, y, passed, start, end, past):
         put_past(passed, at, p, past)
         a = add(a, p)
         at += step
-    sum_ = total(g, add(add(a, b), add(c, d)))
-    for i in range(last, end):
-        passed[i] = g[i] if y[i] > 0 else g.dtype.type(0)
-        sum_ += passed[i]
-    return sum_
+    if at < end:
+        p = where_positive(load_between(y, at, 0, end - at), load_between(g, at, 0, end - at))
+        put_between(passed, at, p, 0, end - at)
+        a = add(a, p)
+    return total(g, add(add(a, b), add(c, d)))
 
 
 @compiled
-def _channel_sum(g: In1, sums: Out1, images: int, pixels: int, team: Team):
-    C, run = sums.shape[0], run_of(sums, pixels)
+def _channel_sum(g: In1, sums: Float64Out1, images: int, pixels: int, team: Team):
+    C, run = sums.shape[0] // APART, run_of(sums, pixels)
     for first in prange((C + run - 1) // run, team):
-        totals = np.zeros(C, np.float64)
         for n in range(images):
             for c in range(first * run, min(C, first * run + run)):
                 start = (n * C + c) * pixels
-                totals[c] += run_sum(g, start, start + pixels)
-        for c in range(first * run, min(C, first * run + run)):
-            sums[c] = totals[c]
+                sums[c * APART] += run_sum(g, start, start + pixels)
 
 
 @compiled
@@ -196,22 +192,20 @@ def _bias_add_rows(y: Out2, bias: In1, relu: bool, team: Team):
 
 
 @compiled
-def _relu_bias_backward_rows(g: In2, y: In2, passed: Out2, sums: Out1, team: Team):
+def _relu_bias_backward_rows(g: In2, y: In2, passed: Out2, sums: Float64Out1, team: Team):
     (N, C), L = g.shape, lanes(g)
     upstream, result, out = g.reshape(N * C), y.reshape(N * C), passed.reshape(N * C)
     for strip in prange((C + L - 1) // L, team):
         first = strip * L
-        for n in range(N):
-            if first + L <= C:
-                put(out, n * C + first, where_positive(load(result, n * C + first), load(upstream, n * C + first)))
-            else:
-                for c in range(first, C):
-                    passed[n, c] = g[n, c] if y[n, c] > 0 else g.dtype.type(0)
+        count = min(L, C - first)
+        for at in range(first, N * C, C):
+            passing = where_positive(load_between(result, at, 0, count), load_between(upstream, at, 0, count))
+            put_between(out, at, passing, 0, count)
         sum_strip(out, N, C, first, sums)
 
 
 @compiled
-def _channel_sum_rows(g: In2, sums: Out1, team: Team):
+def _channel_sum_rows(g: In2, sums: Float64Out1, team: Team):
     (N, C), L = g.shape, lanes(g)
     for strip in prange((C + L - 1) // L, team):
         sum_strip(g.reshape(N * C), N, C, strip * L, sums)
@@ -219,22 +213,11 @@ def _channel_sum_rows(g: In2, sums: Out1, team: Team):
 
 @helper
 def sum_strip(flat, N, C, first, sums):
-    """sums[c] = the sum over the rows of a matrix (N, C), for up to a vector of columns from ``first`` on."""
-    L = lanes(flat)
-    count, part, totals = min(L, C - first), room(flat, L), np.zeros(L, np.float64)
+    """sums[c * APART] += the sum over the rows of a matrix (N, C), for up to a vector of columns from ``first`` on."""
+    count = min(lanes(flat), C - first)
     for begin in range(0, N, TOGETHER):
-        end = min(N, begin + TOGETHER)
-        if count == L:
-            sum_ = none(flat)
-            for n in range(begin, end):
-                sum_ = add(sum_, load(flat, n * C + first))
-            put(part, 0, sum_)
-        else:
-            for c in range(count):
-                part[c] = 0
-                for n in range(begin, end):
-                    part[c] += flat[n * C + first + c]
+        sum_ = none(flat)
+        for n in range(begin, min(N, begin + TOGETHER)):
+            sum_ = add(sum_, load_between(flat, n * C + first, 0, count))
         for c in range(count):
-            totals[c] += part[c]
-    for c in range(count):
-        sums[first + c] = totals[c]
+            sums[(first + c) * APART] += lane(sum_, c)

@@ -88,6 +88,7 @@ UInt8Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 2, True)]
 UInt8Out3: TypeAlias = Annotated[np.ndarray, ArraySpec("uint8", 3, True)]
 Float64In1: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 1, False)]
 Float64In2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, False)]
+Float64Out1: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 1, True)]
 Float64Out2: TypeAlias = Annotated[np.ndarray, ArraySpec("float64", 2, True)]
 
 TOGETHER = 8                    # arrays that a kernel is given as one tuple (``several.py``)

@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import models, register_model
 
 from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.simd import add, lanes, load, none
+from minivision_kernels.cpu.simd import add, lanes, load, load_between, none
 from minivision_kernels.cpu.writer import BYTES, INT32, X86, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
@@ -171,6 +171,12 @@ def largest_lane(typing, a, vector):
             args[1], lambda x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x))
 
     return a.dtype(a, vector), write
+
+
+@word
+def lane(typing, vector, place):
+    """The number in lane ``place``."""
+    return vector.dtype(vector, int_), lambda context, builder, signature, args: builder.extract_element(*args)
 
 
 @word
@@ -336,7 +342,6 @@ def run_sum(x, start, end):
     while at < last:
         a = add(a, load(x, at))
         at += step
-    sum_ = total(x, add(add(a, b), add(c, d)))
-    for i in range(last, end):
-        sum_ += x[i]
-    return sum_
+    if at < end:
+        a = add(a, load_between(x, at, 0, end - at))
+    return total(x, add(add(a, b), add(c, d)))
