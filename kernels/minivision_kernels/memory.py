@@ -101,6 +101,12 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     return result
 
 
+def scratch(numbers: int, dtype: np.dtype) -> np.ndarray:
+    """Memory for a kernel to work in: so many numbers or more in a row, from the beginning of a cache line on where memory is
+    reused. A kernel that makes its arrays itself counts references to them at every branch; one that is given them does not."""
+    return empty((max(numbers, LEAST // dtype.itemsize),), dtype)
+
+
 def only_view(array: np.ndarray) -> bool:
     """Whether no other array looks at the memory of ``array``: it owns it, or is the one view of a buffer kept here, or of an
     array that nobody else has, and of all of it: a small view would keep the rest alive."""

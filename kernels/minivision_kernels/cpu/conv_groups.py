@@ -32,7 +32,7 @@ from minivision_kernels.cpu.simd import entries, entry, fetch, lanes, lanes_of, 
 from minivision_kernels.cpu.tile import MANY, finish_lanes, inner_along, store_to, zeros
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
-from minivision_kernels.memory import LEAST, empty
+from minivision_kernels.memory import scratch
 from minivision_kernels.shapes import Pair, conv_output_size
 
 NO_TAPS = np.zeros(0, np.int64)
@@ -211,11 +211,10 @@ def _sum(x: np.ndarray, plan: Plan, stride: Pair, flat: np.ndarray, goal: Goal, 
         lines = -(-lines // 2)
     high = plan.high(lines, stride[0])
     room = threads * (near() + L * (bands * rows * (K + 1) + max(high * W, weights.group_step)))
-    scratch = empty((max(room, LEAST // x.itemsize),), x.dtype)[:room]      # so large that it begins with a line of the cache
     SUM_GROUPS[rows, stride[1], plan.along](
         contiguous(x).reshape(-1), N, groups, channels, H, W, flat, weights.rows, weights.row_step, weights.group_step,
         plan.offset, plan.phases, plan.down, plan.right, *plan.steps, stride[0], plan.above, plan.margin, lines, high,
-        plan.width, *goal, OH, OW, scratch, threads,
+        plan.width, *goal, OH, OW, scratch(room, x.dtype), threads,
         work=N * groups * weights.rows * OH * OW * K // (L * (plan.phases.size // FIELDS)))
 
 
@@ -295,7 +294,7 @@ def _sum_groups(
     x: In1, N: int, groups: int, channels: int, H: int, W: int, flat: In1, rows: int, row_step: int, group_step: int,
     offset: IntIn1, phases: IntIn1, down: IntIn1, right: IntIn1, step_h: int, step_w: int, stride_h: int, above: int,
     margin: int, lines: int, high: int, width: int, y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int,
-    scratch: Out1, workers_: int, team: Team,
+    memory: Out1, workers_: int, team: Team,
 ):
     L, K = lanes(x), offset.shape[0]
     blocks, chunks, bands = (groups + L - 1) // L, (OH + lines - 1) // lines, (rows + ROWS - 1) // ROWS
@@ -303,7 +302,7 @@ def _sum_groups(
     one = step_w * L
     apart = (0, one, 2 * one, 3 * one, 4 * one, 5 * one, 6 * one)
     for worker in prange(workers_, team):
-        mine = scratch[scratch.shape[0] // workers_ * worker:]
+        mine = memory[memory.shape[0] // workers_ * worker:]
         pixels, mine = mine[:channels * plane], mine[channels * plane:]
         weights, mine = mine[:bands * ROWS * K * L], mine[bands * ROWS * K * L:]
         biases, mine = mine[:bands * ROWS * L if bias.shape[0] > 0 else 0], mine[bands * ROWS * L:]

@@ -19,7 +19,7 @@ from minivision_kernels.cpu.conv_images_weight import worth as images_worth
 from minivision_kernels.cpu.simd import entry, fetch, lanes, lanes_of, vectors
 from minivision_kernels.cpu.tile import MANY, inner, plus, store, zeros
 from minivision_kernels.ladder import rung
-from minivision_kernels.memory import LEAST, empty
+from minivision_kernels.memory import empty, scratch
 from minivision_kernels.shapes import Pair
 
 TOGETHER = (9, 7, 5, 4, 3, 2, 1)    # taps of a tile, as many as leave none over
@@ -76,11 +76,11 @@ def conv2d_weight(
     down, right = np.array(taps.down, np.int64), np.array(taps.right, np.int64)
     place = ((down[:, None] * width + right) * L).ravel()
     threads = min(workers(), parts * blocks)
-    scratch = empty((max(threads * size, LEAST // x.itemsize),), x.dtype)[:threads * size]
     dw = empty((parts, *shape), x.dtype)
     CORRELATE[rows, next(count for count in TOGETHER if KH * KW % count == 0)](
         contiguous(x).reshape(-1), N, groups, channels, H, W, contiguous(g).reshape(-1), filters, OH, OW, down, place, taps.top,
-        taps.left, *stride, lines, high, width, parts, dw.reshape(-1), scratch, threads, work=g.size * channels * KH * KW // L)
+        taps.left, *stride, lines, high, width, parts, dw.reshape(-1), scratch(threads * size, x.dtype), threads,
+        work=g.size * channels * KH * KW // L)
     return dw[0] if parts == 1 else dw.sum(axis=0)
 
 
@@ -103,14 +103,14 @@ def sum_results(rows, taps, g, at, far, OW, pixels, seen, line, step, place, fir
 def _correlate_groups(
     x: In1, N: int, groups: int, channels: int, H: int, W: int, g: In1, filters: int, OH: int, OW: int, down: IntIn1,
     place: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int, high: int, width: int, parts: int, dw: Out1,
-    scratch: Out1, workers_: int, team: Team,
+    memory: Out1, workers_: int, team: Team,
 ):
     L, taps, KW = lanes(x), place.shape[0], place.shape[0] // down.shape[0]
     blocks, chunks, bands = (groups + L - 1) // L, (OH + lines - 1) // lines, (filters + ROWS - 1) // ROWS
     K, plane, far, line, step = channels * taps, high * width * L, lines * OW * L, stride_h * width * L, stride_w * L
     items, shares, image, result = N * chunks, blocks * parts, channels * H * W, filters * OH * OW
     for worker in prange(workers_, team):
-        mine = scratch[scratch.shape[0] // workers_ * worker:]
+        mine = memory[memory.shape[0] // workers_ * worker:]
         pixels, mine = mine[:channels * plane], mine[channels * plane:]
         upstream, mine = mine[:bands * ROWS * far], mine[bands * ROWS * far:]
         sums, flat = mine[:bands * ROWS * K * L], mine[bands * ROWS * K * L:]

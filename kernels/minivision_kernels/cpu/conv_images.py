@@ -20,6 +20,7 @@ where three pixels in a row need different taps.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +28,11 @@ from minivision_kernels.cpu.bands import Taps, forward, input_phases, workers
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange, rebuilt
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Weights
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, none, put, room, turn, turn_whole, vectors
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, none, put, turn, turn_whole, vectors
 from minivision_kernels.cpu.tile import MANY, finish_rows, outer_to, store, zeros
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import scratch
 from minivision_kernels.shapes import Pair
 
 TILES = ((8, 3), (6, 4)) if MANY else ((4, 3), (6, 2))      # filters and pixels
@@ -64,7 +66,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
         return filters <= 12 and channels <= 16
     shape, taps, _ = forward(x.shape, w.shape, stride, padding, dilation, groups)
     return (stride != (1, 1) or filters < TILES[0][0] or not has_whole_lines(shape[3], lanes_of(x))) and (
-        _lines(x, groups, *shape[2:], stride, taps, TILES[0][0], threads=1) >= min(2, shape[2]))
+        _plan(x, groups, *shape[2:], stride, taps, TILES[0][0], threads=1).lines >= min(2, shape[2]))
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -128,36 +130,43 @@ def sum_taps(
         fill(y, goal)
         return
     rows = min((rows for rows, _ in TILES), key=lambda rows: -(-weights.rows // rows) * rows)      # few of which are empty
-    lines = _lines(x, weights.groups, OH, OW, stride, taps, rows, workers())
-    down, right = taps_along(taps)
+    threads, L, terms = workers(), lanes_of(x), weights.offset.size
+    down, right, lines, high, width, room = _plan(x, weights.groups, OH, OW, stride, taps, rows, threads)
+    room += -(-(weights.rows + rows) * terms // L)          # for the weights
     SUM_TAPS[rows](contiguous(x).reshape(-1), N, C, H, W, flat, *weights[:-1], down, right, taps.top, taps.left, *stride, lines,
-              *goal, F, OH, OW, workers(), work=y.size * weights.offset.size // lanes_of(x))
+                   high, width, *goal, F, OH, OW, scratch(threads * L * room, x.dtype), threads, work=y.size * terms // L)
 
 
-def _lines(x: np.ndarray, groups: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, threads: int) -> int:
+class Plan(NamedTuple):
+    """How a thread takes images."""
+
+    down: np.ndarray        # the taps of a window,
+    right: np.ndarray       # as kernels are told them
+    lines: int              # of outputs, which are computed together
+    high: int               # the lines that these see,
+    width: int              # and pixels of a line
+    room: int               # vectors of pixels and sums
+
+
+def _plan(x: np.ndarray, groups: int, OH: int, OW: int, stride: Pair, taps: Taps, rows: int, threads: int) -> Plan:
     (N, C), L = x.shape[:2], lanes_of(x)
-    return lines_of(-(-N // L) * groups, C // groups, OH, OW, stride, taps, L * x.itemsize, threads, rows)
+    return plan(-(-N // L) * groups, C // groups, OH, OW, stride, taps, L * x.itemsize, threads, rows)
 
 
 @functools.lru_cache(maxsize=1024)
-def taps_along(taps: Taps) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(taps.down, np.int64), np.array(taps.right, np.int64)
+def plan(blocks: int, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, vector: int, workers: int, rows: int) -> Plan:
+    """As many lines as fit, and enough pieces of work for all threads; ``vector`` is the bytes of one."""
+    down, right = np.array(taps.down, np.int64), np.array(taps.right, np.int64)
+    width = int((OW - 1) * stride[1] + right.max() + 1)
 
+    def of(lines: int) -> Plan:
+        high = int((lines - 1) * stride[0] + down.max() + 1)
+        return Plan(down, right, lines, high, width, channels * high * width + rows * lines * OW)
 
-@functools.lru_cache(maxsize=1024)
-def lines_of(blocks: int, channels: int, OH: int, OW: int, stride: Pair, taps: Taps, line: int, workers: int,
-             rows: int) -> int:
-    """Lines of outputs that are computed together: as many as fit, and enough pieces of work for all threads."""
-    width = (OW - 1) * stride[1] + max(taps.right) + 1
-
-    def near(lines: int) -> int:
-        return line * (channels * ((lines - 1) * stride[0] + max(taps.down) + 1) * width + rows * lines * OW)
-
-    pieces = -(-SHARES * workers // blocks)
-    lines = -(-OH // pieces)
-    while lines > 1 and near(lines) > NEAR:
+    lines = -(-OH // -(-SHARES * workers // blocks))
+    while lines > 1 and of(lines).room * vector > NEAR:
         lines = -(-lines // 2)
-    return lines
+    return of(lines)
 
 
 @helper
@@ -226,18 +235,19 @@ def sum_window(
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, flat: In1, filters: int, groups: int, row_step: int, group_step: int,
     offset: IntIn1, down: IntIn1, right: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int,
-    y: Out1, y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, workers_: int, team: Team,
+    high: int, width: int, y: Out1, y_step: int, bias: In1, relu: bool, F: int, OH: int, OW: int, memory: Out1, workers_: int,
+    team: Team,
 ):
     L, K = lanes(x), offset.shape[0]
     channels, bands = C // groups, (filters + ROWS - 1) // ROWS
-    high, width = (lines - 1) * stride_h + max(down) + 1, (OW - 1) * stride_w + max(right) + 1
     step = stride_w * L
     apart, far = (0, step, 2 * step, 3 * step), lines * OW * L
     blocks, chunks = (N + L - 1) // L, (OH + lines - 1) // lines
     items = groups * blocks * chunks
     for worker in prange(workers_, team):
-        weights, packed = room(x, bands * K * ROWS), -1
-        pixels, sums = room(x, channels * high * width * L), room(x, ROWS * far)
+        mine = memory[memory.shape[0] // workers_ * worker:]
+        pixels, mine = mine[:channels * high * width * L], mine[channels * high * width * L:]
+        sums, weights, packed = mine[:ROWS * far], mine[ROWS * far:], -1
         for item in range(items * worker // workers_, items * (worker + 1) // workers_):
             group, n, line = item // (blocks * chunks), item // chunks % blocks * L, item % chunks * lines
             if group != packed:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivision_kernels.cpu.bands import window
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
-from minivision_kernels.cpu.conv_images import fills_lanes, lines_of, taps_along, turn_in
-from minivision_kernels.cpu.simd import entry, lanes, lanes_of, room, vectors
+from minivision_kernels.cpu.bands import window, workers
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, member, prange
+from minivision_kernels.cpu.conv_images import fills_lanes, plan, turn_in
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, vectors
 from minivision_kernels.cpu.tile import MANY, add_totals, inner, zeros
 from minivision_kernels.ladder import rung
+from minivision_kernels.memory import scratch
 from minivision_kernels.memory import zeros as cleared
 from minivision_kernels.shapes import Pair
 
@@ -49,12 +50,12 @@ def conv2d_weight(
     taps = window((KH, KW), padding, dilation)
     filters, blocks = F // groups, -(-N // L)
     rows = -(-filters // ROWS) * ROWS
-    lines = lines_of(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, rows)
-    parts = min(PARTS, blocks * -(-OH // lines))
+    how = plan(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, rows)
+    parts = min(PARTS, blocks * -(-OH // how.lines))
     sums = cleared((parts, groups, rows, channels * KH * KW), x.dtype)
-    down, right = taps_along(taps)
-    _correlate(contiguous(x).reshape(-1), N, C, H, W, contiguous(g).reshape(-1), F, OH, OW, groups, down, right, right * L,
-               taps.top, taps.left, *stride, lines, parts, sums.reshape(-1), work=g.size * channels * KH * KW // L)
+    _correlate(contiguous(x).reshape(-1), N, C, H, W, contiguous(g).reshape(-1), F, OH, OW, groups, how.down, how.right,
+               how.right * L, taps.top, taps.left, *stride, how.lines, how.high, how.width, parts, sums.reshape(-1),
+               scratch(workers() * L * how.room, x.dtype), work=g.size * channels * KH * KW // L)
     total = sums[0] if parts == 1 else sums.sum(axis=0)
     return contiguous(total[:, :filters]).reshape(shape)
 
@@ -88,17 +89,18 @@ def reaching(first, last, stride, count, size):
 @compiled
 def _correlate(
     x: In1, N: int, C: int, H: int, W: int, g: In1, F: int, OH: int, OW: int, groups: int, down: IntIn1, right: IntIn1,
-    place: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int, parts: int, sums: Out1, team: Team,
+    place: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int, height: int, width: int, parts: int,
+    sums: Out1, memory: Out1, team: Team,
 ):
     L, KH, KW = lanes(x), down.shape[0], right.shape[0]
     channels, filters = C // groups, F // groups
     K, bands = channels * KH * KW, (filters + ROWS - 1) // ROWS
-    height, width = (lines - 1) * stride_h + down[KH - 1] + 1, (OW - 1) * stride_w + right[KW - 1] + 1
     blocks, chunks, rows = (N + L - 1) // L, (OH + lines - 1) // lines, bands * ROWS
     items, g_step = blocks * chunks, lines * OW * L
     for part in prange(parts, team):
-        pixels, upstream = room(x, channels * height * width * L), room(x, rows * g_step)
-        upstream[:] = 0                             # for filters that only fill a tile
+        mine = memory[(channels * height * width * L + rows * g_step) * member(team):]
+        pixels, upstream = mine[:channels * height * width * L], mine[channels * height * width * L:]
+        upstream[:rows * g_step] = 0                # for filters that only fill a tile
         for item in range(items * part // parts, items * (part + 1) // parts):
             n, line = item // chunks * L, item % chunks * lines
             images, count, first = min(L, N - n), min(lines, OH - line), line * stride_h - top

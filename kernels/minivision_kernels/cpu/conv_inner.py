@@ -23,7 +23,7 @@ from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, co
 from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
 from minivision_kernels.cpu.tile import INNER_COLUMNS, INNER_ROWS, add_totals, inner, inner_part, plus, store, zeros
 from minivision_kernels.ladder import rung
-from minivision_kernels.memory import LEAST, empty
+from minivision_kernels.memory import scratch
 from minivision_kernels.shapes import Pair
 
 ROWS, COLUMNS = INNER_ROWS, INNER_COLUMNS
@@ -69,7 +69,7 @@ def conv2d_weight(
     threads, bands, tiles = workers(), -(-A // ROWS), -(-B // COLUMNS)
     totals = np.zeros((bands * ROWS, tiles * COLUMNS), x.dtype)
     room = threads * -(-bands // threads) * tiles * ROWS * COLUMNS * L
-    sums = empty((max(room, LEAST // x.itemsize),), x.dtype)[:room]     # so large that it begins with a line of the cache
+    sums = scratch(room, x.dtype)
     _sum_products(contiguous(a).reshape(-1), contiguous(b).reshape(-1), N, A, B, P, _places(B, P), sums, totals.reshape(-1),
                   threads, work=N * F * C * P // L)
     totals = without_twice(without_twice(totals, A, ROWS).T, B, COLUMNS)        # (B, A)
