@@ -1,7 +1,7 @@
-"""What becomes of the sums of a convolution before they are written: a bias, ReLU, a place among other channels.
+"""What becomes of the sums of a layer before they are written: a bias, ReLU, for a convolution a place among other channels.
 
-Each of them is a pass over memory if it is an operation of its own. A fast convolution has its sums in registers when it is
-done with them, and there all three cost next to nothing.
+Each of them is a pass over memory if it is an operation of its own. A fast rung has its sums in registers when it is done
+with them, and there all three cost next to nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from minivision_kernels.ladder import best, run
 
 
 class Finish(NamedTuple):
-    """How a convolution (N, F, OH, OW) is finished, in this order."""
+    """How a convolution (N, F, OH, OW) or a product (N, F) is finished, in this order; ``into`` is for convolutions."""
 
-    bias: Any                   # (F,): number f is added to all pixels of channel f
+    bias: Any                   # (F,): number f is added to all pixels of channel f, or to column f
     relu: bool = False          # then what is negative becomes 0
     into: Any = None            # (N, channels, OH, OW): and the result becomes channels of this array, of the same dtype,
     first: int = 0              # from this one on
 
 
-def convolve(x: Any, w: Any, finish: Finish, **geometry: Any) -> Any:
-    """``run("conv2d_forward", x, w, **geometry)`` and what is to be done with it, by the rung itself if it takes a ``finish``.
+def run_finished(op: str, x: Any, w: Any, finish: Finish, **geometry: Any) -> Any:
+    """``run(op, x, w, **geometry)``, the forward of a layer, and what is to be done with it, by the rung itself if it takes a
+    ``finish``.
 
-    The bits are the same either way. Returns the array (N, F, OH, OW), with ``into`` the view of its channels.
+    The bits are the same either way. Returns the array (N, F, OH, OW) or (N, F), with ``into`` the view of its channels.
     """
-    rung = best("conv2d_forward", x, w, **geometry)
+    rung = best(op, x, w, **geometry)
     if rung.finishes:
         return rung.function(x, w, **geometry, finish=finish)
     return finished(rung.function(x, w, **geometry), finish)

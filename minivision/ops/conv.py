@@ -17,7 +17,7 @@ Every form takes the same ``geometry``: stride, padding and dilation as (height,
 from __future__ import annotations
 
 from minivision_kernels import array_module, run
-from minivision_kernels.finish import Finish, convolve
+from minivision_kernels.finish import Finish, run_finished
 
 from ..autograd import Function, is_recording
 from ..tensor import Tensor
@@ -35,7 +35,9 @@ class Conv2d(Function):
 
     def forward(self, x, w, *bias, **geometry):
         self.geometry, self.x_shape, self.w_shape = geometry, x.shape, w.shape
-        return convolve(x, w, Finish(bias[0], self.relu), **geometry) if bias else run("conv2d_forward", x, w, **geometry)
+        if not bias:
+            return run("conv2d_forward", x, w, **geometry)
+        return run_finished("conv2d_forward", x, w, Finish(bias[0], self.relu), **geometry)
 
     def backward(self, grad):
         _, _, *bias = self.inputs
@@ -84,7 +86,7 @@ class Conv2dNorm(Conv2d):
         self.scale = 1 / array_module(x).sqrt(var + x.dtype.type(eps))
         self.middle = mean * self.scale
         self.scaled = w * (weight * self.scale)[:, None, None, None]
-        return convolve(x, self.scaled, Finish(bias - weight * self.middle, self.relu), **geometry)
+        return run_finished("conv2d_forward", x, self.scaled, Finish(bias - weight * self.middle, self.relu), **geometry)
 
     def backward(self, grad):
         x, w, weight, _ = self.inputs
@@ -122,7 +124,7 @@ class Conv2dReluCat(Function):
         shape = (len(x), sum(map(len, filters)), *size)
         y, first = new(x, shape), 0
         for w, bias, geometry in zip(filters, biases, geometries):
-            convolve(x, w, Finish(bias, True, y, first), **geometry)
+            run_finished("conv2d_forward", x, w, Finish(bias, True, y, first), **geometry)
             first += len(w)
         return y
 

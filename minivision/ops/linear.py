@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from minivision_kernels import array_module, run
+from minivision_kernels.finish import Finish, run_finished
 
 from ..autograd import Function
 from .elementwise import Rectified
@@ -58,8 +59,7 @@ class Linear(Function):
     relu = False
 
     def forward(self, x, w, *bias):
-        y = run("linear_forward", x, w)
-        return run("bias_add", y, *bias, relu=self.relu) if bias else y
+        return run_finished("linear_forward", x, w, Finish(bias[0], self.relu)) if bias else run("linear_forward", x, w)
 
     def backward(self, grad):
         _, _, *bias = self.inputs

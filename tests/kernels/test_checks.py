@@ -349,7 +349,7 @@ def test_missing_and_unknown_arguments(rung):
 @pytest.mark.parametrize("rung", oracle.rungs(), ids=str)
 def test_a_check_has_the_signature_of_its_rungs(rung):
     names = lambda function: list(inspect.signature(function).parameters)
-    assert names(getattr(checks, rung.op)) == [name for name in names(rung.function) if name != "finish"]    # of `convolve`
+    assert names(getattr(checks, rung.op)) == [name for name in names(rung.function) if name != "finish"]    # of `run_finished`
 
 
 def test_arrays_of_two_libraries():

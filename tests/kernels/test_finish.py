@@ -12,10 +12,11 @@ from minivision_kernels import finish as finishing
 from minivision_kernels import ladder
 from minivision_kernels.cpu import conv_winograd
 from minivision_kernels.cpu.goal import Goal
-from minivision_kernels.finish import Finish, convolve
+from minivision_kernels.finish import Finish, run_finished
 
 OPTIONS = ("stride", "padding", "dilation", "groups")
 RUNGS = [rung for rung in ladder("conv2d_forward") if rung.device == "cpu" and rung.finishes]
+LAYERS = [rung for rung in ladder("linear_forward") if rung.device == "cpu" and rung.finishes]
 PRODUCTS = [rung for rung in ladder("linear_input") if rung.device == "cpu" and rung.finishes]
 LARGER = {
     "a product of one image": ((1, 40, 13, 17), (72, 40, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
@@ -71,6 +72,7 @@ def test_the_fast_rungs_finish():
     names = {"tile", "direct", "implicit", "product", "pixels", "dealt", "depthwise", "groups", "images", "whole", "amx",
              "dilated", "winograd2", "winograd", "winograd_amx"}
     assert names <= {rung.name for rung in RUNGS}
+    assert {rung.name for rung in LAYERS} == {"small"}
     assert {rung.name for rung in PRODUCTS} == {"tile", "packed", "amx"}
 
 
@@ -113,6 +115,15 @@ def test_one_thread_or_two_finish_alike(rung):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.parametrize("rung", LAYERS, ids=str)
+@given(rows=st.integers(0, 40), terms=st.integers(0, 30), columns=st.integers(0, 130), relu=st.booleans())
+def test_fully_connected_layers_finish(rung, rows, terms, columns, relu):
+    x, w = (normal.astype(np.float32) for normal in images_and_filters((rows, terms), (columns, terms), np.float32))
+    bias = np.random.default_rng(2).standard_normal(columns).astype(np.float32)
+    expected = rung.function(x, w) + bias
+    np.testing.assert_array_equal(rung.function(x, w, finish=Finish(bias, relu)), rectified(expected) if relu else expected)
+
+
 @pytest.mark.parametrize("rung", PRODUCTS, ids=str)
 @given(rows=st.integers(0, 20), terms=st.integers(0, 12), columns=st.integers(0, 70), relu=st.booleans())
 def test_products_finish(rung, rows, terms, columns, relu):
@@ -125,7 +136,7 @@ def test_products_finish(rung, rows, terms, columns, relu):
 
 
 @pytest.mark.parametrize("name", ["numpy", "loops", "parallel", "depthwise", "direct"])
-def test_convolve_finishes_whatever_the_rung(name, monkeypatch):
+def test_it_is_finished_whatever_the_rung(name, monkeypatch):
     """One that cannot do it leaves it to passes over memory."""
     rung = next(rung for rung in ladder("conv2d_forward") if rung.name == name and rung.device == "cpu")
     monkeypatch.setattr(finishing, "best", lambda *_, **__: rung)
@@ -135,6 +146,6 @@ def test_convolve_finishes_whatever_the_rung(name, monkeypatch):
     def call(finish):
         if finish is None:
             return rung.function(x, w, *geometry)
-        return convolve(x, w, finish, **dict(zip(OPTIONS, geometry)))
+        return run_finished("conv2d_forward", x, w, finish, **dict(zip(OPTIONS, geometry)))
 
     check(call, x, w, geometry)

@@ -17,7 +17,7 @@ from minivision_kernels.cpu.compile import In1, Out1, Team, compiled, contiguous
 from minivision_kernels.cpu.goal import aim
 from minivision_kernels.cpu.simd import evens, lanes, load_between, put_woven, vectors
 from minivision_kernels.cpu.stream import put_first
-from minivision_kernels.finish import Finish, convolve
+from minivision_kernels.finish import Finish, run_finished
 from minivision_kernels.ladder import best, run, rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
@@ -116,7 +116,8 @@ def conv2d_forward(
     images, geometry = deal_out(x, dilation, size), dict(stride=(1, 1), padding=around, dilation=(1, 1), groups=groups)
     if finish is None:
         return weave(run("conv2d_forward", images, w, **geometry), shape, dilation)
-    return weave(convolve(images, w, Finish(finish.bias, finish.relu), **geometry), shape, dilation, finish)
+    alone = Finish(finish.bias, finish.relu)
+    return weave(run_finished("conv2d_forward", images, w, alone, **geometry), shape, dilation, finish)
 
 
 @rung("conv2d_input", name="dilated", device="cpu", exact=False, accepts=_gradient_accepts, worth=_input_worth)
