@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PAUSE = 0.002                   # seconds
+PAUSE = 0.01                    # seconds; threads of OpenMP go on waiting awake, at the cost of others, for 8 ms
 TURN = 0.004                    # seconds of timed calls, at least
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
 FEWER = 3                       # rounds where five would take more than twice the time there is
 ONCE = 20                       # who is so many times slower than the fastest, and slow, has one turn
+GUESSES = 3                     # calls by which the length of a turn is planned: one of them may meet with page faults
 LONG = 1.0                      # seconds; such a call wakes the threads and brings the arrays near by itself
 
 
@@ -52,7 +53,8 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], seconds: float,
         timings[name] = Timing(time.perf_counter() - start)
         on_first(name, result)
         del result
-        guesses[name] = _once(call)
+        time.sleep(PAUSE)
+        guesses[name] = _once(call) if timings[name].first > LONG else min(_once(call) for _ in range(GUESSES))
     repeats = {name: max(1, math.ceil(TURN / guess)) for name, guess in guesses.items()}
     untimed = {name: 0 if guess > LONG else repeats[name] for name, guess in guesses.items()}
     costs = {name: PAUSE + (untimed[name] + repeats[name]) * guess for name, guess in guesses.items()}
