@@ -22,7 +22,7 @@ import numpy as np
 from minivision_kernels.cpu.compile import In1, Out1, Out2, Team, compiled, contiguous, floats, helper, inlined, prange, rebuilt
 from minivision_kernels.cpu.goal import NOTHING, aim
 from minivision_kernels.cpu.rows import add_product, add_row, fold
-from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import fetch, lanes, lanes_of, vectors
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
 from minivision_kernels.cpu.tile import MANY, add_totals, finish_rows, zeros
 from minivision_kernels.finish import Finish, finished
@@ -33,8 +33,11 @@ from minivision_kernels.shapes import Pair, conv_output_size
 FEW = 12            # filters that see the one channel there is, of which no tile would be full
 ROWS = 4            # rows of results at a time
 TAPS = {3: 3, 5: 5 if MANY else 1, 7: 1}       # rows of taps whose gradients are summed together: all if there are registers
-SIDE, STRIDE, TAP_ROWS = 3, 1, TAPS[3]          # of the kernels below, until they are rebuilt for all windows
+SIDE, STRIDE, TAP_ROWS = 3, 1, TAPS[3]          # of the kernels below, until they are rebuilt for all windows,
+GO: Any = None                                  # and which way they go through a plane
 SUM = 8192          # results that go into a vector of sums before its lanes are added up
+FAR = 1 << 23       # bytes of images from which on they come from afar,
+LARGE = 1024        # results of a plane that is too large then to be asked for at once
 
 
 def _is_depthwise(C: int, F: int, groups: int) -> bool:
@@ -93,8 +96,13 @@ def conv2d_forward(
     y, goal = aim((N, F, OH, OW), x.dtype, finish)
     if y.size:
         SLIDE[KH, stride[0]](contiguous(x).reshape(-1), N, H, W, *padding, contiguous(w).reshape(-1), 1, F, 1, F // C, *goal,
-                             OH, OW, work=y.size * KH * KW)
+                             OH, OW, _asks(x), work=y.size * KH * KW)
     return y
+
+
+def _asks(x: np.ndarray) -> bool:
+    """Whether the next plane may be asked for: all of them are more than lie near."""
+    return x.nbytes >= FAR
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -120,7 +128,7 @@ def conv2d_input(
         _input(g, OH, OW, w, KH, KW, *stride, *padding, *dilation, F // C, dx.reshape(-1), H, W, work=work)
     elif stride == (1, 1):
         SLIDE[KH, 1](g, N, OH, OW, KH - 1 - padding[0], KW - 1 - padding[1], w, -1, C, F // C, 1, dx.reshape(-1), C * H * W,
-                     NOTHING[g.dtype], False, H, W, work=work)
+                     NOTHING[g.dtype], False, H, W, _asks(g), work=work)
     else:
         FAN_OUT[KH, 2](g, OH, OW, *padding, w, dx.reshape(-1), H, W, work=work)
     return dx
@@ -152,7 +160,9 @@ def conv2d_weight(
         return dw
     x, g, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * KH * KW
     if words_fit(x, (KH, KW), stride, dilation):
-        CORRELATE[KH, stride[0]](x, H, W, *padding, g, N, C, F // C, OH, OW, dw.reshape(-1), work=work)
+        far = _asks(x)
+        (BANDS if far and OH * OW > LARGE else STRIPS)[KH, stride[0]](
+            x, H, W, *padding, g, N, C, F // C, OH, OW, far, dw.reshape(-1), work=work)
     else:
         _weight(x, H, W, g, N, KH, KW, *stride, *padding, *dilation, F // C, OH, OW, np.empty((F, OW), x.dtype), dw.reshape(-1),
                 work=work)
@@ -162,14 +172,24 @@ def conv2d_weight(
 # ----------------------------------------------------------------------------- windows of 3 x 3, 5 x 5 and 7 x 7, in words
 
 @inlined
-def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, K, stride):
-    """Plane p of N * planes, which are (OH, OW) in y: the sum of ``terms`` planes of x, each under its filter."""
+def ask_lines(x, at, count):
+    """Ask for so many numbers from ``at`` on to be brought to the second-level cache."""
+    for k in range(0, count, 64 // x.itemsize):
+        fetch(x, at + k)
+
+
+@inlined
+def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, asks, K, stride):
+    """Plane p of N * planes, which are (OH, OW) in y: the sum of ``terms`` planes of x, each under its filter. If it ``asks``,
+    the rows of the next plane are asked for meanwhile."""
     size, wide, finish, start = K * K, stride * lanes(x) + K, bias.shape[0] > 0, p // planes * y_step + p % planes * OH * OW
     for term in range(terms):
         weights = spread_out(w, (p % planes * terms + term) * size + (0 if turn > 0 else size - 1), turn, K, K)
         plane = (p * terms + term) // share * H
         for oh in range(0, OH, ROWS):
             row = oh * stride - top                     # what tap (0, 0) of the first result sees: this row and column
+            if asks:
+                ask_lines(x, (plane + H + oh * stride) * W, ROWS * stride * W)
             for ow in range(0, OW, lanes(x)):
                 column, to = ow * stride - left, start + oh * OW + ow
                 tile = zeros(x, ROWS, 1)
@@ -190,9 +210,9 @@ def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step,
 
 @compiled
 def _slide(x: In1, N: int, H: int, W: int, top: int, left: int, w: In1, turn: int, planes: int, terms: int, share: int,
-           y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, team: Team):
+           y: Out1, y_step: int, bias: In1, relu: bool, OH: int, OW: int, asks: bool, team: Team):
     for p in prange(N * planes, team):
-        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, SIDE, STRIDE)
+        slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, asks, SIDE, STRIDE)
 
 
 @inlined
@@ -222,53 +242,80 @@ def _fan_out(g: In1, OH: int, OW: int, top: int, left: int, w: In1, dx: Out1, H:
 
 
 @inlined
-def correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, K, stride, tap_rows):
-    """The weights of filter f, ``tap_rows`` rows of them at a time, from all images."""
+def by_strips(tile, x, plane, H, W, top, left, g, upstream, OH, OW, x_step, g_step, asks, K, stride, tap, tap_rows):
+    """The sums ``tile`` over a plane, a strip of vectors after the other. The planes ``x_step`` and ``g_step`` rows further on
+    are asked for first if it ``asks``; small ones have come when their turn does."""
     L = lanes(x)
-    F = C * share
-    images = max(1, SUM // (OH * OW))
-    for tap in range(0, K, tap_rows):
-        for begin in range(0, N, images):
-            tile = zeros(x, tap_rows, K)
-            for n in range(begin, min(N, begin + images)):
-                plane, upstream = (n * C + f // share) * H, (n * F + f) * OH
-                for ow in range(0, OW, L):
-                    column = ow * stride - left
-                    inside = column >= 0 and column + stride * L + K <= W and ow + L <= OW
-                    oh = 0
-                    while oh + ROWS <= OH:
-                        row = oh * stride - top + tap
-                        at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
-                        if inside:
-                            tile = correlate(tile, ROWS, tap_rows, K, stride, 0, x, at, W, row, H, -column, W - column,
-                                             g, gt, OW, OW - ow)
-                        else:
-                            tile = correlate(tile, ROWS, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column,
-                                             g, gt, OW, OW - ow)
-                        oh += ROWS
-                    while oh < OH:
-                        row = oh * stride - top + tap
-                        at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
-                        tile = correlate(tile, 1, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column,
-                                         g, gt, OW, OW - ow)
-                        oh += 1
-            add_totals(tile, tap_rows, K, dw, (f * K + tap) * K, K)
+    if asks:
+        ask_lines(x, (plane + x_step) * W, H * W)
+        ask_lines(g, (upstream + g_step) * OW, OH * OW)
+    for ow in range(0, OW, L):
+        column = ow * stride - left
+        inside = column >= 0 and column + stride * L + K <= W and ow + L <= OW
+        for oh in range(0, OH - OH % ROWS, ROWS):
+            row = oh * stride - top + tap
+            at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+            if inside:
+                tile = correlate(tile, ROWS, tap_rows, K, stride, 0, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+            else:
+                tile = correlate(tile, ROWS, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+        for oh in range(OH - OH % ROWS, OH):
+            row = oh * stride - top + tap
+            at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+            tile = correlate(tile, 1, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+    return tile
+
+
+@inlined
+def by_rows(tile, x, plane, H, W, top, left, g, upstream, OH, OW, x_step, g_step, asks, K, stride, tap, tap_rows):
+    """The same, some rows after the others, as memory has them; large planes far away are asked for so, too."""
+    L = lanes(x)
+    for oh in range(0, OH - OH % ROWS, ROWS):
+        row = oh * stride - top + tap
+        if asks:
+            ask_lines(x, (plane + x_step + oh * stride) * W, ROWS * stride * W)
+            ask_lines(g, (upstream + g_step + oh) * OW, ROWS * OW)
+        for ow in range(0, OW, L):
+            column = ow * stride - left
+            at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+            if column >= 0 and column + stride * L + K <= W and ow + L <= OW:
+                tile = correlate(tile, ROWS, tap_rows, K, stride, 0, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+            else:
+                tile = correlate(tile, ROWS, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+    for oh in range(OH - OH % ROWS, OH):
+        row = oh * stride - top + tap
+        for ow in range(0, OW, L):
+            column = ow * stride - left
+            at, gt = (plane + row) * W + column, (upstream + oh) * OW + ow
+            tile = correlate(tile, 1, tap_rows, K, stride, 1, x, at, W, row, H, -column, W - column, g, gt, OW, OW - ow)
+    return tile
 
 
 @compiled
-def _correlate(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int,
+def _correlate(x: In1, H: int, W: int, top: int, left: int, g: In1, N: int, C: int, share: int, OH: int, OW: int, asks: bool,
                dw: Out1, team: Team):
-    for f in prange(C * share, team):
-        correlate_planes(x, H, W, top, left, g, N, C, f, share, OH, OW, dw, SIDE, STRIDE, TAP_ROWS)
+    """Threads share the filters. Of each, the weights of some rows of taps at a time are summed over all images."""
+    F = C * share
+    images = max(1, SUM // (OH * OW))
+    for f in prange(F, team):
+        for tap in range(0, SIDE, TAP_ROWS):
+            for begin in range(0, N, images):
+                tile = zeros(x, TAP_ROWS, SIDE)
+                for n in range(begin, min(N, begin + images)):
+                    tile = GO(tile, x, (n * C + f // share) * H, H, W, top, left, g, (n * F + f) * OH, OH, OW, C * H, F * OH,
+                              asks and n + 1 < N, SIDE, STRIDE, tap, TAP_ROWS)
+                add_totals(tile, TAP_ROWS, SIDE, dw, (f * SIDE + tap) * SIDE, SIDE)
 
 
-def sized(kernel: Any, *strides: int) -> dict[tuple[int, int], Any]:
+def sized(kernel: Any, *strides: int, go: Any = None) -> dict[tuple[int, int], Any]:
     """The kernel for each window and stride: the same text with other constants, by which words are laid out in full."""
-    return {(side, stride): rebuilt(kernel, {"SIDE": side, "STRIDE": stride, "TAP_ROWS": rows}, f"_{side}_by_{stride}")
+    return {(side, stride): rebuilt(kernel, {"SIDE": side, "STRIDE": stride, "TAP_ROWS": rows, "GO": go},
+                                    f"_{side}_by_{stride}" + "_rows" * (go is by_rows))
             for side, rows in TAPS.items() for stride in strides}
 
 
-SLIDE, CORRELATE, FAN_OUT = sized(_slide, 1, 2), sized(_correlate, 1, 2), sized(_fan_out, 2)
+SLIDE, FAN_OUT = sized(_slide, 1, 2), sized(_fan_out, 2)
+STRIPS, BANDS = sized(_correlate, 1, 2, go=by_strips), sized(_correlate, 1, 2, go=by_rows)
 
 
 # ------------------------------------------------------------------------------------------------ any window, plain loops
