@@ -22,8 +22,9 @@ import numpy as np
 from minivision_kernels.cpu.compile import In1, Out1, Out2, Team, compiled, contiguous, floats, helper, inlined, prange, rebuilt
 from minivision_kernels.cpu.goal import NOTHING, aim
 from minivision_kernels.cpu.rows import add_product, add_row, fold
-from minivision_kernels.cpu.simd import fetch, lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import lanes, lanes_of, vectors
 from minivision_kernels.cpu.sliding import correlate, fan_out, get_rows, put_phases, put_rows, slide, spread_out
+from minivision_kernels.cpu.stream import ask_lines, from_afar
 from minivision_kernels.cpu.tile import MANY, add_totals, finish_rows, zeros
 from minivision_kernels.finish import Finish, finished
 from minivision_kernels.ladder import rung
@@ -36,8 +37,7 @@ TAPS = {3: 3, 5: 5 if MANY else 1, 7: 1}       # rows of taps whose gradients ar
 SIDE, STRIDE, TAP_ROWS = 3, 1, TAPS[3]          # of the kernels below, until they are rebuilt for all windows,
 GO: Any = None                                  # and which way they go through a plane
 SUM = 8192          # results that go into a vector of sums before its lanes are added up
-FAR = 1 << 23       # bytes of images from which on they come from afar,
-LARGE = 1024        # results of a plane that is too large then to be asked for at once
+LARGE = 1024        # results of a plane that comes from afar and is too large to be asked for at once
 
 
 def _is_depthwise(C: int, F: int, groups: int) -> bool:
@@ -96,13 +96,8 @@ def conv2d_forward(
     y, goal = aim((N, F, OH, OW), x.dtype, finish)
     if y.size:
         SLIDE[KH, stride[0]](contiguous(x).reshape(-1), N, H, W, *padding, contiguous(w).reshape(-1), 1, F, 1, F // C, *goal,
-                             OH, OW, _asks(x), work=y.size * KH * KW)
+                             OH, OW, from_afar(x), work=y.size * KH * KW)
     return y
-
-
-def _asks(x: np.ndarray) -> bool:
-    """Whether the next plane may be asked for: all of them are more than lie near."""
-    return x.nbytes >= FAR
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
@@ -128,7 +123,7 @@ def conv2d_input(
         _input(g, OH, OW, w, KH, KW, *stride, *padding, *dilation, F // C, dx.reshape(-1), H, W, work=work)
     elif stride == (1, 1):
         SLIDE[KH, 1](g, N, OH, OW, KH - 1 - padding[0], KW - 1 - padding[1], w, -1, C, F // C, 1, dx.reshape(-1), C * H * W,
-                     NOTHING[g.dtype], False, H, W, _asks(g), work=work)
+                     NOTHING[g.dtype], False, H, W, from_afar(g), work=work)
     else:
         FAN_OUT[KH, 2](g, OH, OW, *padding, w, dx.reshape(-1), H, W, work=work)
     return dx
@@ -160,7 +155,7 @@ def conv2d_weight(
         return dw
     x, g, work = contiguous(x).reshape(-1), contiguous(g).reshape(-1), g.size * KH * KW
     if words_fit(x, (KH, KW), stride, dilation):
-        far = _asks(x)
+        far = from_afar(x)
         (BANDS if far and OH * OW > LARGE else STRIPS)[KH, stride[0]](
             x, H, W, *padding, g, N, C, F // C, OH, OW, far, dw.reshape(-1), work=work)
     else:
@@ -170,13 +165,6 @@ def conv2d_weight(
 
 
 # ----------------------------------------------------------------------------- windows of 3 x 3, 5 x 5 and 7 x 7, in words
-
-@inlined
-def ask_lines(x, at, count):
-    """Ask for so many numbers from ``at`` on to be brought to the second-level cache."""
-    for k in range(0, count, 64 // x.itemsize):
-        fetch(x, at + k)
-
 
 @inlined
 def slide_plane(x, p, H, W, top, left, w, turn, planes, terms, share, y, y_step, bias, relu, OH, OW, asks, K, stride):

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from minivision_kernels.cpu.bands import Taps, band, copy_band, forward, phase_by_phase, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compiled, contiguous, prange, rebuilt
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt
 from minivision_kernels.cpu.simd import entries, entry, lanes, lanes_of, load, put, room, vectors
+from minivision_kernels.cpu.stream import ask_lines, from_afar
 from minivision_kernels.cpu.tile import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -44,6 +45,7 @@ TERMS = 1024        # products added up in registers before they are added to th
 FILTERS = 16        # filters and
 TAPS = 12 * INNER_COLUMNS       # taps of the weight gradient that one thread computes at a time
 PARTS = 8           # and so many such pieces of work there are, if there are as many images
+ASKS = False        # of the kernel for them, until it is rebuilt for what comes from afar
 
 
 @rung("conv2d_forward", name="tile", device="cpu", accepts=vectors)
@@ -86,8 +88,9 @@ def conv2d_weight(
     parts = min(N, -(-PARTS // max(1, blocks)))
     dw = np.zeros((parts, F, place.size), x.dtype)
     group_step = C // groups * len(how.rows) * len(how.columns) * how.height * how.width
-    _correlate(planes, step, group_step, how.width, contiguous(g).reshape(-1), N, OH, OW, place, groups, dw,
-               work=g.size * place.size // lanes_of(x))
+    (CORRELATE_FAR if from_afar(g) else _correlate)(
+        planes, step, group_step, how.width, contiguous(g).reshape(-1), N, OH, OW, place, groups, dw,
+        work=g.size * place.size // lanes_of(x))
     return contiguous((dw[0] if parts == 1 else dw.sum(axis=0))[:, :how.place.size]).reshape(shape)
 
 
@@ -256,7 +259,8 @@ def _correlate(
     team: Team,
 ):
     """Inner products of lines of g with lines of planes that are ``width`` numbers long, added to dw (parts, F, K), a sum for
-    each part of the images; K is a whole number of tiles."""
+    each part of the images; K is a whole number of tiles. If it ``ASKS``, tiles ask for the lines of g that the next ones need,
+    each for some of them."""
     parts, F, K = dw.shape
     L, out, filters = lanes(g), dw.reshape(parts * F * K), F // groups
     images, lines = max(1, SUM // max(1, OH * OW)), max(1, SUM // max(1, OW))        # that go into one inner product
@@ -265,18 +269,25 @@ def _correlate(
         part, group = item // (groups * f_blocks * k_blocks), item // (f_blocks * k_blocks) % groups
         f_first, k_first = item // k_blocks % f_blocks * FILTERS, item % k_blocks * TAPS
         f_end, k_end = min(filters, f_first + FILTERS), min(K, k_first + TAPS)
-        whole = f_end - (f_end - f_first) % INNER_ROWS
+        whole, k_tiles = f_end - (f_end - f_first) % INNER_ROWS, (k_end - k_first) // INNER_COLUMNS
         begin, stop, to = N * part // parts, N * (part + 1) // parts, (part * F + group * filters) * K
         for first in range(begin, stop, images):
             for top in range(0, OH, lines):
                 end, bottom = min(stop, first + images), min(OH, top + lines)
                 for f in range(f_first, whole, INNER_ROWS):
+                    if f + INNER_ROWS < whole:          # how far it is to what comes next: to other filters,
+                        ahead = INNER_ROWS * OH * OW
+                    else:                               # or lines further on, or the next images
+                        ahead = (f_first - f) * OH * OW + (lines * OW if bottom < OH else images * F * OH * OW - top * OW)
                     for k in range(k_first, k_end, INNER_COLUMNS):
                         tile = zeros(g, INNER_ROWS, INNER_COLUMNS)
                         for n in range(first, end):
                             for h in range(top, bottom):
                                 a = ((n * F + group * filters + f) * OH + h) * OW
                                 b = n * step + group * group_step + h * width
+                                if ASKS and h % k_tiles == (k - k_first) // INNER_COLUMNS:
+                                    for i in range(INNER_ROWS):
+                                        ask_lines(g, a + ahead + i * OH * OW, OW)
                                 j = 0
                                 while j + L <= OW:
                                     tile = inner(tile, INNER_ROWS, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place, k)
@@ -300,3 +311,6 @@ def _correlate(
                                     tile = inner_part(tile, 1, INNER_COLUMNS, g, a + j, OH * OW, planes, b + j, place, k,
                                                       OW - j)
                         add_totals(tile, 1, INNER_COLUMNS, out, to + f * K + k, K)
+
+
+CORRELATE_FAR = rebuilt(_correlate, {"ASKS": True}, "_far")

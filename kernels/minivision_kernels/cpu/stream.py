@@ -22,17 +22,23 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from minivision_kernels.cpu.compile import helper
-from minivision_kernels.cpu.simd import add, lanes, load, load_between, none
+from minivision_kernels.cpu.compile import helper, inlined
+from minivision_kernels.cpu.simd import add, fetch, lanes, load, load_between, none
 from minivision_kernels.cpu.writer import BYTES, INT32, X86, Vector, Writer, int_, word
 
 PIECE = 8192                    # numbers that a thread takes at a time
+FAR = 1 << 23                   # bytes; what is larger is not all in a cache near by, even if another core has room for it
 LARGE = 1 << 24                 # bytes; a result from here on does not stay in the caches of common processors
 
 
 def past_caches(result: np.ndarray) -> bool:
     """Whether ``result`` should be written past the caches: it is large, and its vectors begin where memory's lines do."""
     return result.nbytes >= LARGE and result.ctypes.data % BYTES == 0
+
+
+def from_afar(array: np.ndarray) -> bool:
+    """Whether ``array`` is so large that reading it is waiting for memory, unless what is needed next is asked for."""
+    return array.nbytes >= FAR
 
 
 # ---------------------------------------------------------------------------------------------- words
@@ -327,6 +333,13 @@ def pieces(count):
 def whole(x, start, end):
     """Where the last whole vector between ``start`` and ``end`` ends."""
     return start + (end - start) // lanes(x) * lanes(x)
+
+
+@inlined
+def ask_lines(x, at, count):
+    """Ask for so many numbers from ``at`` on to be brought to the second-level cache."""
+    for k in range(0, count, 64 // x.itemsize):
+        fetch(x, at + k)
 
 
 @helper
