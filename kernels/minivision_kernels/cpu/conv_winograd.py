@@ -78,7 +78,8 @@ GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
-FEW, CHANNELS = 120, 64     # patches, at most, to go by panels, and the channels whose weights are transformed at a time
+FEW, FEW_THIRD = 200, 120   # patches, at most, to go by panels, and for the gradient to filters,
+CHANNELS = 64       # and the channels whose weights are transformed at a time
 # Bytes of sums, and of what is transformed for them, that a thread keeps near.
 MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
 ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts of the patches, and how many parts there are
@@ -129,13 +130,13 @@ def size_of(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
     return sizes[tuple(shape[2:])]
 
 
-def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size) -> float:
+def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, third: bool) -> float:
     """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms. Tiles of
     a last panel are as wide as it is."""
     L = lanes_of(array)
     f, c = _whole(F, L if SLIM else TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = images * -(-OH // size.outputs) * -(-OW // size.outputs), size.places
-    price, panels = PRICES[size], _by_panels(L, patches, F, C)
+    price, panels = PRICES[size], _by_panels(L, patches, F, C, FEW_THIRD if third else FEW)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if places * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
@@ -152,13 +153,13 @@ def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
         return False
     if size == F2_5 and images * -(-OH // 2) * -(-OW // 2) < (LEAST_THIRD if third else LEAST):
         return False
-    terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size)
+    terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size, third)
     direct = direct_cost(array, images * OH * OW, F, terms) + TURNED * F * terms
     if third:
         cost += START
     elif SLIM and F <= L and OH * OW:
         direct = min(direct, images * OH * OW * tile_cost(array, F, OW, terms))
-    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3) + third * START)
+    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3, third) + third * START)
 
 
 def forward_accepts(sizes: Sizes) -> Any:
@@ -338,7 +339,7 @@ def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: i
     patches, places = N * -(-OH // size.outputs) * -(-OW // size.outputs), size.places
     each, row = -(-F // width), _whole(C, lanes)
     sums, parts = each * places * (_whole(C, CROSS_ROWS) * width + SKEW), 1
-    if _by_panels(lanes, patches, F, C):
+    if _by_panels(lanes, patches, F, C, FEW_THIRD):
         way, together, sums = "panels", patches, 0
     elif sums * itemsize <= MINE:
         way, together = "blocks", block_size(BESIDE, patches, row * itemsize, each, places, 1)
@@ -400,7 +401,7 @@ def plan(x_shape: tuple[int, ...], padding: Pair, size: Size, F: int, lanes: int
     width, places, row, itemsize = TALL_COLUMNS * lanes, size.places, _whole(C, lanes), BYTES // lanes
     each, patches = -(-F // width), N * -(-OH // M) * -(-OW // M)
     weights = each * places * (C * width + SKEW)
-    if _by_panels(lanes, patches, F, C):
+    if _by_panels(lanes, patches, F, C, FEW):
         way, together = "panels", _whole(patches, max(lanes, LOW))
     elif weights * itemsize <= SMALL:
         way, together = "blocks", block_size(NEAR, patches, row * itemsize, 1, places, workers)
@@ -411,10 +412,11 @@ def plan(x_shape: tuple[int, ...], padding: Pair, size: Size, F: int, lanes: int
     return Plan((N, F, OH, OW), way, patches, together, row, steps, each, weights)
 
 
-def _by_panels(lanes: int, patches: int, F: int, C: int) -> bool:
+def _by_panels(lanes: int, patches: int, F: int, C: int, few: int) -> bool:
     """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, all of
-    which every panel reads, and the products of few patches with a panel stay near."""
-    return patches <= FEW and patches * (C + F) <= C * F and TALL_COLUMNS * lanes < F
+    which every panel reads, and the products of few patches with a panel stay near. Weights that are transformed before leave
+    the caches and come back: 512 channels of 14 x 14, 8 images, took 1.3 times as long."""
+    return patches <= few and patches * (C + F) <= C * F and TALL_COLUMNS * lanes < F
 
 
 def _whole(count: int, of: int) -> int:
