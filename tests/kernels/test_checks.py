@@ -303,7 +303,7 @@ def with_every_rung(wrong):
 
 
 def skip_unless_accepted(rung, *args):
-    """Winograd's convolution has one kind of window; ``test_conv.py`` has its cases."""
+    """Winograd's convolution has one kind of window; ``test_conv_winograd.py`` has its cases."""
     if rung.accepts is not None and not rung.accepts(*args):
         pytest.skip("not for this rung")
 

@@ -3,9 +3,10 @@
 import kernel_oracle as oracle
 import numpy as np
 import pytest
+from conv_cases import EDGE_CASES, convolutions
 from hypothesis import given
 from hypothesis import strategies as st
-from test_conv import EDGE_CASES, convolutions, go_by_panels
+from test_conv_winograd import go_by_panels
 
 import minivision_kernels as mk
 from minivision_kernels import finish as finishing

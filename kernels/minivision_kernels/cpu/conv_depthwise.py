@@ -9,6 +9,11 @@ is read where it lies, and the words of ``sliding.py`` compute four rows of resu
     a sum of shifted rows   36, and 36 loads and stores of sums
     four rows at a time     18, sums and weights in registers
 
+With so few multiply-adds for each pixel, images that do not lie near are waited for, longer than it takes to compute with them:
+a processor foresees the next line of a plane, not the next plane. So, while a plane is done, the same lines of the one after
+it are asked for: forward and to images 1.15 to 2.9 times as fast where images take 8 MB and more, and to filters 1.2 to 3.5
+times, where large planes are also gone through line by line then, and not strip by strip.
+
 Windows of 3 x 3, 5 x 5 and 7 x 7 with stride 1 and 2 have such kernels. All others, and machines for which there is no compiler
 of vectors, have plain loops over rows.
 """

@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 
+import conv_cases
 import kernel_oracle as oracle
 import numpy as np
 import pytest
-import test_conv as on_the_cpu
+import test_conv
+import test_conv_lanes
 from cuda_mistakes import assert_clean, without_each
 from cuda_oracle import GPU, PLACES, Placed, cuda_rungs
 from hypothesis import given, settings
@@ -52,27 +54,27 @@ def _remembering(function):
 
 @pytest.mark.parametrize("rung, place, dtype", EACH)
 def test_edge_cases(rung, place, dtype):
-    for case in on_the_cpu.EDGE_CASES.values():
-        on_the_cpu.check(Placed(rung, place), dtype, *case)
+    for case in conv_cases.EDGE_CASES.values():
+        conv_cases.check(Placed(rung, place), dtype, *case)
 
 
 @pytest.mark.parametrize("rung, place, dtype", EACH)
 @settings(max_examples=12)
-@given(case=on_the_cpu.convolutions())
+@given(case=conv_cases.convolutions())
 def test_matches_the_formula(rung, place, dtype, case):
-    on_the_cpu.check(Placed(rung, place), dtype, *case)
+    conv_cases.check(Placed(rung, place), dtype, *case)
 
 
 @pytest.mark.parametrize("place", ["forward", GPU])
 @pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.name not in TENSOR], ids=str)
 def test_takes_arrays_that_are_not_contiguous(rung, place):
-    on_the_cpu.test_takes_arrays_that_are_not_contiguous(Placed(rung, place))
+    test_conv.test_takes_arrays_that_are_not_contiguous(Placed(rung, place))
 
 
 @pytest.mark.parametrize("place", ["forward", GPU])
 @pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.op == "conv2d_input" and rung.name not in TENSOR], ids=str)
 def test_pixels_no_window_sees_get_zero(rung, place):
-    on_the_cpu.test_pixels_no_window_sees_get_zero(Placed(rung, place))
+    test_conv.test_pixels_no_window_sees_get_zero(Placed(rung, place))
 
 
 # ---------------------------------------------------------------------------------------------------------- depthwise
@@ -94,20 +96,20 @@ DEPTHWISE_CASES = [                     # each kernel; filters that share a chan
 @pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
 def test_depthwise(rung, dtype, place):
     for case in DEPTHWISE_CASES:
-        on_the_cpu.check(Placed(rung, place), dtype, *case)
+        conv_cases.check(Placed(rung, place), dtype, *case)
 
 
 @pytest.mark.parametrize("place", ["forward", GPU])
 @pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
 @settings(max_examples=20)
-@given(case=on_the_cpu.depthwise_convolutions())
+@given(case=test_conv_lanes.depthwise_convolutions())
 def test_depthwise_matches_the_formula(rung, place, case):
-    on_the_cpu.check(Placed(rung, place), np.float32, *case)
+    conv_cases.check(Placed(rung, place), np.float32, *case)
 
 
 @pytest.mark.parametrize("rung", DEPTHWISE, ids=str)
 def test_depthwise_refuses_other_groups(rung):
-    on_the_cpu.test_depthwise_refuses_other_groups(rung)
+    test_conv_lanes.test_depthwise_refuses_other_groups(rung)
     other = np.zeros((4, 2, 3, 3), np.float32)
     assert not rung.accepts(other, other, other.shape, (1, 1), (0, 0), (1, 1), 2)
 
@@ -115,8 +117,8 @@ def test_depthwise_refuses_other_groups(rung):
 def test_more_planes_than_a_grid_counts(monkeypatch):
     monkeypatch.setattr(depthwise, "MOST_PLANES", 3)
     for rung in DEPTHWISE:
-        on_the_cpu.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[0])
-        on_the_cpu.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[2])
+        conv_cases.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[0])
+        conv_cases.check(Placed(rung, "forward"), np.float32, *DEPTHWISE_CASES[2])
 
 
 # ------------------------------------------------------------------------------------------- addresses and barriers
@@ -206,7 +208,7 @@ def test_each_tile(op, kind, number, place):
         name, accepts = kind, None
 
     for case in LARGE_CASES:
-        on_the_cpu.check(Placed(WithOneTile(op), place), np.float32, *case, slack=100 if kind == "rounded" else 1)
+        conv_cases.check(Placed(WithOneTile(op), place), np.float32, *case, slack=100 if kind == "rounded" else 1)
 
 
 @pytest.mark.parametrize("tiles", [(conv_staged.SMALL,), conv_staged.SPLIT[1:2]], ids=["ordinary", "split"])
