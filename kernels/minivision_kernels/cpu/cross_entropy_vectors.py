@@ -68,9 +68,16 @@ def row_end(x, last, end):
 @helper
 def largest(x, start, last, end):
     """The largest of the numbers from ``start`` to ``end``; NaN does not count, and comes back with the exponentials."""
-    tops = spread(x, x.dtype.type(-math.inf))
-    for at in range(start, last, lanes(x)):
+    L, tops = lanes(x), spread(x, x.dtype.type(-math.inf))
+    a, b, c, at = tops, tops, tops, start               # with one, each comparison would wait for the one before it
+    while at + 4 * L <= last:
+        a, b = larger(a, load(x, at)), larger(b, load(x, at + L))
+        c, tops = larger(c, load(x, at + 2 * L)), larger(tops, load(x, at + 3 * L))
+        at += 4 * L
+    tops = larger(larger(a, b), larger(c, tops))
+    while at < last:
         tops = larger(tops, load(x, at))
+        at += L
     if last < end:
         tops = larger(tops, row_end(x, last, end))
     return largest_lane(x, tops)

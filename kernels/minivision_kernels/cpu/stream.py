@@ -131,7 +131,7 @@ def exponential(typing, x):
     x = n ln 2 + r with a whole n and r between -ln 2 / 2 and ln 2 / 2, so that exp(x) = 2^n exp(r). For so small an r the
     Taylor series is exact after 7 terms in float32 and 13 in float64, and 2^n is made by writing n into the exponent's bits.
     n ln 2 is taken off in two parts, the first of which ends in zeros, so that its product with n is exact (Cody and Waite
-    1980). Results below the smallest normal number are 0.
+    1980). Results of less than half the smallest normal number are 0.
     """
     def write(context, builder, signature, args):
         b, (x,) = builder, args
@@ -148,8 +148,8 @@ def exponential(typing, x):
             signature = ir.FunctionType(kind, [kind] * len(values))
             return b.call(cgutils.get_or_insert_function(b.module, signature, f"llvm.{function}.{name}"), values)
 
-        far = b.fcmp_ordered("<", x, const((1 - bias) * math.log(2)))
-        safe = b.select(far, const(0.0), x)
+        least = const(-bias * math.log(2))              # its n says 0 as an exponent's bits, and so the result is 0
+        safe = b.select(b.fcmp_ordered("<", x, least), least, x)
         n = call("rint", b.fmul(safe, const(1 / math.log(2))))
         r = call("fma", n, const(-low), call("fma", n, const(-high), safe))
         series = const(1 / math.factorial(terms))
@@ -157,7 +157,7 @@ def exponential(typing, x):
             series = call("fma", series, r, const(1 / math.factorial(k)))
         shifted = b.shl(b.add(b.fptosi(n, whole_kind), ir.Constant(whole_kind, [bias] * kind.count)),
                         ir.Constant(whole_kind, [mantissa] * kind.count))
-        return b.select(far, const(0.0), b.fmul(series, b.bitcast(shifted, kind)))
+        return b.fmul(series, b.bitcast(shifted, kind))
 
     return x(x), write
 
