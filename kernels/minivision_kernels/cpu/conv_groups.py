@@ -28,7 +28,8 @@ from minivision_kernels.cpu.conv_depthwise import words_fit
 from minivision_kernels.cpu.conv_images import has_whole_lines, reached
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Phase, Weights
-from minivision_kernels.cpu.simd import entries, entry, fetch, lanes, lanes_of, load, none, put, turn, turn_whole, vectors
+from minivision_kernels.cpu.simd import entries, entry, lanes, lanes_of, load, none, put, turn, turn_whole, vectors
+from minivision_kernels.cpu.stream import ask_lines
 from minivision_kernels.cpu.tile import MANY, finish_lanes, inner_along, store_to, zeros
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
@@ -327,9 +328,7 @@ def _sum_groups(
             turn_lines(x, (n * groups + group) * channels * H * W, channels * H * W, channels, H, W, first, high, margin, width,
                        flat_pixels, pixels)
             if item + 1 < items and chunks == 1:        # the next image's pixels, which lie in one piece
-                next_ = ((item + 1) % N * groups + group) * channels * H * W
-                for k in range(0, L * channels * H * W, L):
-                    fetch(x, next_ + k)
+                ask_lines(x, ((item + 1) % N * groups + group) * channels * H * W, L * channels * H * W)
             for row in range(0, rows, ROWS):
                 for phase in range(0, phases.shape[0], FIELDS):
                     top_line, column, length, top, left, d, KH, r, KW, k = entries(phases, phase, FIELDS)

@@ -16,7 +16,8 @@ from minivision_kernels.cpu.conv_depthwise import words_fit
 from minivision_kernels.cpu.conv_groups import NEAR, few_enough, turn_back, turn_lines
 from minivision_kernels.cpu.conv_images_weight import reaching
 from minivision_kernels.cpu.conv_images_weight import worth as images_worth
-from minivision_kernels.cpu.simd import entry, fetch, lanes, lanes_of, vectors
+from minivision_kernels.cpu.simd import entry, lanes, lanes_of, vectors
+from minivision_kernels.cpu.stream import ask_lines
 from minivision_kernels.cpu.tile import MANY, inner, plus, store, zeros
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty, scratch
@@ -126,10 +127,8 @@ def _correlate_groups(
                 turn_lines(x, (n * groups + group) * image, image, channels, H, W, first, high, left, width, flat, pixels)
                 turn_lines(g, (n * groups + group) * result, result, filters, OH, OW, begin, lines, 0, OW, flat, upstream)
                 if item + 1 < items and chunks == 1:    # the next image's pixels
-                    for k in range(0, L * image, L):
-                        fetch(x, ((n + 1) * groups + group) * image + k)
-                    for k in range(0, L * result, L):
-                        fetch(g, ((n + 1) * groups + group) * result + k)
+                    ask_lines(x, ((n + 1) * groups + group) * image, L * image)
+                    ask_lines(g, ((n + 1) * groups + group) * result, L * result)
                 for band in range(bands):
                     at, row = band * ROWS * far, band * ROWS * K
                     for c in range(channels):
