@@ -23,7 +23,7 @@ TURN = 0.004                    # seconds of timed calls, at least
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
 FEWER = 3                       # rounds where five would take more than twice the time there is
 ONCE = 20                       # who is so many times slower than the fastest, and slow, has one turn
-GUESSES = 3                     # calls by which the length of a turn is planned: one of them may meet with page faults
+GUESSES, SHORT = 3, 0.05        # calls of up to so many seconds by which a turn is planned: one may meet with page faults
 LONG = 1.0                      # seconds; such a call wakes the threads and brings the arrays near by itself
 
 
@@ -54,7 +54,7 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], seconds: float,
         on_first(name, result)
         del result
         time.sleep(PAUSE)
-        guesses[name] = _once(call) if timings[name].first > LONG else min(_once(call) for _ in range(GUESSES))
+        guesses[name] = _guess(call)
     repeats = {name: max(1, math.ceil(TURN / guess)) for name, guess in guesses.items()}
     untimed = {name: 0 if guess > LONG else repeats[name] for name, guess in guesses.items()}
     costs = {name: PAUSE + (untimed[name] + repeats[name]) * guess for name, guess in guesses.items()}
@@ -90,6 +90,12 @@ def _rounds(cost: float, seconds: float) -> int:
     if LEAST_ROUNDS * cost > 2 * seconds:
         return FEWER
     return max(LEAST_ROUNDS, min(MOST_ROUNDS, int(seconds / cost)))
+
+
+def _guess(call: Callable[[], Any]) -> float:
+    """About the seconds of a call, by which turns are planned."""
+    guess = _once(call)
+    return guess if guess > SHORT else min(guess, *(_once(call) for _ in range(GUESSES - 1)))
 
 
 def _once(call: Callable[[], Any]) -> float:

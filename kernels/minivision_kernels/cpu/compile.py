@@ -178,12 +178,6 @@ _inlined: set[Callable[..., Any]] = set()
 _within: set[Callable[..., Any]] = set()
 
 
-@helper
-def member(team: int) -> int:
-    """The number of the member that runs a loop over `prange`, from 0: which part of some memory is its own."""
-    return team >> 32
-
-
 class Kernel:
     """A function that writes into its output arrays, and its compiled forms."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivision_kernels.cpu.bands import window, workers
-from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, member, prange
+from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, contiguous, helper, inlined, prange
 from minivision_kernels.cpu.conv_images import fills_lanes, plan, turn_in
 from minivision_kernels.cpu.simd import entry, lanes, lanes_of, vectors
 from minivision_kernels.cpu.tile import MANY, add_totals, inner, zeros
@@ -51,11 +51,11 @@ def conv2d_weight(
     filters, blocks = F // groups, -(-N // L)
     rows = -(-filters // ROWS) * ROWS
     how = plan(blocks, channels, OH, OW, stride, taps, L * x.itemsize, 1, rows)
-    parts = min(PARTS, blocks * -(-OH // how.lines))
+    parts, threads = min(PARTS, blocks * -(-OH // how.lines)), workers()
     sums = cleared((parts, groups, rows, channels * KH * KW), x.dtype)
     _correlate(contiguous(x).reshape(-1), N, C, H, W, contiguous(g).reshape(-1), F, OH, OW, groups, how.down, how.right,
                how.right * L, taps.top, taps.left, *stride, how.lines, how.high, how.width, parts, sums.reshape(-1),
-               scratch(workers() * L * how.room, x.dtype), work=g.size * channels * KH * KW // L)
+               scratch(threads * L * how.room, x.dtype), threads, work=g.size * channels * KH * KW // L)
     total = sums[0] if parts == 1 else sums.sum(axis=0)
     return contiguous(total[:, :filters]).reshape(shape)
 
@@ -90,18 +90,21 @@ def reaching(first, last, stride, count, size):
 def _correlate(
     x: In1, N: int, C: int, H: int, W: int, g: In1, F: int, OH: int, OW: int, groups: int, down: IntIn1, right: IntIn1,
     place: IntIn1, top: int, left: int, stride_h: int, stride_w: int, lines: int, height: int, width: int, parts: int,
-    sums: Out1, memory: Out1, team: Team,
+    sums: Out1, memory: Out1, workers_: int, team: Team,
 ):
     L, KH, KW = lanes(x), down.shape[0], right.shape[0]
     channels, filters = C // groups, F // groups
     K, bands = channels * KH * KW, (filters + ROWS - 1) // ROWS
     blocks, chunks, rows = (N + L - 1) // L, (OH + lines - 1) // lines, bands * ROWS
     items, g_step = blocks * chunks, lines * OW * L
-    for part in prange(parts, team):
-        mine = memory[(channels * height * width * L + rows * g_step) * member(team):]
+    for worker in prange(workers_, team):
+        mine = memory[memory.shape[0] // workers_ * worker:]
         pixels, upstream = mine[:channels * height * width * L], mine[channels * height * width * L:]
         upstream[:rows * g_step] = 0                # for filters that only fill a tile
-        for item in range(items * part // parts, items * (part + 1) // parts):
+        part, end = parts * worker // workers_, parts * (worker + 1) // workers_
+        for item in range(items * part // parts, items * end // parts):
+            while item >= items * (part + 1) // parts:
+                part += 1
             n, line = item // chunks * L, item % chunks * lines
             images, count, first = min(L, N - n), min(lines, OH - line), line * stride_h - top
             for group in range(groups):
