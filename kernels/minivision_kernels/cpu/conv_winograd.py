@@ -48,9 +48,11 @@ from minivision_kernels.cpu.planes import Filters, by_channels, by_filters
 from minivision_kernels.cpu.simd import lanes_of, vectors
 from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 from minivision_kernels.cpu.winograd import (
+    DOUBLED,
     F2_3,
     F2_5,
     F4_3,
+    HALVED,
     PIECE,
     SKEW,
     Size,
@@ -72,7 +74,7 @@ from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair
+from minivision_kernels.shapes import Pair, conv_output_size
 
 GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
@@ -100,8 +102,14 @@ class Price(NamedTuple):
 # cache, and a vector of AVX-512 is a whole line; its multiply-adds are no slower for that.
 PRICES = {
     F4_3: Price(1050, 500, 2000, 5000), F2_3: Price(430, 300, 900, 1500), F2_5: Price(600, 1000, 3500, 6000),
+    HALVED[3]: Price(2400, 500, 2000, 5000), DOUBLED[3]: Price(2400, 500, 2000, 5000),
+    HALVED[4]: Price(3000, 1400, 5500, 14000), DOUBLED[4]: Price(3000, 1400, 5500, 14000),
+    HALVED[5]: Price(3600, 1700, 6700, 17000), DOUBLED[5]: Price(3600, 1700, 6700, 17000),
 } if BYTES == 64 else {
     F4_3: Price(700, 450, 900, 1600), F2_3: Price(300, 250, 400, 400), F2_5: Price(500, 700, 1500, 2000),
+    HALVED[3]: Price(1600, 450, 900, 1600), DOUBLED[3]: Price(1600, 450, 900, 1600),
+    HALVED[4]: Price(2000, 1200, 2500, 4400), DOUBLED[4]: Price(2000, 1200, 2500, 4400),
+    HALVED[5]: Price(2400, 1500, 3000, 5400), DOUBLED[5]: Price(2400, 1500, 3000, 5400),
 }
 LARGE = (1 if BYTES == 64 else 16) * 2**20      # bytes of transformed weights that are not near
 TURNED = 0 if BYTES == 64 else 5.5      # what direct summation pays for each weight, where `direct_cost` leaves it out
@@ -111,23 +119,31 @@ LOWER = 1.3         # how much longer the lower tiles of a panel take
 SLIM = BYTES == 64  # whether products with a vector of filters are so much cheaper than with two that it counts
 
 
-Sizes = Mapping[tuple[int, ...], Size]          # that a rung has, by the size of the filters
-SIZES: Sizes = {(3, 3): F4_3, (5, 5): F2_5}
-SMALLER: Sizes = {(3, 3): F2_3}
+Sizes = Mapping[tuple[int, ...], Size]          # that a rung has, by the taps of the filters and the stride
+SIZES: Sizes = {(3, 3, 1, 1): F4_3, (5, 5, 1, 1): F2_5}
+SMALLER: Sizes = {(3, 3, 1, 1): F2_3}
+FORWARD: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in HALVED.items()}}
+INPUT: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in DOUBLED.items()}}
 
 
 def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
-    size = sizes.get(tuple(shape[2:]))
-    return size is not None and stride == (1, 1) and dilation == (1, 1) and groups == 1 and max(padding) < size.taps
+    size = sizes.get((*shape[2:], *stride))
+    return size is not None and dilation == (1, 1) and groups == 1 and all(_fits(size, p) for p in padding)
 
 
-def size_of(sizes: Sizes, shape: tuple[int, ...], *geometry: Any) -> Size:
+def _fits(size: Size, padding: int) -> bool:
+    """The gradient at stride 2 knows only paddings that differ from those of half a window by an even number."""
+    return padding < size.taps and (size not in DOUBLED.values() or (padding - (size.taps - 1) // 2) % 2 == 0)
+
+
+def size_of(sizes: Sizes, shape: tuple[int, ...], stride: Pair, *geometry: Any) -> Size:
     """The size of patches for filters of this shape."""
-    if not _possible(sizes, shape, *geometry):
-        filters = " or ".join(f"{high} x {wide}" for high, wide in sizes)
-        raise ValueError(f"this rung takes filters of {filters} taps, stride 1, dilation 1, one group, and less padding than a "
-                         "filter has taps; call another rung")
-    return sizes[tuple(shape[2:])]
+    if not _possible(sizes, shape, stride, *geometry):
+        filters = ", ".join(f"{high} x {wide} at stride {down}" for high, wide, down, _ in sizes)
+        alone = " (at stride 2, of half a window, or two more or less)" if sizes is INPUT else ""
+        raise ValueError(f"this rung takes filters of {filters}, with dilation 1, one group, and less padding than a filter has "
+                         f"taps{alone}; call another rung")
+    return sizes[(*shape[2:], *stride)]
 
 
 def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, third: bool) -> float:
@@ -135,10 +151,10 @@ def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     a last panel are as wide as it is."""
     L = lanes_of(array)
     f, c = _whole(F, L if SLIM else TALL_COLUMNS * L) // L, _whole(C, L) // L
-    patches, places = images * -(-OH // size.outputs) * -(-OW // size.outputs), size.places
+    patches, places = size.patches(images, OH, OW), size.places
     price, panels = PRICES[size], _by_panels(L, patches, F, C, FEW_THIRD if third else FEW)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
-    weights = price.panel if panels else price.near if places * F * C * array.itemsize <= LARGE else price.far
+    weights = price.panel if panels else price.near if size.kinds * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
 
 
@@ -151,9 +167,12 @@ def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     L = lanes_of(array)
     if min(F, C) < (L // 2 + (size != F4_3) if SLIM else L):
         return False
-    if size == F2_5 and images * -(-OH // 2) * -(-OW // 2) < (LEAST_THIRD if third else LEAST):
+    if size == F2_5 and size.patches(images, OH, OW) < (LEAST_THIRD if third else LEAST):
         return False
     terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size, third)
+    if size.points > 6:                                 # stride 2
+        outputs = images * OH * OW // (4 if size.outputs == 8 else 1)
+        return direct_cost(array, outputs, F, terms, loads=0.25, turning=10) + TURNED * F * terms > GAIN * cost
     direct = direct_cost(array, images * OH * OW, F, terms) + TURNED * F * terms
     if third:
         cost += START
@@ -172,9 +191,8 @@ def forward_accepts(sizes: Sizes) -> Any:
 
 def forward_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
-        size = sizes[w.shape[2:]]
-        OH, OW = (n + 2 * p - (size.taps - 1) for n, p in zip(x.shape[2:], padding))
-        return _pays(x, w.shape[0], w.shape[1], x.shape[0], OH, OW, size)
+        OH, OW = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+        return _pays(x, w.shape[0], w.shape[1], x.shape[0], OH, OW, sizes[(*w.shape[2:], *stride)])
 
     return worth
 
@@ -188,8 +206,8 @@ def input_accepts(sizes: Sizes) -> Any:
 
 
 def input_worth(sizes: Sizes) -> Any:
-    def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(g, w.shape[1], w.shape[0], shape[0], shape[2], shape[3], sizes[w.shape[2:]])
+    def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
+        return _pays(g, w.shape[1], w.shape[0], shape[0], shape[2], shape[3], sizes[(*w.shape[2:], *stride)])
 
     return worth
 
@@ -204,11 +222,11 @@ def conv2d_forward_2(
     times. It loses no accuracy against direct summation, so it is there with ``set_exact(True)`` too. Otherwise it is chosen
     where the larger patches would lie mostly beyond the edge, or transforming their weights would cost more than it saves.
     """
-    return _forward(x, w, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups), finish)
+    return _forward(x, w, stride, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups), finish)
 
 
-@rung("conv2d_forward", name="winograd", device="cpu", exact=False, accepts=forward_accepts(SIZES),
-      worth=forward_worth(SIZES))
+@rung("conv2d_forward", name="winograd", device="cpu", exact=False, accepts=forward_accepts(FORWARD),
+      worth=forward_worth(FORWARD))
 def conv2d_forward(
     x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int, finish: Finish | None = None,
 ) -> np.ndarray:
@@ -219,7 +237,7 @@ def conv2d_forward(
     the weights costs more than the smaller patches need for everything. Its error, up to 1e-4 of the spread of the results in
     float32, is why ``set_exact(True)`` leaves it out.
     """
-    return _forward(x, w, padding, size_of(SIZES, w.shape, stride, padding, dilation, groups), finish)
+    return _forward(x, w, stride, padding, size_of(FORWARD, w.shape, stride, padding, dilation, groups), finish)
 
 
 @rung("conv2d_input", name="winograd2", device="cpu", accepts=input_accepts(SMALLER), worth=input_worth(SMALLER))
@@ -227,15 +245,16 @@ def conv2d_input_2(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """The same from smaller patches."""
-    return _input(g, w, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups))
+    return _input(g, w, shape, padding, size_of(SMALLER, w.shape, stride, padding, dilation, groups))
 
 
-@rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=input_accepts(SIZES), worth=input_worth(SIZES))
+@rung("conv2d_input", name="winograd", device="cpu", exact=False, accepts=input_accepts(INPUT),
+      worth=input_worth(INPUT))
 def conv2d_input(
     g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> np.ndarray:
     """At stride 1 the gradient to the image is a convolution with the filters turned round, and this is that."""
-    return _input(g, w, padding, size_of(SIZES, w.shape, stride, padding, dilation, groups))
+    return _input(g, w, shape, padding, size_of(INPUT, w.shape, stride, padding, dilation, groups))
 
 
 def weight_accepts(sizes: Sizes) -> Any:
@@ -247,8 +266,8 @@ def weight_accepts(sizes: Sizes) -> Any:
 
 
 def weight_worth(sizes: Sizes) -> Any:
-    def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
-        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[tuple(shape[2:])], third=True)
+    def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
+        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[(*shape[2:], *stride)], third=True)
 
     return worth
 
@@ -269,17 +288,19 @@ def conv2d_weight(
     return _weight(x, g, shape, padding, size_of(SIZES, shape, stride, padding, dilation, groups))
 
 
-def _forward(x: np.ndarray, w: np.ndarray, padding: Pair, size: Size, finish: Finish | None) -> np.ndarray:
-    return _convolve(x, padding, size, w.shape[0], by_filters(w), finish)
+def _forward(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, size: Size, finish: Finish | None) -> np.ndarray:
+    output = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+    return _convolve(x, padding, output, size, w.shape[0], by_filters(w), finish)
 
 
-def _input(g: np.ndarray, w: np.ndarray, padding: Pair, size: Size) -> np.ndarray:
-    return _convolve(g, turned_padding(size, padding), size, w.shape[1], by_channels(w))
+def _input(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], padding: Pair, size: Size) -> np.ndarray:
+    return _convolve(g, turned_padding(size, padding), shape[2:], size, w.shape[1], by_channels(w))
 
 
 def turned_padding(size: Size, padding: Pair) -> Pair:
-    """That of the gradient to the image."""
-    return size.taps - 1 - padding[0], size.taps - 1 - padding[1]
+    """That of the gradient to the image: how far before g the first patch begins."""
+    lead = tuple(size.taps - 1 - p for p in padding)
+    return (lead[0] // 2, lead[1] // 2) if size.outputs == 8 else lead
 
 
 def _weight(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], padding: Pair, size: Size) -> np.ndarray:
@@ -336,7 +357,7 @@ class GradientPlan(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: int) -> GradientPlan:
     width, itemsize = TALL_COLUMNS * lanes, BYTES // lanes
-    patches, places = N * -(-OH // size.outputs) * -(-OW // size.outputs), size.places
+    patches, places = size.patches(N, OH, OW), size.places
     each, row = -(-F // width), _whole(C, lanes)
     sums, parts = each * places * (_whole(C, CROSS_ROWS) * width + SKEW), 1
     if _by_panels(lanes, patches, F, C, FEW_THIRD):
@@ -350,14 +371,15 @@ def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: i
 
 
 def _convolve(
-    x: np.ndarray, padding: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
+    x: np.ndarray, padding: Pair, output: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
 ) -> np.ndarray:
-    how = plan(x.shape, padding, size, F, lanes_of(x), workers())
-    (y, goal), C = aim(how.shape, x.dtype, finish), x.shape[1]
+    (N, C), (OH, OW) = x.shape[:2], output
+    y, goal = aim((N, F, OH, OW), x.dtype, finish)
     if not y.size or not C:
         fill(y, goal)
         return y
-    (_, _, OH, OW), patches, places, L = how.shape, how.patches, size.places, lanes_of(x)
+    how, L = plan(N, C, F, OH, OW, size, lanes_of(x), workers()), lanes_of(x)
+    patches, places = how.patches, size.places
     image, work = (contiguous(x).reshape(-1), *x.shape, *padding), y.size * size.taps ** 2 * C // L
     if how.way == "panels":
         turned = empty((places * (how.row * how.together + SKEW),), x.dtype)
@@ -384,7 +406,6 @@ def _convolve(
 class Plan(NamedTuple):
     """How a convolution is carried out; lengths in numbers."""
 
-    shape: tuple[int, int, int, int]    # of the result
     way: str                # "panels", "blocks" or "stages", as told above
     patches: int
     together: int           # patches of a block or stage; by panels all of them, and as many more as tiles need
@@ -395,12 +416,10 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def plan(x_shape: tuple[int, ...], padding: Pair, size: Size, F: int, lanes: int, workers: int) -> Plan:
-    (N, C, H, W), M, less = x_shape, size.outputs, size.taps - 1
-    OH, OW = H + 2 * padding[0] - less, W + 2 * padding[1] - less
+def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: int, workers: int) -> Plan:
     width, places, row, itemsize = TALL_COLUMNS * lanes, size.places, _whole(C, lanes), BYTES // lanes
-    each, patches = -(-F // width), N * -(-OH // M) * -(-OW // M)
-    weights = each * places * (C * width + SKEW)
+    each, patches = -(-F // width), size.patches(N, OH, OW)
+    weights = each * size.kinds * (C * width + SKEW)
     if _by_panels(lanes, patches, F, C, FEW):
         way, together = "panels", _whole(patches, max(lanes, LOW))
     elif weights * itemsize <= SMALL:
@@ -409,7 +428,7 @@ def plan(x_shape: tuple[int, ...], padding: Pair, size: Size, F: int, lanes: int
         way, together = "stages", stage_size(patches, places * (C + F) * itemsize, weights * itemsize)
     steps = np.arange(TALL_ROWS) * row
     steps.flags.writeable = False
-    return Plan((N, F, OH, OW), way, patches, together, row, steps, each, weights)
+    return Plan(way, patches, together, row, steps, each, weights)
 
 
 def _by_panels(lanes: int, patches: int, F: int, C: int, few: int) -> bool:

@@ -52,7 +52,7 @@ from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
-from minivision_kernels.shapes import Pair
+from minivision_kernels.shapes import Pair, conv_output_size
 
 STAGE = 16 * 2**20, 48 * 2**20      # at least and at most this many bytes go through a step together
 
@@ -67,7 +67,7 @@ class Saved(NamedTuple):
     patches: float
 
     def of(self, N: int, C: int, F: int, OH: int, OW: int, size: Size) -> float:
-        patches = N * -(-OH // size.outputs) * -(-OW // size.outputs)
+        patches = size.patches(N, OH, OW)
         return self.all - self.channels / C - self.filters / F - self.patches / patches if patches * C * F else 0
 
 
@@ -75,30 +75,28 @@ FORWARD, GRADIENT = Saved(0.21, 16, 6, 11), Saved(0.34, 18, 9, 15)
 LEAST = 0.04        # what it must promise to save, to be chosen
 
 
-def _convolution_worth(x: np.ndarray, padding: Pair, size: Size, F: int) -> bool:
+def _convolution_worth(x: np.ndarray, F: int, output: Pair, size: Size) -> bool:
     """Whether it is carried out by stages, and sooner than with vectors."""
-    how = conv_winograd.plan(x.shape, padding, size, F, SIDE, workers())
-    OH, OW = how.shape[2:]
-    return how.way == "stages" and FORWARD.of(len(x), x.shape[1], F, OH, OW, size) > LEAST
+    call = *x.shape[:2], F, *output, size
+    return conv_winograd.plan(*call, SIDE, workers()).way == "stages" and FORWARD.of(*call) > LEAST
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
-    size = SIZES[w.shape[2:]]
-    return forward_worth(SIZES)(x, w, stride, padding) and _convolution_worth(x, padding, size, w.shape[0])
+    size, output = SIZES[(*w.shape[2:], *stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+    return forward_worth(SIZES)(x, w, stride, padding) and _convolution_worth(x, w.shape[0], output, size)
 
 
-def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
-                 *_: Any, **__: Any) -> bool:
-    size = SIZES[w.shape[2:]]
-    return input_worth(SIZES)(g, w, shape) and _convolution_worth(g, turned_padding(size, padding), size, w.shape[1])
+def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
+    size = SIZES[(*w.shape[2:], *stride)]
+    return input_worth(SIZES)(g, w, shape, stride) and _convolution_worth(g, w.shape[1], shape[2:], size)
 
 
-def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], *_: Any, **__: Any) -> bool:
+def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
     """Also in place of the smallest patches, whose products with vectors are no faster."""
-    size, (F, C), (N, _, OH, OW) = SIZES[tuple(shape[2:])], shape[:2], g.shape
+    size, (F, C), (N, _, OH, OW) = SIZES[(*shape[2:], *stride)], shape[:2], g.shape
     sizes = (SIZES, SMALLER) if size == F4_3 else (SIZES,)
     return (GRADIENT.of(N, C, F, OH, OW, size) > LEAST
-            and any(weight_worth(each)(x, g, shape) for each in sizes))
+            and any(weight_worth(each)(x, g, shape, stride) for each in sizes))
 
 
 def _accepts(of_filters: Any) -> Any:
@@ -122,7 +120,8 @@ def conv2d_forward(
     if not takes(x):
         return conv_winograd.conv2d_forward(x, w, stride, padding, dilation, groups, finish)
     size = size_of(SIZES, w.shape, stride, padding, dilation, groups)
-    y = _convolve(x, padding, size, w.shape[0], by_filters(w), finish)
+    output = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    y = _convolve(x, padding, output, size, w.shape[0], by_filters(w), finish)
     return conv_winograd.conv2d_forward(x, w, stride, padding, dilation, groups, finish) if y is None else y
 
 
@@ -135,7 +134,7 @@ def conv2d_input(
     if not takes(g):
         return conv_winograd.conv2d_input(g, w, shape, stride, padding, dilation, groups)
     size = size_of(SIZES, w.shape, stride, padding, dilation, groups)
-    dx = _convolve(g, turned_padding(size, padding), size, w.shape[1], by_channels(w))
+    dx = _convolve(g, turned_padding(size, padding), shape[2:], size, w.shape[1], by_channels(w))
     return conv_winograd.conv2d_input(g, w, shape, stride, padding, dilation, groups) if dx is None else dx
 
 
@@ -170,11 +169,10 @@ def conv2d_weight(
 
 
 def _convolve(
-    x: np.ndarray, padding: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
+    x: np.ndarray, padding: Pair, output: Pair, size: Size, F: int, filters: Filters, finish: Finish | None = None,
 ) -> np.ndarray | None:
     """What `_convolve` of ``conv_winograd.py`` does, or nothing if the products have to be computed with vectors."""
-    (N, C, H, W), less = x.shape, size.taps - 1
-    OH, OW = H + 2 * padding[0] - less, W + 2 * padding[1] - less
+    (N, C), (OH, OW) = x.shape[:2], output
     y, goal = aim((N, F, OH, OW), x.dtype, finish)
     if not y.size or not C:
         fill(y, goal)
@@ -211,7 +209,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size) -> Plan:
-    patches, row, each = N * -(-OH // size.outputs) * -(-OW // size.outputs), -(-C // SIDE) * SIDE, -(-F // WIDTH)
+    patches, row, each = size.patches(N, OH, OW), -(-C // SIDE) * SIDE, -(-F // WIDTH)
     number = BYTES // SIDE
     stage = stage_size(patches, size.places * (C + F) * number, size.places * C * F * number, STAGE, ROWS)
     blocks, parts = -(-C // DEEP), lambda blocks: min(each, -(-each * blocks * PANEL * number // amx_panels.BLOCK))

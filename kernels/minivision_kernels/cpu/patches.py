@@ -4,9 +4,10 @@ The lanes are channels: a few lines of as many channels as a vector holds are tu
 vector, and turned back as results are written. Patches need not fill vectors then, and an image of 14 x 14 costs no more per
 patch than one of 224 x 224.
 
-Everywhere ``points`` is a tuple as long as a patch is high, 6 or 4, ``outputs`` one as long as its piece of the result, 4 or 2,
-and ``taps`` one as long as a line of a filter, 3 or 5; what they hold does not matter. Places of a patch are numbered line by
-line, points² of them.
+Everywhere ``seen`` is a tuple as long as a patch of the image is high, and the next patch begins ``apart`` pixels further;
+``points`` is one as long as the transformed patch is high, ``outputs`` as its piece of the result, and ``taps`` as a line of a
+filter. What they hold does not matter (`Size` in ``winograd.py`` has the numbers). Places of a transformed patch are numbered
+line by line, points² of them, of which only kinds² have weights of their own (`kind_of`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from minivision_kernels.cpu.transforms import column, fold_taps, folded, put_col
 
 CROSS_ROWS = 8 if TALL_ROWS == 14 else 6        # rows of the tile of `correlate`
 HIGH, MIDDLE, LOW = (12, 8, 4) if TALL_ROWS == 14 else (6, 4, 2)        # and of those of `multiply_panel`
-SEGMENT = 8         # patches of a line that are transformed together: at most 34 pixels of 16 channels stay in the first cache
+SEGMENT, PIXELS = 8, 34     # patches of a line that are transformed together, and their pixels: of 16 channels they stay in the
+                            # first cache
 TERMS = 256         # patches that are summed before they are added to a sum over more of them
 
 
@@ -53,8 +55,14 @@ def turn_weights(w, at, row_step, term_step, filters, count, taps, out, to):
 
 
 @helper
+def kind_of(k, points, kinds):
+    """The number of the weights of place k: those from line or column ``kinds`` - 1 on have the same."""
+    return min(k // points, kinds - 1) * kinds + min(k % points, kinds - 1)
+
+
+@helper
 def turn_filters(w, at, row_step, term_step, filters, terms, backward, out, to, step, points, taps):
-    """G w Gᵀ of a vector of filters for so many channels: place k of channel c goes to out[to + k * step + c * width].
+    """G w Gᵀ of a vector of filters for so many channels: kind k of channel c goes to out[to + k * step + c * width].
 
     Tap k of channel c of filter f is w[at + f * row_step + c * term_step + k], or if it goes ``backward`` the k-th from the
     last."""
@@ -87,35 +95,42 @@ def turn_line(x, at, step, left, width, channels, out, to, count):
 
 
 @helper
-def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, row, step, points, outputs):
+def segment(patch):
+    """How many patches of so many pixels a line are transformed together."""
+    return min(SEGMENT, PIXELS // patch)
+
+
+@helper
+def turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, out, at, row, step, seen, apart, points, outputs):
     """Bᵀ d B of the patches ``first`` ... ``end`` - 1, for a vector of channels from c on: place k of patch t goes to
     out[at + k * step + (t - first) * row]."""
-    L, P, M = lanes(x), len(points), len(outputs)
-    shared = P - M
+    L, S, P, M = lanes(x), len(seen), len(points), len(outputs)
+    shared = S - apart
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    most = SEGMENT if across <= SEGMENT else SEGMENT - 1
-    span = (M * SEGMENT + shared + L) * L
-    lines, half = room(x, P * span), room(x, P * P * L)
+    most = segment(apart)
+    span = (apart * most + shared + L) * L
+    lines, half = room(x, S * span), room(x, P * S * L)
+    most -= across > most
     channels = min(L, C - c)
     t = first
     while t < end:
-        n, top, left = t // (down * across), t // across % down * M - pad_h, t % across * M - pad_w
+        n, top, left = t // (down * across), t // across % down * apart - pad_h, t % across * apart - pad_w
         count = min(most, min(across - t % across, end - t))
-        for i in range(P):
+        for i in range(S):
             if 0 <= top + i < H:
-                turn_line(x, ((n * C + c) * H + top + i) * W, H * W, left, W, channels, lines, i * span, M * count + shared)
+                turn_line(x, ((n * C + c) * H + top + i) * W, H * W, left, W, channels, lines, i * span, apart * count + shared)
             else:
-                turn_line(x, 0, 0, 0, 0, channels, lines, i * span, M * count + shared)
+                turn_line(x, 0, 0, 0, 0, channels, lines, i * span, apart * count + shared)
         for j in range(shared):
-            put_column(half, j * L, P * L, turned(column(lines, j * L, span, points)))
+            put_column(half, j * L, S * L, turned(column(lines, j * L, span, seen), points))
         for p in range(count):
-            for j in range(shared, P):
-                put_column(half, j * L, P * L, turned(column(lines, (M * p + j) * L, span, points)))
+            for j in range(shared, S):
+                put_column(half, j * L, S * L, turned(column(lines, (apart * p + j) * L, span, seen), points))
             to = at + (t - first + p) * row
             for i in range(P):
-                put_column(out, to + P * i * step, step, turned(column(half, i * P * L, L, points)))
+                put_column(out, to + P * i * step, step, turned(column(half, i * S * L, L, seen), points))
             for j in range(shared):         # the last columns are the first of the next patch
-                put_column(half, j * L, P * L, column(half, (M + j) * L, P * L, points))
+                put_column(half, j * L, S * L, column(half, (apart + j) * L, S * L, points))
         t += count
 
 
@@ -192,13 +207,14 @@ def fold_patches(products, at, step, first, end, y, y_step, bias, relu, F, f, OH
     finish = bias.shape[0] > 0
     width = TALL_COLUMNS * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    span = (M * SEGMENT + L) * L
+    most = segment(M)
+    span = (M * most + L) * L
     half, out = room(products, P * M * L), room(products, M * span)
     filters = min(L, F - f)
     t = first
     while t < end:
         n, top, left = t // (down * across), t // across % down * M, t % across * M
-        count = min(SEGMENT, min(across - t % across, end - t))
+        count = min(most, min(across - t % across, end - t))
         for p in range(count):
             m = at + (t - first + p) * width
             for j in range(P):
@@ -226,13 +242,14 @@ def spread_patches(g, F, OH, OW, f, first, end, out, at, step, points, outputs):
     L, P, M = lanes(g), len(points), len(outputs)
     width = TALL_COLUMNS * L
     down, across = (OH + M - 1) // M, (OW + M - 1) // M
-    span = (M * SEGMENT + L) * L
+    most = segment(M)
+    span = (M * most + L) * L
     lines, half = room(g, M * span), room(g, P * M * L)
     filters = min(L, F - f)
     t = first
     while t < end:
         n, top, left = t // (down * across), t // across % down * M, t % across * M
-        count = min(SEGMENT, min(across - t % across, end - t))
+        count = min(most, min(across - t % across, end - t))
         for i in range(M):
             if top + i < OH:
                 turn_line(g, ((n * F + f) * OH + top + i) * OW, OH * OW, left, OW, filters, lines, i * span, M * count)

@@ -16,12 +16,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Team, compiled, prange, rebuilt
+from minivision_kernels.cpu.formulas import STRIDED, kinds
 from minivision_kernels.cpu.patches import (
     CROSS_ROWS,
     blank,
     correlate,
     fold_filters,
     fold_patches,
+    kind_of,
     multiply,
     multiply_panel,
     spread_patches,
@@ -35,41 +37,58 @@ SKEW = 16
 PIECE = 4 * TALL_ROWS       # patches of a stage that one thread transforms at a time
 
 class Size(NamedTuple):
-    """F(outputs x outputs, taps x taps)."""
+    """F(outputs x outputs, taps x taps), at any stride; all along one side of a patch."""
 
     outputs: int
     taps: int
+    seen: int               # pixels
+    apart: int              # pixels from one patch to the next
+    points: int             # of the transformed patch
 
     @property
     def places(self) -> int:
         """Of a patch, and so how many multiplications make its outputs."""
-        return (self.outputs + self.taps - 1) ** 2
+        return self.points ** 2
+
+    @property
+    def kinds(self) -> int:
+        """Of places, by their weights."""
+        return kinds(self.points) ** 2
+
+    def patches(self, N: int, OH: int, OW: int) -> int:
+        """For so many results."""
+        return N * -(-OH // self.outputs) * -(-OW // self.outputs)
 
 
-F2_3, F4_3, F2_5 = Size(2, 3), Size(4, 3), Size(2, 5)
-POINTS, OUTPUTS, TAPS = (0,) * 6, (0,) * 4, (0,) * 3        # as long as a line of each; `sized` puts in those of each size
+F2_3, F4_3, F2_5 = Size(2, 3, 4, 2, 4), Size(4, 3, 6, 4, 6), Size(2, 5, 6, 2, 6)
+# Stride 2, by taps: a convolution, and the gradient to its image.
+HALVED = {taps: Size(4, taps, 6 + taps, 8, points) for taps, (_, points) in STRIDED.items()}
+DOUBLED = {taps: Size(8, taps, seen, 4, points) for taps, (seen, points) in STRIDED.items()}
+
+# As long as a line of each, and as many; `sized` puts in those of each size.
+POINTS, OUTPUTS, TAPS, SEEN, APART, KINDS = (0,) * 6, (0,) * 4, (0,) * 3, (0,) * 6, 4, 6
 
 
 def sized(function: Any) -> dict[Size, Any]:
     """A kernel for each size of patches: the same function with other constants, for which columns of vectors are laid out."""
     kernels, kernel = {}, compiled(function)
-    for size in (F2_3, F4_3, F2_5):
-        outputs, taps = (0,) * size.outputs, (0,) * size.taps
-        constants = {"POINTS": (*outputs, *taps[1:]), "OUTPUTS": outputs, "TAPS": taps}
-        kernels[size] = rebuilt(kernel, constants, f"_{size.outputs}_{size.taps}")
+    for size in (F2_3, F4_3, F2_5, *HALVED.values(), *DOUBLED.values()):
+        constants = {"POINTS": (0,) * size.points, "OUTPUTS": (0,) * size.outputs, "TAPS": (0,) * size.taps,
+                     "SEEN": (0,) * size.seen, "APART": size.apart, "KINDS": kinds(size.points)}
+        kernels[size] = rebuilt(kernel, constants, f"_{size.outputs}_{size.taps}_{size.points}")
     return kernels
 
 
 @sized
 def turn_weights(w: In1, row_step: int, term_step: int, backward: bool, F: int, C: int, out: Out1, team: Team):
-    """out (panels, places, C, width): G w Gᵀ; zeros for filters that only fill a panel"""
-    L, P = lanes(w), len(POINTS)
+    """out (panels, kinds, C, width): G w Gᵀ; zeros for filters that only fill a panel"""
+    L = lanes(w)
     width = TALL_COLUMNS * L
     step, pieces = C * width + SKEW, (C + L - 1) // L
     for item in prange((F + width - 1) // width * TALL_COLUMNS * pieces, team):
         f, c = item // pieces * L, item % pieces * L
         turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), min(L, C - c), backward, out,
-                     f // width * P * P * step + c * width + f % width, step, POINTS, TAPS)
+                     f // width * KINDS * KINDS * step + c * width + f % width, step, POINTS, TAPS)
 
 
 @sized
@@ -88,12 +107,14 @@ def convolve_blocks(
         turned, products = room(x, places * step), room(x, places * out_step)
         rows = (end - first + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
         for c in range(0, C, L):
-            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
+            turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, SEEN, APART, POINTS,
+                         OUTPUTS)
         blank(turned, (end - first) * row, step, POINTS, rows - (end - first), row, row)
         for panel in range(each):
             for k in range(places):
-                multiply(turned, k, step, rows, C, weights, (panel * places + k) * (C * width + SKEW), F - panel * width, place,
-                         products, k * out_step)
+                kind = panel * KINDS * KINDS + kind_of(k, P, KINDS)
+                multiply(turned, k, step, rows, C, weights, kind * (C * width + SKEW), F - panel * width, place, products,
+                         k * out_step)
             for f in range(panel * width, min(F, panel * width + width), L):
                 fold_patches(products, f - panel * width, out_step, first, end, y, y_step, bias, relu, F, f, OH, OW, POINTS,
                              OUTPUTS)
@@ -110,12 +131,13 @@ def turn_across(
     row, pieces = (C + L - 1) // L * L * stage + SKEW, stage // L
     for item in prange((C + L - 1) // L * pieces, team):
         c, begin = item // pieces * L, item % pieces * L
-        square, count = room(x, P * P * L * L), max(0, min(L, end - first - begin))
-        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, first + begin + count, square, 0, L, L * L, POINTS,
-                     OUTPUTS)
-        blank(square, count * L, L * L, POINTS, L - count, L, L)
+        step, count = L * L + SKEW, max(0, min(L, end - first - begin))
+        square = room(x, P * P * step)
+        turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, first + begin + count, square, 0, L, step, SEEN, APART,
+                     POINTS, OUTPUTS)
+        blank(square, count * L, step, POINTS, L - count, L, L)
         for k in range(P * P):
-            turn_whole(square, k * L * L, L, turned, k * row + c * stage + begin, stage)
+            turn_whole(square, k * step, L, turned, k * row + c * stage + begin, stage)
 
 
 @sized
@@ -128,15 +150,15 @@ def convolve_panels(
     width, places, row = TALL_COLUMNS * L, P * P, (C + L - 1) // L * L * stage + SKEW
     for panel in prange((F + width - 1) // width, team):
         step, out_step = block * width + SKEW, stage * width + SKEW
-        weights, products = room(turned, places * step), room(turned, places * out_step)
+        weights, products = room(turned, KINDS * KINDS * step), room(turned, places * out_step)
         for c in range(0, C, block):
             terms = min(block, C - c)
             for f in range(panel * width, panel * width + width, L):
                 turn_filters(w, f * row_step + c * term_step, row_step, term_step, max(0, min(L, F - f)), terms, backward,
                              weights, f - panel * width, step, POINTS, TAPS)
             for k in range(places):
-                multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, k * step, products,
-                             k * out_step, c > 0)
+                multiply_panel(turned, k * row + c * stage, stage, row, patches, terms, weights, kind_of(k, P, KINDS) * step,
+                               products, k * out_step, c > 0)
         for f in range(panel * width, min(F, panel * width + width), L):
             fold_patches(products, f - panel * width, out_step, 0, patches, y, y_step, bias, relu, F, f, OH, OW, POINTS,
                          OUTPUTS)
@@ -175,7 +197,7 @@ def turn_places(
         c, begin = item // pieces * L, item % pieces * PIECE
         count = min(PIECE, end - first - begin)
         turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first + begin, first + begin + count, turned, begin * row + c, row,
-                     step, POINTS, OUTPUTS)
+                     step, SEEN, APART, POINTS, OUTPUTS)
         empty = min(stage - begin, (count + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS) - count        # rows of the last tile
         blank(turned, (begin + count) * row + c, step, POINTS, empty, row, L)
 
@@ -190,8 +212,9 @@ def multiply_places(
     rows = (patches + TALL_ROWS - 1) // TALL_ROWS * TALL_ROWS
     for item in prange(places * each, team):
         k, panel = item // each, item % each
-        multiply(turned, k, stage * row + SKEW, rows, C, weights, (panel * places + k) * (C * width + SKEW), F - panel * width,
-                 place, products, (panel * places + k) * (stage * width + SKEW))
+        kind = panel * KINDS * KINDS + kind_of(k, P, KINDS)
+        multiply(turned, k, stage * row + SKEW, rows, C, weights, kind * (C * width + SKEW), F - panel * width, place, products,
+                 (panel * places + k) * (stage * width + SKEW))
 
 
 @sized
@@ -261,7 +284,8 @@ def correlate_blocks(
         for first in range(begin, stop, block):
             end = min(stop, first + block)
             for c in range(0, C, L):
-                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, POINTS, OUTPUTS)
+                turn_patches(x, C, H, W, pad_h, pad_w, OH, OW, c, first, end, turned, c, row, step, SEEN, APART, POINTS,
+                             OUTPUTS)
             for f in range(0, each * width, L):
                 to = f // width * places * g_step + f % width
                 if f < F:
