@@ -78,9 +78,10 @@ from minivision_kernels.shapes import Pair, conv_output_size
 
 GAIN = 1.1          # how much faster it must promise to be, to be chosen
 NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
-SMALL = 4 * 2**20   # bytes of transformed weights that may be fetched for every block
+SMALL = (12 if BYTES == 64 else 4) * 2**20      # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
-FEW, FEW_THIRD = 200, 120   # patches, at most, to go by panels, and for the gradient to filters,
+FEW, FEW_THIRD = 384, 120   # patches, at most, to go by panels, and for the gradient to filters,
+MORE = 1.5          # times as many numbers as usual, with large patches,
 CHANNELS = 64       # and the channels whose weights are transformed at a time
 # Bytes of sums, and of what is transformed for them, that a thread keeps near.
 MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
@@ -152,7 +153,7 @@ def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size
     L = lanes_of(array)
     f, c = _whole(F, L if SLIM else TALL_COLUMNS * L) // L, _whole(C, L) // L
     patches, places = size.patches(images, OH, OW), size.places
-    price, panels = PRICES[size], _by_panels(L, patches, F, C, FEW_THIRD if third else FEW)
+    price, panels = PRICES[size], _by_panels(L, patches, F, C, size, third)
     rows = LOWER * _whole(patches, LOW) if panels else _whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if size.kinds * F * C * array.itemsize <= LARGE else price.far
     return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
@@ -360,7 +361,7 @@ def gradient_plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: i
     patches, places = size.patches(N, OH, OW), size.places
     each, row = -(-F // width), _whole(C, lanes)
     sums, parts = each * places * (_whole(C, CROSS_ROWS) * width + SKEW), 1
-    if _by_panels(lanes, patches, F, C, FEW_THIRD):
+    if _by_panels(lanes, patches, F, C, size, True):
         way, together, sums = "panels", patches, 0
     elif sums * itemsize <= MINE:
         way, together = "blocks", block_size(BESIDE, patches, row * itemsize, each, places, 1)
@@ -420,7 +421,7 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: int, worke
     width, places, row, itemsize = TALL_COLUMNS * lanes, size.places, _whole(C, lanes), BYTES // lanes
     each, patches = -(-F // width), size.patches(N, OH, OW)
     weights = each * size.kinds * (C * width + SKEW)
-    if _by_panels(lanes, patches, F, C, FEW):
+    if _by_panels(lanes, patches, F, C, size, False):
         way, together = "panels", _whole(patches, max(lanes, LOW))
     elif weights * itemsize <= SMALL:
         way, together = "blocks", block_size(NEAR, patches, row * itemsize, 1, places, workers)
@@ -431,11 +432,12 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: int, worke
     return Plan(way, patches, together, row, steps, each, weights)
 
 
-def _by_panels(lanes: int, patches: int, F: int, C: int, few: int) -> bool:
+def _by_panels(lanes: int, patches: int, F: int, C: int, size: Size, third: bool) -> bool:
     """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, all of
     which every panel reads, and the products of few patches with a panel stay near. Weights that are transformed before leave
     the caches and come back: 512 channels of 14 x 14, 8 images, took 1.3 times as long."""
-    return patches <= few and patches * (C + F) <= C * F and TALL_COLUMNS * lanes < F
+    numbers = patches * (C + F) / (MORE if size.points > 6 else 1)
+    return patches <= (FEW_THIRD if third else FEW) and numbers <= C * F and TALL_COLUMNS * lanes < F
 
 
 def _whole(count: int, of: int) -> int:
