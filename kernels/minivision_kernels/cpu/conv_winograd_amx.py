@@ -30,7 +30,14 @@ from minivision_kernels.cpu.amx import SIDE, again, takes
 from minivision_kernels.cpu.amx_panels import DEEP, PANEL, ROWS
 from minivision_kernels.cpu.bands import workers
 from minivision_kernels.cpu.compile import contiguous
-from minivision_kernels.cpu.conv_winograd import (
+from minivision_kernels.cpu.goal import aim, fill
+from minivision_kernels.cpu.patches import CROSS_ROWS
+from minivision_kernels.cpu.planes import Filters, by_channels, by_filters
+from minivision_kernels.cpu.winograd import F4_3, SKEW, Size, fold_places, fold_sums, spread_places, turn_across, turn_places
+from minivision_kernels.cpu.winograd_amx import WIDTH, correlate_places, multiply_places, split_weights
+from minivision_kernels.cpu.winograd_plan import plan as vector_plan
+from minivision_kernels.cpu.winograd_plan import stage_size
+from minivision_kernels.cpu.winograd_rule import (
     SIZES,
     SMALLER,
     forward_accepts,
@@ -38,16 +45,10 @@ from minivision_kernels.cpu.conv_winograd import (
     input_accepts,
     input_worth,
     size_of,
-    stage_size,
     turned_padding,
     weight_accepts,
     weight_worth,
 )
-from minivision_kernels.cpu.goal import aim, fill
-from minivision_kernels.cpu.patches import CROSS_ROWS
-from minivision_kernels.cpu.planes import Filters, by_channels, by_filters
-from minivision_kernels.cpu.winograd import F4_3, SKEW, Size, fold_places, fold_sums, spread_places, turn_across, turn_places
-from minivision_kernels.cpu.winograd_amx import WIDTH, correlate_places, multiply_places, split_weights
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
@@ -73,12 +74,14 @@ class Saved(NamedTuple):
 
 FORWARD, GRADIENT = Saved(0.21, 16, 6, 11), Saved(0.34, 18, 9, 15)
 LEAST = 0.04        # what it must promise to save, to be chosen
+SMALL = 4 * 2**20   # bytes of transformed weights, with which blocks are faster
 
 
 def _convolution_worth(x: np.ndarray, F: int, output: Pair, size: Size) -> bool:
-    """Whether it is carried out by stages, and sooner than with vectors."""
+    """Whether it would be sooner by stages than with vectors: those go by panels, or blocks if weights are few."""
     call = *x.shape[:2], F, *output, size
-    return conv_winograd.plan(*call, SIDE, workers()).way == "stages" and FORWARD.of(*call) > LEAST
+    how = vector_plan(*call, SIDE, workers())
+    return how.way != "panels" and how.weights * x.itemsize > SMALL and FORWARD.of(*call) > LEAST
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
