@@ -38,10 +38,15 @@ class Problem:
             return self.flops
         N, C, H, W = self.options.get("shape", ()) if self.op == "conv2d_input" else self.shapes["x"]
         F, _, *window = self.shapes["w"] if "w" in self.shapes else self.options["shape"]
+        stride = self.options["stride"]
         if self.op != "conv2d_input":
-            H, W = conv_output_size((H, W), tuple(window), (1, 1), self.options["padding"], (1, 1))
-        size = 2 if rung == "winograd2" or window == [5, 5] else 4          # outputs of a patch, each way
-        return 2 * (size + window[0] - 1) ** 2 * N * math.ceil(H / size) * math.ceil(W / size) * C * F
+            H, W = conv_output_size((H, W), tuple(window), stride, self.options["padding"], (1, 1))
+        if stride == (1, 1):
+            size = 2 if rung == "winograd2" or window == [5, 5] else 4      # results of a patch, each way,
+            points = size + window[0] - 1                                   # and multiplications for them
+        else:
+            size, points = 8 if self.op == "conv2d_input" else 4, 6 + window[0]
+        return 2 * points ** 2 * N * math.ceil(H / size) * math.ceil(W / size) * C * F
 
 
 class Conv(NamedTuple):

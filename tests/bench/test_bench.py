@@ -85,6 +85,8 @@ def test_layers_and_their_work():
     assert [p.executed("winograd") * 4 for p in conv_problems("vgg", CONVS["vgg"][1], 2)] == [first.flops] * 3
     wide = list(conv_problems("none", conv(64, 28, 192, 5), 2))
     assert [p.executed("winograd") * 100 for p in wide] == [p.flops * 36 for p in wide]
+    halved = list(conv_problems("none", conv(64, 64, 128, 3, stride=2), 2))[:2]
+    assert [p.executed("winograd") * 144 for p in halved] == [p.flops * 81 for p in halved]
 
 
 @pytest.mark.parametrize("problem", ALL, ids=named)

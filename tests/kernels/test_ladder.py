@@ -96,13 +96,18 @@ def test_the_exact_switch_leaves_out_what_trades_accuracy():
     calls = ("conv2d_forward", x, w), ("conv2d_input", x, w, x.shape), ("conv2d_weight", x, x, w.shape)
     for op, *args in calls:
         assert mk.best(op, *args, **geometry).name in ("winograd", "winograd_amx")
-    assert mk.best("conv2d_forward", x, w, **{**geometry, "stride": (2, 2)}).exact
+    assert mk.best("conv2d_forward", x, w, **{**geometry, "stride": (3, 3)}).exact
     assert mk.best("conv2d_forward", x[:1, :, :5, :5], w, **geometry).exact            # too few patches to pay
     assert mk.best("conv2d_forward", x, np.zeros((128, 128, 5, 5), np.float32), **geometry).name == "winograd"
+    at_2 = ("conv2d_forward", x, w), ("conv2d_input", x[:, :, ::2, ::2], w, x.shape)
+    for op, *args in at_2:
+        assert mk.best(op, *args, **{**geometry, "stride": (2, 2)}).name in ("winograd", "amx")
     mk.set_exact(True)
     try:
         for op, *args in calls:
             assert mk.best(op, *args, **geometry).name == "winograd2"
+        for op, *args in at_2:
+            assert mk.best(op, *args, **{**geometry, "stride": (2, 2)}).exact
     finally:
         mk.set_exact(False)
 

@@ -55,26 +55,29 @@ def test_conv(seed, dtype):
                 close(rung(*args, *geometry), expected, dtype)
 
 
-@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize(("taps", "stride"), [(3, 1), (5, 1), (3, 2), (4, 2), (5, 2)])
 @pytest.mark.parametrize("seed", RNG_SEEDS[:8])
-def test_winograd(seed, taps):
+def test_winograd(seed, taps, stride):
     """In float64 as close as any; in float32 within 1e-4 of the spread of the results, from small patches 1e-5."""
     rng = np.random.default_rng(seed)
     N, C, K, padding = int(rng.integers(1, 4)), int(rng.integers(1, 70)), int(rng.integers(1, 40)), pair(rng, 0, taps - 1)
+    if stride == 2:
+        padding = ((taps - 1) // 2,) * 2
     H, W = pair(rng, taps, 40)
     x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((K, C, taps, taps))
     tx, tw = (torch.tensor(a, requires_grad=True) for a in (x, w))
-    ty = F.conv2d(tx, tw, None, 1, padding)
+    ty = F.conv2d(tx, tw, None, stride, padding)
     g = rng.standard_normal(tuple(ty.shape))
     ty.backward(torch.tensor(g))
-    for op, args, expected in (("conv2d_forward", (x, w), ty.detach().numpy()),
-                               ("conv2d_input", (g, w, x.shape), tx.grad.numpy()),
-                               ("conv2d_weight", (x, g, w.shape), tw.grad.numpy())):
-        names = ["winograd", "winograd_amx", *["winograd2"] * (taps == 3)]
+    calls = (("conv2d_forward", (x, w), ty.detach().numpy()), ("conv2d_input", (g, w, x.shape), tx.grad.numpy()),
+             ("conv2d_weight", (x, g, w.shape), tw.grad.numpy()))
+    for op, args, expected in calls if stride == 1 else calls[:2]:
+        names = ["winograd"] if stride == 2 else ["winograd", "winograd_amx", *["winograd2"] * (taps == 3)]
         rungs = [rung for rung in mk.ladder(op) if rung.name in names]
         for rung, dtype in itertools.product(rungs, (np.float64, np.float32)):
             bound = 1e-12 if dtype is np.float64 else 1e-5 if rung.exact else 1e-4
-            got = rung(*(a.astype(dtype) if isinstance(a, np.ndarray) else a for a in args), (1, 1), padding, (1, 1), 1)
+            cast = [a.astype(dtype) if isinstance(a, np.ndarray) else a for a in args]
+            got = rung(*cast, (stride, stride), padding, (1, 1), 1)
             assert np.abs(got - expected).max() <= bound * expected.std()
 
 
