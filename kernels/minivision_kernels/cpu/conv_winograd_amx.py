@@ -44,6 +44,7 @@ from minivision_kernels.cpu.winograd_rule import (
     forward_worth,
     input_accepts,
     input_worth,
+    kind,
     size_of,
     turned_padding,
     weight_accepts,
@@ -85,18 +86,18 @@ def _convolution_worth(x: np.ndarray, F: int, output: Pair, size: Size) -> bool:
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
-    size, output = SIZES[(*w.shape[2:], *stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+    size, output = SIZES[kind(w.shape, stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
     return forward_worth(SIZES)(x, w, stride, padding) and _convolution_worth(x, w.shape[0], output, size)
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
-    size = SIZES[(*w.shape[2:], *stride)]
-    return input_worth(SIZES)(g, w, shape, stride) and _convolution_worth(g, w.shape[1], shape[2:], size)
+    size = SIZES[kind(w.shape, stride)]
+    return input_worth(SIZES)(g, w, shape, stride) and _convolution_worth(g, w.shape[1], (shape[2], shape[3]), size)
 
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
     """Also in place of the smallest patches, whose products with vectors are no faster."""
-    size, (F, C), (N, _, OH, OW) = SIZES[(*shape[2:], *stride)], shape[:2], g.shape
+    size, (F, C), (N, _, OH, OW) = SIZES[kind(shape, stride)], shape[:2], g.shape
     sizes = (SIZES, SMALLER) if size == F4_3 else (SIZES,)
     return (GRADIENT.of(N, C, F, OH, OW, size) > LEAST
             and any(weight_worth(each)(x, g, shape, stride) for each in sizes))
@@ -137,7 +138,7 @@ def conv2d_input(
     if not takes(g):
         return conv_winograd.conv2d_input(g, w, shape, stride, padding, dilation, groups)
     size = size_of(SIZES, w.shape, stride, padding, dilation, groups)
-    dx = _convolve(g, turned_padding(size, padding), shape[2:], size, w.shape[1], by_channels(w))
+    dx = _convolve(g, turned_padding(size, padding), (shape[2], shape[3]), size, w.shape[1], by_channels(w))
     return conv_winograd.conv2d_input(g, w, shape, stride, padding, dilation, groups) if dx is None else dx
 
 

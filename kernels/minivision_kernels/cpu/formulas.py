@@ -151,9 +151,9 @@ def folded_weights_4_to_3(m: Column) -> Column:
 
 
 # By how many numbers go in and come out.
-TURNED = {(4, 4): turned_4, (6, 6): turned_6}
-WEIGHTS = {(3, 4): weights_3_to_4, (3, 6): weights_3_to_6, (5, 6): weights_5_to_6}
-FOLDED = {(4, 2): folded_4_to_2, (6, 2): folded_6_to_2, (6, 4): folded_6_to_4}
+TURNED: dict[tuple[int, int], Formula] = {(4, 4): turned_4, (6, 6): turned_6}
+WEIGHTS: dict[tuple[int, int], Formula] = {(3, 4): weights_3_to_4, (3, 6): weights_3_to_6, (5, 6): weights_5_to_6}
+FOLDED: dict[tuple[int, int], Formula] = {(4, 2): folded_4_to_2, (6, 2): folded_6_to_2, (6, 4): folded_6_to_4}
 SPREAD = {(2, 4): spread_2_to_4, (2, 6): spread_2_to_6, (4, 6): spread_4_to_6}
 FOLDED_WEIGHTS = {(4, 3): folded_weights_4_to_3, (6, 3): folded_weights_6_to_3, (6, 5): folded_weights_6_to_5}
 

@@ -62,8 +62,13 @@ FORWARD: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in HALVED.
 INPUT: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in DOUBLED.items()}}
 
 
+def kind(shape: tuple[int, ...], stride: Pair) -> tuple[int, ...]:
+    """Of filters, by which a table of sizes is looked up."""
+    return (*shape[2:], *stride)
+
+
 def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
-    size = sizes.get((*shape[2:], *stride))
+    size = sizes.get(kind(shape, stride))
     return size is not None and dilation == (1, 1) and groups == 1 and all(_fits(size, p) for p in padding)
 
 
@@ -79,50 +84,63 @@ def size_of(sizes: Sizes, shape: tuple[int, ...], stride: Pair, *geometry: Any) 
         alone = " (at stride 2, of half a window, or two more or less)" if sizes is INPUT else ""
         raise ValueError(f"this rung takes filters of {filters}, with dilation 1, one group, and less padding than a filter "
                          f"has taps{alone}; call another rung")
-    return sizes[(*shape[2:], *stride)]
+    return sizes[kind(shape, stride)]
 
 
-def _cost(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, third: bool) -> float:
+class Job(NamedTuple):
+    """What there is to do, as `_cost` and the rules see it."""
+
+    F: int                  # filters, or channels of an image whose gradient is sought
+    C: int                  # what is summed over
+    images: int
+    OH: int
+    OW: int
+    size: Size
+
+    @property
+    def patches(self) -> int:
+        return self.size.patches(self.images, self.OH, self.OW)
+
+
+def _cost(array: np.ndarray, job: Job, third: bool = False) -> float:
     """About the multiply-adds of vectors, or what takes as long: products, for whole tiles of patches, and transforms. Tiles of
     a last panel are as wide as it is."""
-    L = lanes_of(array)
+    L, (F, C, *_), size, patches = lanes_of(array), job, job.size, job.patches
     f, c = whole(F, L if SLIM else TALL_COLUMNS * L) // L, whole(C, L) // L
-    patches, places = size.patches(images, OH, OW), size.places
     price, panels = PRICES[size], by_panels(L, patches, F, C, size, third)
     rows = LOWER * whole(patches, LOW) if panels else whole(patches, TALL_ROWS)
     weights = price.panel if panels else price.near if size.kinds * F * C * array.itemsize <= LARGE else price.far
-    return rows * places * f * C + patches * price.patch * (c + f) + weights * f * C
+    return rows * size.places * f * C + patches * price.patch * (c + f) + weights * f * C
 
 
-def _pays(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, third: bool = False) -> bool:
+def _pays(array: np.ndarray, job: Job, third: bool = False) -> bool:
     """Whether it promises to be faster by `GAIN` than direct summation, and no slower than with the smallest patches; in the
     ``third`` direction, the gradient to the filters, if so said.
 
     For 8 to 12 filters or channels, too few for a vector, it is 1.1 to 1.9 times as fast where it promises that.
     """
-    L = lanes_of(array)
+    L, (F, C, images, OH, OW, size) = lanes_of(array), job
     if min(F, C) < (L // 2 + (size != F4_3) if SLIM else L):
         return False
-    if size == F2_5 and size.patches(images, OH, OW) < (LEAST_THIRD if third else LEAST):
+    if size == F2_5 and job.patches < (LEAST_THIRD if third else LEAST):
         return False
-    terms, cost = size.taps ** 2 * C, _cost(array, F, C, images, OH, OW, size, third)
+    terms, cost = size.taps ** 2 * C, _cost(array, job, third)
     direct = direct_cost(array, images * OH * OW, F, terms) + TURNED * F * terms
     if third:
         cost += START
     elif SLIM and F <= L and OH * OW:
         direct = min(direct, images * OH * OW * tile_cost(array, F, OW, terms))
-    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, F, C, images, OH, OW, F2_3, third) + third * START)
+    return direct > GAIN * cost and (size != F4_3 or cost <= _cost(array, job._replace(size=F2_3), third) + third * START)
 
 
-def _pays_at_2(array: np.ndarray, F: int, C: int, images: int, OH: int, OW: int, size: Size, call: Call) -> bool:
-    """The same at stride 2, for the convolution or gradient to the image that ``call`` is to the other rungs. Results that do not
-    fill a vector (with AVX2 two) are better off there, and may be with a matrix unit, where this was not measured."""
+def _pays_at_2(array: np.ndarray, job: Job, call: Call) -> bool:
+    """The same at stride 2, for the convolution or gradient to the image that ``call`` is to the other rungs. Results that do
+    not fill a vector (with AVX2 two) are better off there, and may be with a matrix unit, where this was not measured."""
     least = lanes_of(array) * (1 if SLIM else TALL_COLUMNS)
-    if takes(array) or size.patches(images, OH, OW) < LEAST_AT_2 or min(F, 2 * C) < least:
+    if takes(array) or job.patches < LEAST_AT_2 or min(job.F, 2 * job.C) < least:
         return False
     _, packed, others = prices(array, *call)
-    cost = _cost(array, F, C, images, OH, OW, size, False) + START_AT_2
-    return LONGER[size.outputs == 8] * min(packed, others) * call.terms > cost
+    return LONGER[job.size.outputs == 8] * min(packed, others) * call.terms > _cost(array, job) + START_AT_2
 
 
 def forward_accepts(sizes: Sizes) -> Any:
@@ -135,11 +153,11 @@ def forward_accepts(sizes: Sizes) -> Any:
 
 def forward_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
-        size, output = sizes[(*w.shape[2:], *stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
-        layer = *w.shape[:2], len(x), *output, size
+        OH, OW = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+        job = Job(w.shape[0], w.shape[1], x.shape[0], OH, OW, sizes[kind(w.shape, stride)])
         if stride == (1, 1):
-            return _pays(x, *layer)
-        return _pays_at_2(x, *layer, forward_call(x.shape, w.shape, stride, padding, (1, 1), 1))
+            return _pays(x, job)
+        return _pays_at_2(x, job, forward_call(x.shape, w.shape, stride, padding, (1, 1), 1))
 
     return worth
 
@@ -155,12 +173,12 @@ def input_accepts(sizes: Sizes) -> Any:
 def input_worth(sizes: Sizes) -> Any:
     def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any,
               **__: Any) -> bool:
-        (F, C), (N, _, H, W) = w.shape[:2], shape
-        layer = C, F, N, H, W, sizes[(*w.shape[2:], *stride)]
+        N, _C, H, W = shape
+        job = Job(w.shape[1], w.shape[0], N, H, W, sizes[kind(w.shape, stride)])
         if stride == (1, 1):
-            return _pays(g, *layer)
+            return _pays(g, job)
         folded = conv_folded.fits(g.shape, w.shape, (H, W), padding, (1, 1), 1, g.itemsize)
-        return _pays_at_2(g, *layer, input_call(N, w.shape, shape, stride, 1)._replace(weight=1 if folded else 7))
+        return _pays_at_2(g, job, input_call(N, w.shape, shape, stride, 1)._replace(weight=1 if folded else 7))
 
     return worth
 
@@ -175,12 +193,12 @@ def weight_accepts(sizes: Sizes) -> Any:
 
 def weight_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
-        return _pays(x, shape[0], shape[1], g.shape[0], g.shape[2], g.shape[3], sizes[(*shape[2:], *stride)], third=True)
+        return _pays(x, Job(shape[0], shape[1], len(g), g.shape[2], g.shape[3], sizes[kind(shape, stride)]), third=True)
 
     return worth
 
 
 def turned_padding(size: Size, padding: Pair) -> Pair:
     """That of the gradient to the image: how far before g the first patch begins."""
-    lead = tuple(size.taps - 1 - p for p in padding)
-    return (lead[0] // 2, lead[1] // 2) if size.outputs == 8 else lead
+    top, left = (size.taps - 1 - p for p in padding)
+    return (top // 2, left // 2) if size.outputs == 8 else (top, left)
