@@ -38,7 +38,8 @@ from minivision_kernels.shapes import Pair
 TILES = ((8, 3), (6, 4)) if MANY else ((4, 3), (6, 2))      # filters and pixels
 ROWS, COLUMNS = TILES[0]    # of the kernel below, until it is rebuilt for both
 LEAST, MOST = 3, 32         # filters, or channels of a gradient, for which it is worth it,
-TERMS = 1024                # and of their sums, at most
+VERY_FEW, VERY_FEW_APART = 8, 16        # filters, with which lines of whole vectors do no harm, at stride 1 and beyond,
+TERMS = 1024                # and terms of their sums, at most
 NEAR = 448 * 1024           # bytes of pixels and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
 
@@ -56,16 +57,16 @@ def has_whole_lines(width: int, lanes: int) -> bool:
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    """For few filters that see lines of a length that no vector has, or see them with a stride. Sums are short, so that one
-    after the other loses no accuracy, and longer than it takes to turn images over; two lines of outputs must stay near. All
-    numbers are where layers of random shapes, 70 of each kind, began to win with AVX-512; with AVX2 it begins there, too."""
+    """For few filters that see lines of a length that no vector has, or for very few. Sums are short, so that one after the
+    other loses no accuracy, and longer than it takes to turn images over; two lines of outputs must stay near. All numbers are
+    where layers of random shapes, 70 of each kind, began to win with AVX-512; with AVX2 it begins there, too."""
     filters, channels, KH, KW = w.shape[0] // groups, *w.shape[1:]
     if not fills_lanes(x) or not LEAST <= filters <= MOST or channels * KH * KW > TERMS:
         return False
     if KH * KW == 1:
         return filters <= 12 and channels <= 16
     shape, taps, _ = forward(x.shape, w.shape, stride, padding, dilation, groups)
-    return (stride != (1, 1) or filters < TILES[0][0] or not has_whole_lines(shape[3], lanes_of(x))) and (
+    return (filters < (VERY_FEW if stride == (1, 1) else VERY_FEW_APART) or not has_whole_lines(shape[3], lanes_of(x))) and (
         _plan(x, groups, *shape[2:], stride, taps, TILES[0][0], threads=1).lines >= min(2, shape[2]))
 
 
