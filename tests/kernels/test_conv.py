@@ -42,6 +42,16 @@ def test_tiles_of_lines_from_afar(rung, x, w, monkeypatch):
     check(rung, np.float32, x, w, ((1, 1), (1, 1), (1, 1), 1))
 
 
+@pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.name == "tile" and rung.op != "conv2d_weight"], ids=str)
+@pytest.mark.parametrize(("width", "stride", "padding"), [(32, 1, 1), (64, 2, 1), (48, 1, 0)])
+def test_tiles_written_past_the_caches(rung, width, stride, padding, monkeypatch):
+    """Lines of whole vectors, and others: tiles that are not full, the last filters of a panel."""
+    monkeypatch.setattr(stream, "LARGE", 0)
+    for filters in (16, 21):
+        geometry = (stride, stride), (padding, padding), (1, 1), 1
+        check(rung, np.float32, (3, 5, 9, width), (filters, 5, 3, 3), geometry)
+
+
 @st.composite
 def narrow_convolutions(draw):
     """A vector of outputs lies in one to many lines; the filters fill tiles or do not, of one panel or more."""

@@ -18,7 +18,7 @@ from minivision_kernels.cpu.compile import In1, IntIn1, Out1, Out3, Team, compil
 from minivision_kernels.cpu.goal import Goal, aim, fill
 from minivision_kernels.cpu.planes import Deal, Weights, deal, dealt
 from minivision_kernels.cpu.simd import entries, entry, lanes, lanes_of, load, put, room, vectors
-from minivision_kernels.cpu.stream import ask_lines, from_afar
+from minivision_kernels.cpu.stream import arrived, ask_lines, from_afar, past_caches
 from minivision_kernels.cpu.tile import (
     INNER_COLUMNS,
     INNER_ROWS,
@@ -31,6 +31,7 @@ from minivision_kernels.cpu.tile import (
     outer_to,
     plus,
     store,
+    store_past_to,
     store_to,
     zeros,
 )
@@ -54,7 +55,9 @@ def conv2d_forward(
 ) -> np.ndarray:
     """The sums of 8 filters and 3 vectors of pixels stay in registers while all taps are added.
 
-    Three to five times the rung below. Narrow images leave lanes empty: a line of 14 pixels fills 14 lanes of 16.
+    Three to five times the rung below. Narrow images leave lanes empty: a line of 14 pixels fills 14 lanes of 16. Large results
+    whose lines are whole vectors are written past the caches, since it is writing that first layers wait for: 1.1 to 1.6 times
+    as fast from 16 MB on.
     """
     shape, taps, weights = forward(x.shape, w.shape, stride, padding, dilation, groups)
     y, goal = aim(shape, x.dtype, finish, groups)
@@ -167,8 +170,9 @@ def sum_taps(
     packed = panels(flat, weights)
     how, place = band(N, C // weights.groups, OH, OW, stride, taps, x.itemsize, OUTER_COLUMNS * L, each,
                       packed.nbytes // weights.groups, workers(), stride[1])
+    past = step == (1, 1) and OW % L == 0 and past_caches(goal.flat)
     _sum_taps(
-        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, *goal, F,
+        contiguous(x).reshape(-1), N, C, H, W, taps.top, taps.left, *how, *stride, place, packed, OH, OW, past, *goal, F,
         out_h, out_w, *first, *step, weights.groups, work=N * F * OH * OW * place.size // L)
 
 
@@ -176,7 +180,7 @@ def sum_taps(
 def _sum_taps(
     x: In1, N: int, C: int, H: int, W: int, top: int, left: int,
     images: int, lines: int, height: int, width: int, in_place: bool, splits: int, by_filters: bool, stride_h: int, phases: int,
-    place: IntIn1, weights: In1, OH: int, OW: int,
+    place: IntIn1, weights: In1, OH: int, OW: int, past: bool,
     y: Out1, y_step: int, bias: In1, relu: bool, F: int, out_h: int, out_w: int, first_h: int, first_w: int, step_h: int,
     step_w: int, groups: int, team: Team,
 ):
@@ -238,7 +242,10 @@ def _sum_taps(
                         tile = finish_rows(tile, OUTER_ROWS, OUTER_COLUMNS, bias, group * filters + panel * OUTER_ROWS, relu)
                     if end == K and step_w == 1 and f_count == OUTER_ROWS and full[t]:
                         places = entries(target, t * OUTER_COLUMNS, OUTER_COLUMNS)
-                        store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, places)
+                        if past:
+                            store_past_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, places)
+                        else:
+                            store_to(tile, OUTER_ROWS, OUTER_COLUMNS, y, to, plane, places)
                         continue
                     store(tile, OUTER_ROWS, OUTER_COLUMNS, sums, keep, OUTER_COLUMNS * L)
                     if end == K:
@@ -251,6 +258,7 @@ def _sum_taps(
                                 for lane in range(number[v]):
                                     y[to + i * plane + target[v] + lane * step_w] = sums[
                                         keep + (i * OUTER_COLUMNS + j) * L + lane]
+        arrived(past)
 
 
 @compiled
