@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minivision_kernels as mk
-from minivision_kernels.cpu import conv_folded, conv_pixels, stream
+from minivision_kernels.cpu import conv_folded, conv_pixels, conv_tiles, stream
 from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.shapes import conv_output_size
 
@@ -45,11 +45,14 @@ def test_tiles_of_lines_from_afar(rung, x, w, monkeypatch):
 @pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung.name == "tile" and rung.op != "conv2d_weight"], ids=str)
 @pytest.mark.parametrize(("width", "stride", "padding"), [(32, 1, 1), (64, 2, 1), (48, 1, 0)])
 def test_tiles_written_past_the_caches(rung, width, stride, padding, monkeypatch):
-    """Lines of whole vectors, and others: tiles that are not full, the last filters of a panel."""
-    monkeypatch.setattr(stream, "LARGE", 0)
+    """Lines of whole vectors, in results that are large enough to lie where lines of memory begin."""
+    asked = []
+    monkeypatch.setattr(conv_tiles, "past_caches", lambda y: asked.append(y.ctypes.data % BYTES) is None)
     for filters in (16, 21):
         geometry = (stride, stride), (padding, padding), (1, 1), 1
-        check(rung, np.float32, (3, 5, 9, width), (filters, 5, 3, 3), geometry)
+        check(rung, np.float32, (12, 5, 9, width), (filters, 5, 3, 3), geometry)
+    assert set(asked) <= {0}
+    assert bool(asked) == ((stride == 1) if rung.op == "conv2d_input" else (padding == 1))      # else lines end elsewhere
 
 
 @st.composite
