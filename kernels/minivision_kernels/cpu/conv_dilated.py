@@ -22,7 +22,7 @@ from minivision_kernels.ladder import best, run, rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
-LEAST = 32          # channels, and filters, whose products are worth moving all pixels twice,
+LEAST, MANY = 32, 128       # channels, and filters, whose products are worth moving all pixels twice,
 PRODUCTS = 12_000_000       # and these products of all images
 
 
@@ -56,12 +56,12 @@ def _dealt(shape: tuple[int, ...], window: tuple[int, ...], padding: Pair, dilat
 def _worth(
     op: str, array: np.ndarray, call: tuple[Any, ...], w_shape: tuple[int, ...], size: tuple[int, ...], dilation: Pair,
 ) -> bool:
-    """Whether Winograd's convolution would take over, results of this ``size`` fill half of its patches or more, and pixels
-    meet so many filters that it pays to move them twice."""
+    """Whether Winograd's convolution would take over, results of this ``size`` fill half of its patches, or nearly so if there
+    are `MANY` channels and filters, and pixels meet so many filters that it pays to move them twice."""
     patch, few = (4 if w_shape[2] == 3 else 2), LEAST if dilation[1] == 2 else 2 * LEAST
     patches = math.prod(-(-side // (d * patch)) * d * patch for side, d in zip(size, dilation))
     return min(w_shape[:2]) >= few and len(array) * math.prod(w_shape) * math.prod(size) >= PRODUCTS and (
-        patches <= 2 * math.prod(size)) and best(op, *call).name.startswith("winograd")
+        patches <= (2.25 if min(w_shape[:2]) >= MANY else 2) * math.prod(size)) and best(op, *call).name.startswith("winograd")
 
 
 def _like(array: np.ndarray, *shape: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from minivision_kernels.cpu.planes import Phase, Weights
 from minivision_kernels.cpu.simd import entries, entry, lanes, lanes_of, load, none, put, turn, turn_whole, vectors
 from minivision_kernels.cpu.stream import ask_lines
 from minivision_kernels.cpu.tile import MANY, finish_lanes, inner_along, store_to, zeros
+from minivision_kernels.cpu.writer import BYTES
 from minivision_kernels.finish import Finish
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import scratch
@@ -39,7 +40,15 @@ from minivision_kernels.shapes import Pair, conv_output_size
 NO_TAPS = np.zeros(0, np.int64)
 NEAR = 384 * 1024           # bytes of pixels, weights and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
-ENOUGH = {3: (2048, 8), 5: (256, 28), 7: (128, 1 << 30)}      # side of a depthwise window: planes it takes, longest line
+# By the side of a depthwise window and its stride: how many planes it takes, and the shortest and longest line of outputs; and
+# where it differs for the gradient to the image.
+ANY, NEVER = 1 << 30, (1, 1, 0)
+ENOUGH = {(3, 1): (1536, 1, 8), (5, 1): (256, 1, 20), (7, 1): (96, 1, ANY),
+          (3, 2): (1536, 5, 8), (5, 2): (256, 1, 8), (7, 2): (128, 1, ANY)}
+BACKWARD = {(5, 2): (256, 5, 8), (7, 2): (128, 5, 28)}
+if BYTES < 64:
+    ENOUGH |= {(5, 1): (256, 1, 28), (5, 2): (256, 1, 28)}
+    BACKWARD = dict.fromkeys([(3, 2), (5, 2), (7, 2)], NEVER)
 FIELDS = 10                 # of a phase
 COLUMNS = 7                 # pixels of a tile
 ALONG = (1, 2, 3, 5, 7)     # taps of a line that slide at once
@@ -72,7 +81,10 @@ def few_enough(groups: int, channels: int, filters: int, size: int, width: int, 
     return products <= ((32 if MANY else 8) if whole else 256) and (max(channels, filters) <= 16 or min(channels, filters) <= 6)
 
 
-def _worth(array: np.ndarray, w: np.ndarray, size: tuple[int, ...], stride: Pair, dilation: Pair, groups: int) -> bool:
+def _worth(
+    array: np.ndarray, w: np.ndarray, size: tuple[int, ...], outputs: int, stride: Pair, dilation: Pair, groups: int,
+    enough: dict[Pair, tuple[int, int, int]],
+) -> bool:
     """For groups of few channels, and of one channel where the words of ``conv_depthwise.py`` do worse: they have none for such
     a window, or lines are so short that they leave lanes empty. The larger a window, the longer may lines be, and the fewer
     planes pay for what it takes to begin. All numbers are where layers of random shapes, 50 of each kind, began to win."""
@@ -81,19 +93,19 @@ def _worth(array: np.ndarray, w: np.ndarray, size: tuple[int, ...], stride: Pair
         return False
     if channels > 1 or not words_fit(array, (KH, KW), stride, dilation):
         return True
-    planes, most = ENOUGH[KH]
-    return len(array) * groups >= planes and size[1] <= most
+    planes, shortest, longest = enough[KH, stride[1]]
+    return len(array) * groups >= planes and shortest <= outputs <= longest
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
                    groups: int = 1) -> bool:
-    return _worth(x, w, conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation), stride, dilation, groups)
+    size = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return _worth(x, w, size, size[1], stride, dilation, groups, ENOUGH)
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    words = shape[1] == groups and words_fit(g, w.shape[2:], stride, dilation)
-    return not (words and stride != (1, 1)) and _worth(g, w, shape[2:], stride, dilation, groups)
+    return _worth(g, w, shape[2:], g.shape[3], stride, dilation, groups, ENOUGH | BACKWARD)
 
 
 @rung("conv2d_forward", name="groups", device="cpu", accepts=_forward_accepts, worth=_forward_worth)
