@@ -9,7 +9,8 @@ The transforms B, G and A are small fixed matrices, applied along columns and ro
 each of the 36 places is a matrix product of its own, (patches x channels) times (channels x filters), for which the tile of
 ``conv_direct.py`` serves: rows are patches, lanes are filters. In the transforms the lanes are channels (``patches.py``).
 
-What the products read and write should stay near, and there are three ways to see to it (``winograd.py`` has their kernels):
+What the products read and write should stay near, and there are three ways to see to it (``winograd.py`` has their kernels,
+``winograd_plan.py`` says which is taken):
 
     by blocks       the transformed weights are few: they are made first, and then each thread takes a block of patches
                     through all three steps, in its own second-level cache

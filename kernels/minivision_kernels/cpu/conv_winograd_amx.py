@@ -44,7 +44,7 @@ from minivision_kernels.cpu.winograd_rule import (
     forward_worth,
     input_accepts,
     input_worth,
-    kind,
+    key,
     size_of,
     turned_padding,
     weight_accepts,
@@ -75,29 +75,30 @@ class Saved(NamedTuple):
 
 FORWARD, GRADIENT = Saved(0.21, 16, 6, 11), Saved(0.34, 18, 9, 15)
 LEAST = 0.04        # what it must promise to save, to be chosen
-SMALL = 4 * 2**20   # bytes of transformed weights, with which blocks are faster
+SMALL, FEW = 4 * 2**20, 200         # bytes of transformed weights with which blocks of vectors are faster, and patches, panels
 
 
 def _convolution_worth(x: np.ndarray, F: int, output: Pair, size: Size) -> bool:
-    """Whether it would be sooner by stages than with vectors: those go by panels, or blocks if weights are few."""
+    """Whether it is sooner by stages than with vectors, which go by panels or blocks where patches or weights are few."""
     call = *x.shape[:2], F, *output, size
     how = vector_plan(*call, SIDE, workers())
-    return how.way != "panels" and how.weights * x.itemsize > SMALL and FORWARD.of(*call) > LEAST
+    few = how.way == "panels" and how.patches <= FEW
+    return not few and how.weights * x.itemsize > SMALL and FORWARD.of(*call) > LEAST
 
 
 def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
-    size, output = SIZES[kind(w.shape, stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
+    size, output = SIZES[key(w.shape, stride)], conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
     return forward_worth(SIZES)(x, w, stride, padding) and _convolution_worth(x, w.shape[0], output, size)
 
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
-    size = SIZES[kind(w.shape, stride)]
+    size = SIZES[key(w.shape, stride)]
     return input_worth(SIZES)(g, w, shape, stride) and _convolution_worth(g, w.shape[1], (shape[2], shape[3]), size)
 
 
 def _weight_worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
     """Also in place of the smallest patches, whose products with vectors are no faster."""
-    size, (F, C), (N, _, OH, OW) = SIZES[kind(shape, stride)], shape[:2], g.shape
+    size, (F, C), (N, _, OH, OW) = SIZES[key(shape, stride)], shape[:2], g.shape
     sizes = (SIZES, SMALLER) if size == F4_3 else (SIZES,)
     return (GRADIENT.of(N, C, F, OH, OW, size) > LEAST
             and any(weight_worth(each)(x, g, shape, stride) for each in sizes))

@@ -46,6 +46,15 @@ class Size(NamedTuple):
     points: int             # of the transformed patch
 
     @property
+    def strided(self) -> bool:
+        return self.apart != self.outputs
+
+    @property
+    def backward(self) -> bool:
+        """Whether it is of the gradient to an image at stride 2: more outputs than pixels."""
+        return self.outputs > self.apart
+
+    @property
     def places(self) -> int:
         """Of a patch, and so how many multiplications make its outputs."""
         return self.points ** 2

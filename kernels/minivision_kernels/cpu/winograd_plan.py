@@ -17,7 +17,7 @@ NEAR = 704 * 1024   # bytes of transformed pixels that a thread keeps near
 SMALL = (12 if BYTES == 64 else 4) * 2**20      # bytes of transformed weights that may be fetched for every block
 STAGE = 3 * 2**20, 24 * 2**20       # at least and at most this many bytes go through a step together
 FEW, FEW_THIRD = 384, 120   # patches, at most, to go by panels, and for the gradient to filters,
-MORE = 1.5          # times as many numbers as usual, with large patches,
+MORE = 1.5          # times as many numbers as usual, at stride 2,
 CHANNELS = 64       # and the channels whose weights are transformed at a time
 # Bytes of sums, and of what is transformed for them, that a thread keeps near.
 MINE, BESIDE = (640 * 1024, 540 * 1024) if BYTES == 64 else (320 * 1024, 270 * 1024)
@@ -27,7 +27,7 @@ ALL, MOST_PARTS = 8 * 2**20, 16     # bytes, at most, of the sums of all parts o
 class Plan(NamedTuple):
     """How a convolution is carried out; lengths in numbers."""
 
-    way: str                # "panels", "blocks" or "stages", as told above
+    way: str                # "panels", "blocks" or "stages"
     patches: int
     together: int           # patches of a block or stage; by panels all of them, and as many more as tiles need
     row: int                # channels, whole vectors of them
@@ -55,7 +55,7 @@ def plan(N: int, C: int, F: int, OH: int, OW: int, size: Size, lanes: int, worke
 class GradientPlan(NamedTuple):
     """How a gradient to filters is carried out; lengths in numbers."""
 
-    way: str                # "panels", "blocks" or "stages", as told above
+    way: str                # "panels", "blocks" or "stages"
     patches: int
     together: int           # patches of a block or stage
     row: int                # channels, whole vectors of them
@@ -85,7 +85,7 @@ def by_panels(lanes: int, patches: int, F: int, C: int, size: Size, third: bool)
     """Whether each thread should transform weights as it needs them: there are more of them than numbers of patches, all of
     which every panel reads, and the products of few patches with a panel stay near. Weights that are transformed before leave
     the caches and come back: 512 channels of 14 x 14, 8 images, took 1.3 times as long."""
-    numbers = patches * (C + F) / (MORE if size.points > 6 else 1)
+    numbers = patches * (C + F) / (MORE if size.strided else 1)
     return patches <= (FEW_THIRD if third else FEW) and numbers <= C * F and TALL_COLUMNS * lanes < F
 
 

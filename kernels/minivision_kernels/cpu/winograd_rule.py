@@ -50,7 +50,7 @@ PRICES = {
     F4_3: Price(700, 450, 900, 1600), F2_3: Price(300, 250, 400, 400), F2_5: Price(500, 700, 1500, 2000),
 }
 # At stride 2, for each place of a patch, and for each kind of weights (400 random layers of 8 to 512 channels).
-PLACE, KIND, APART = (16, 15, 31) if BYTES == 64 else (12, 12, 40)
+PLACE, KIND, APART = (16, 15, 31) if BYTES == 64 else (12, 24, 40)
 PRICES |= {size: Price(PLACE * size.places, KIND * size.kinds, APART * size.kinds, APART * size.kinds)
            for sizes in (HALVED, DOUBLED) for size in sizes.values()}
 
@@ -62,19 +62,19 @@ FORWARD: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in HALVED.
 INPUT: Sizes = {**SIZES, **{(taps, taps, 2, 2): size for taps, size in DOUBLED.items()}}
 
 
-def kind(shape: tuple[int, ...], stride: Pair) -> tuple[int, ...]:
-    """Of filters, by which a table of sizes is looked up."""
+def key(shape: tuple[int, ...], stride: Pair) -> tuple[int, ...]:
+    """By which a table of sizes is looked up."""
     return (*shape[2:], *stride)
 
 
 def _possible(sizes: Sizes, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
-    size = sizes.get(kind(shape, stride))
+    size = sizes.get(key(shape, stride))
     return size is not None and dilation == (1, 1) and groups == 1 and all(_fits(size, p) for p in padding)
 
 
 def _fits(size: Size, padding: int) -> bool:
     """The gradient at stride 2 knows only paddings that differ from those of half a window by an even number."""
-    return padding < size.taps and (size not in DOUBLED.values() or (padding - (size.taps - 1) // 2) % 2 == 0)
+    return padding < size.taps and (not size.backward or (padding - (size.taps - 1) // 2) % 2 == 0)
 
 
 def size_of(sizes: Sizes, shape: tuple[int, ...], stride: Pair, *geometry: Any) -> Size:
@@ -84,7 +84,7 @@ def size_of(sizes: Sizes, shape: tuple[int, ...], stride: Pair, *geometry: Any) 
         alone = " (at stride 2, of half a window, or two more or less)" if sizes is INPUT else ""
         raise ValueError(f"this rung takes filters of {filters}, with dilation 1, one group, and less padding than a filter "
                          f"has taps{alone}; call another rung")
-    return sizes[kind(shape, stride)]
+    return sizes[key(shape, stride)]
 
 
 class Job(NamedTuple):
@@ -140,7 +140,7 @@ def _pays_at_2(array: np.ndarray, job: Job, call: Call) -> bool:
     if takes(array) or job.patches < LEAST_AT_2 or min(job.F, 2 * job.C) < least:
         return False
     _, packed, others = prices(array, *call)
-    return LONGER[job.size.outputs == 8] * min(packed, others) * call.terms > _cost(array, job) + START_AT_2
+    return LONGER[job.size.backward] * min(packed, others) * call.terms > _cost(array, job) + START_AT_2
 
 
 def forward_accepts(sizes: Sizes) -> Any:
@@ -154,7 +154,7 @@ def forward_accepts(sizes: Sizes) -> Any:
 def forward_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any, **__: Any) -> bool:
         OH, OW = conv_output_size(x.shape[2:], w.shape[2:], stride, padding, (1, 1))
-        job = Job(w.shape[0], w.shape[1], x.shape[0], OH, OW, sizes[kind(w.shape, stride)])
+        job = Job(w.shape[0], w.shape[1], x.shape[0], OH, OW, sizes[key(w.shape, stride)])
         if stride == (1, 1):
             return _pays(x, job)
         return _pays_at_2(x, job, forward_call(x.shape, w.shape, stride, padding, (1, 1), 1))
@@ -174,7 +174,7 @@ def input_worth(sizes: Sizes) -> Any:
     def worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0), *_: Any,
               **__: Any) -> bool:
         N, _C, H, W = shape
-        job = Job(w.shape[1], w.shape[0], N, H, W, sizes[kind(w.shape, stride)])
+        job = Job(w.shape[1], w.shape[0], N, H, W, sizes[key(w.shape, stride)])
         if stride == (1, 1):
             return _pays(g, job)
         folded = conv_folded.fits(g.shape, w.shape, (H, W), padding, (1, 1), 1, g.itemsize)
@@ -193,7 +193,7 @@ def weight_accepts(sizes: Sizes) -> Any:
 
 def weight_worth(sizes: Sizes) -> Any:
     def worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), *_: Any, **__: Any) -> bool:
-        return _pays(x, Job(shape[0], shape[1], len(g), g.shape[2], g.shape[3], sizes[kind(shape, stride)]), third=True)
+        return _pays(x, Job(shape[0], shape[1], len(g), g.shape[2], g.shape[3], sizes[key(shape, stride)]), third=True)
 
     return worth
 
@@ -201,4 +201,4 @@ def weight_worth(sizes: Sizes) -> Any:
 def turned_padding(size: Size, padding: Pair) -> Pair:
     """That of the gradient to the image: how far before g the first patch begins."""
     top, left = (size.taps - 1 - p for p in padding)
-    return (top // 2, left // 2) if size.outputs == 8 else (top, left)
+    return (top // 2, left // 2) if size.backward else (top, left)
