@@ -52,6 +52,43 @@ def test_max_forward(rung, dtype, case, kind):
     assert nothing is None and np.array_equal(alone.view(np.uint8), y.view(np.uint8))
 
 
+@st.composite
+def overlapping(draw):
+    """Windows of 3 x 3 at stride 2, in lines of one to several vectors of them, whose last one may reach over the edge."""
+    padding = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
+    size = draw(st.integers(3 - 2 * padding[0], 9)), draw(st.integers(3 - 2 * padding[1], 70))
+    return (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *size), padding, draw(st.booleans())
+
+
+@dtypes
+@given(case=overlapping(), kind=st.sampled_from(["smooth", "ties", "wild", "lowest"]), include=st.booleans(),
+       divisor=st.sampled_from([None, 5]))
+def test_overlapping_windows(dtype, case, kind, include, divisor):
+    """Those that go down the image a row at a time."""
+    shape, padding, ceil_mode = case
+    options, x = ((3, 3), (2, 2), padding, (1, 1), ceil_mode), images(shape, dtype, kind)
+    rung, = (rung for rung in oracle.rungs("max_pool2d_forward") if rung.name == "vectors")
+    y, index = rung(x, *options)
+    expected, places = oracle.max_pool2d_forward(x, *options)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(index, places)
+    assert np.array_equal(rung(x, *options, False)[0].view(np.uint8), y.view(np.uint8))
+    if kind in ("smooth", "ties"):
+        rung, = (rung for rung in oracle.rungs("avg_pool2d_forward") if rung.name == "vectors")
+        means = (3, 3), (2, 2), padding, ceil_mode, include, divisor
+        expected = oracle.avg_pool2d_forward(x, *means)
+        oracle.assert_close(rung(x, *means), expected, np.full(expected.shape, 9 * 4.0), dtype)
+
+
+def test_overlapping_windows_from_afar(monkeypatch):
+    """They ask for rows beyond the last one, too."""
+    monkeypatch.setattr(stream, "FAR", 0)
+    x, options = images((2, 3, 9, 70), np.float32, "smooth"), ((3, 3), (2, 2), (1, 1))
+    rung, = (rung for rung in oracle.rungs("max_pool2d_forward") if rung.name == "vectors")
+    for result, expected in zip(rung(x, *options, (1, 1), False), oracle.max_pool2d_forward(x, *options, (1, 1), False)):
+        np.testing.assert_array_equal(result, expected)
+
+
 @dtypes
 @pytest.mark.parametrize("rung", oracle.rungs("max_pool2d_backward"), ids=str)
 @given(case=poolings(dilated=True), kind=st.sampled_from(["smooth", "ties", "wild"]))

@@ -3,7 +3,7 @@
 Networks pool with stride 2, sometimes 1. With stride 1 the pixels that one tap of neighbouring windows sees lie side by
 side; with stride 2 they are every second one, which two loads and a shuffle bring together (``load_second``). So a window
 is a handful of instructions for 4, 8 or 16 outputs at a time, and no lane branches. Windows that reach over an edge, and
-other strides, are done one by one.
+other strides, are done one by one. Those of 3 x 3 at stride 2 have kernels of their own (``pool_rows.py``).
 
 Windows of 2 x 2 at stride 2 tile the image, and have kernels of their own. What a row of other windows has to find out about
 them first takes as long as 16 of these: forward they are 1.1 to 2.2 times as fast, most on small images.
@@ -21,6 +21,7 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange, within
 from minivision_kernels.cpu.planes import fold_plane
+from minivision_kernels.cpu.pool_rows import avg_pool, by_rows, max_pool
 from minivision_kernels.cpu.simd import (
     add,
     entry,
@@ -67,12 +68,16 @@ def max_pool2d_forward(
     """Comparisons of vectors: the best values and their places are two registers, and each tap is two selections.
 
     In the rung below every comparison is a branch that the processor cannot foresee, since images are noisy: a wrong guess
-    costs as much as a dozen outputs here.
+    costs as much as a dozen outputs here. Windows of 3 x 3 at stride 2 take 0.2 to 0.7 of the time of others of that size.
     """
     N, C, H, W = x.shape
     shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     y, window = empty(shape, x.dtype), (*kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2]))
     work = y.size * kernel_size[0] * kernel_size[1]
+    if by_rows(kernel_size, stride, padding, dilation):
+        index = empty(shape, np.int32) if with_index else None
+        max_pool(contiguous(x), y, index, padding)
+        return y, index
     if not with_index:
         _max_values(contiguous(x), y, *window, work=work)
         return y, None
@@ -104,6 +109,9 @@ def avg_pool2d_forward(
     """Sums of vectors. A window as large as the image, at the end of many networks, is one long sum."""
     N, C, H, W = x.shape
     y = empty((N, C, *pool_output_size((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)), x.dtype)
+    if by_rows(kernel_size, stride, padding):
+        avg_pool(contiguous(x), y, padding, count_include_pad, divisor)
+        return y
     _avg_forward(contiguous(x), y, *kernel_size, *stride, *padding, count_include_pad, divisor or 0, _parts(N * C, y.shape[2]),
                  work=y.size * kernel_size[0] * kernel_size[1])
     return y

@@ -262,6 +262,29 @@ def better(typing, best, where, x, here):
 
 
 @word
+def no_less(typing, a, where, least):
+    """The places, or ``least`` for those before it; as many as a vector of a has lanes."""
+    def write(context, builder, signature, args):
+        _, where, least = args
+        floor = Writer(context, builder, signature.args[0]).spread(builder.trunc(least, INT32), where.type)
+        return builder.select(builder.icmp_signed("<", where, floor), floor, where)
+
+    return where(a, where, int_), write
+
+
+@word
+def load_or(typing, a, at, first, end, other):
+    """`load_between`, with the number ``other`` where that has zeros."""
+    def write(context, builder, signature, args):
+        a, at, first, end, other = args
+        w = Writer(context, builder, signature.args[0])
+        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
+        return builder.select(mask, w.load_mask(w.pointer(signature.args[0], a, at), mask), w.spread(other))
+
+    return Vector(a.dtype)(a, int_, int_, int_, a.dtype), write
+
+
+@word
 def larger_or_nan(typing, best, x):
     """`better` without places."""
     def write(context, builder, signature, args):
