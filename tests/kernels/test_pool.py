@@ -120,12 +120,24 @@ def test_avg_forward(rung, dtype, case, count_include_pad, divisor):
 @pytest.mark.parametrize("rung", oracle.rungs("avg_pool2d_backward"), ids=str)
 @averages
 def test_avg_backward(rung, dtype, case, count_include_pad, divisor):
+    passes_back(rung, dtype, case, count_include_pad, divisor)
+
+
+def passes_back(rung, dtype, case, count_include_pad, divisor):
     shape, (kernel_size, stride, padding, _, ceil_mode) = case
     options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor
     output = oracle.pool_size(shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)
     g = images((*shape[:2], *output), dtype, "smooth")
     scale = oracle.avg_pool2d_backward(np.abs(g), shape, *options)
     oracle.assert_close(rung(g, shape, *options), oracle.avg_pool2d_backward(g, shape, *options), scale, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("rung", oracle.rungs("avg_pool2d_backward"), ids=str)
+@given(case=overlapping(), include=st.booleans(), divisor=st.sampled_from([None, 5]))
+def test_overlapping_windows_backward(rung, dtype, case, include, divisor):
+    shape, padding, ceil_mode = case
+    passes_back(rung, dtype, (shape, ((3, 3), (2, 2), padding, (1, 1), ceil_mode)), include, divisor)
 
 
 @pytest.mark.parametrize("rung", oracle.rungs("max_pool2d_forward"), ids=str)

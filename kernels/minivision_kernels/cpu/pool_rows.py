@@ -17,8 +17,9 @@ import math
 import numpy as np
 
 from minivision_kernels.cpu.compile import In1, In4, Int32Out4, Out4, Team, compiled, inlined, prange
-from minivision_kernels.cpu.simd import add, evens, lanes, lanes_of, load, odds
+from minivision_kernels.cpu.simd import add, evens, lanes, lanes_of, load, load_between, none, odds, put_woven
 from minivision_kernels.cpu.stream import (
+    arrived,
     ask_lines,
     better,
     div,
@@ -35,6 +36,7 @@ from minivision_kernels.shapes import Pair
 
 AHEAD = 16          # rows further on, pixels from afar are asked for, whole rows of them by the windows at their beginning
 
+
 def by_rows(kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> bool:
     """Whether windows are such that these kernels serve."""
     return kernel_size == (3, 3) and stride == (2, 2) and dilation == (1, 1) and max(padding) <= 1
@@ -50,11 +52,23 @@ def max_pool(x: np.ndarray, y: np.ndarray, index: np.ndarray | None, padding: Pa
 
 def avg_pool(x: np.ndarray, y: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None) -> None:
     """Means of x to y."""
+    _means(x, y, *padding, *_divisors(x, y, padding, count_include_pad, divisor), _soon(x), work=6 * y.size)
+
+
+def spread_means(
+    g: np.ndarray, dx: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None, past: bool,
+) -> None:
+    """The gradient of that, with a padding of 1 on all sides, written past the caches if so said."""
+    _spread_means(g, dx, *_divisors(dx, g, padding, count_include_pad, divisor), past, work=4 * g.size)
+
+
+def _divisors(
+    x: np.ndarray, y: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two numbers for each sum, whose product it is divided by: for its row and for its column."""
     down, across = (
         _counts(x.shape[axis], y.shape[axis], padding[axis - 2], count_include_pad, lanes_of(x), x.dtype) for axis in (2, 3))
-    if divisor:
-        down, across = np.full_like(down, divisor), np.ones_like(across)
-    _means(x, y, *padding, down, across, _soon(x), work=6 * y.size)
+    return (np.full_like(down, divisor), np.ones_like(across)) if divisor else (down, across)
 
 
 def _soon(x: np.ndarray) -> int:
@@ -64,8 +78,8 @@ def _soon(x: np.ndarray) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _counts(size: int, outputs: int, padding: int, count_include_pad: bool, lanes: int, dtype: np.dtype) -> np.ndarray:
-    """How many pixels, or places for them, a window has along one axis; for whole vectors of windows."""
-    first = 2 * np.arange(-(-outputs // lanes) * lanes) - padding
+    """How many pixels, or places for them, a window has along one axis; for whole vectors of windows, and one more."""
+    first = 2 * np.arange((-(-outputs // lanes) + 1) * lanes) - padding
     end = np.minimum(first + 3, size + padding)             # what lies beyond the padding never counts
     if not count_include_pad:
         first, end = np.maximum(first, 0), np.minimum(end, size)
@@ -173,3 +187,34 @@ def _means(x: In4, y: Out4, pad_h: int, pad_w: int, down: In1, across: In1, soon
                 sum_ = add(sum_, last)
             share = div(sum_, mul(counts, spread(pixels, down[oh])))
             put_first(means, (plane * OH + oh) * OW + ow, share, OW - ow)
+
+
+@inlined
+def share_of(upstream, row, ow, OW, down, across):
+    """What the outputs of a row have for each of their pixels, from column ``ow`` on."""
+    counts = mul(load(across, ow), spread(upstream, down))
+    return div(load_between(upstream, row * OW + ow, 0, OW - ow), counts)
+
+
+@compiled
+def _spread_means(g: In4, dx: Out4, down: In1, across: In1, past: bool, team: Team):
+    """Even pixels of a line have one window, odd ones two neighbours; and so it is with the lines."""
+    N, C, H, W = dx.shape
+    OH, OW = g.shape[2:]
+    upstream, pixels, L = g.reshape(g.size), dx.reshape(dx.size), lanes(g)
+    strips = ((W + 1) // 2 + L - 1) // L
+    for item in prange(N * C * strips, team):
+        plane, ow = item // strips, item % strips * L
+        even = share_of(upstream, plane * OH, ow, OW, down[0], across)
+        odd = add(even, share_of(upstream, plane * OH, ow + 1, OW, down[0], across))
+        for oh in range((H + 1) // 2):
+            to = (plane * H + 2 * oh) * W + 2 * ow
+            next_even, next_odd = none(g), none(g)
+            if oh + 1 < OH:
+                next_even = share_of(upstream, plane * OH + oh + 1, ow, OW, down[oh + 1], across)
+                next_odd = add(next_even, share_of(upstream, plane * OH + oh + 1, ow + 1, OW, down[oh + 1], across))
+            put_woven(pixels, to, even, odd, W - 2 * ow, past)
+            if 2 * oh + 1 < H:
+                put_woven(pixels, to + W, add(even, next_even), add(odd, next_odd), W - 2 * ow, past)
+            even, odd = next_even, next_odd
+        arrived(past)
