@@ -41,14 +41,14 @@ NO_TAPS = np.zeros(0, np.int64)
 NEAR = 384 * 1024           # bytes of pixels, weights and sums of a thread
 SHARES = 2                  # pieces of work for each thread, at least, if there are so many lines
 # By the side of a depthwise window and its stride: how many planes it takes, and the shortest and longest line of outputs; and
-# where it differs for the gradient to the image.
+# the same for the gradient to the image.
 ANY, NEVER = 1 << 30, (1, 1, 0)
 ENOUGH = {(3, 1): (1536, 1, 8), (5, 1): (256, 1, 20), (7, 1): (96, 1, ANY),
           (3, 2): (1536, 5, 8), (5, 2): (256, 1, 8), (7, 2): (128, 1, ANY)}
-BACKWARD = {(5, 2): (256, 5, 8), (7, 2): (128, 5, 28)}
 if BYTES < 64:
     ENOUGH |= {(5, 1): (256, 1, 28), (5, 2): (256, 1, 28)}
-    BACKWARD = dict.fromkeys([(3, 2), (5, 2), (7, 2)], NEVER)
+ENOUGH_BACK = ENOUGH | ({(5, 2): (256, 5, 8), (7, 2): (128, 5, 28)} if BYTES == 64 else
+                        dict.fromkeys([(3, 2), (5, 2), (7, 2)], NEVER))
 FIELDS = 10                 # of a phase
 COLUMNS = 7                 # pixels of a tile
 ALONG = (1, 2, 3, 5, 7)     # taps of a line that slide at once
@@ -105,7 +105,7 @@ def _forward_worth(x: np.ndarray, w: np.ndarray, stride: Pair = (1, 1), padding:
 
 def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    return _worth(g, w, shape[2:], g.shape[3], stride, dilation, groups, ENOUGH | BACKWARD)
+    return _worth(g, w, shape[2:], g.shape[3], stride, dilation, groups, ENOUGH_BACK)
 
 
 @rung("conv2d_forward", name="groups", device="cpu", accepts=_forward_accepts, worth=_forward_worth)

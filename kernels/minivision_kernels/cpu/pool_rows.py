@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In4, Int32Out4, Out4, Team, compiled, inlined, prange
+from minivision_kernels.cpu.compile import In1, In4, Int32Out4, Out4, Team, compiled, inlined, prange, rebuilt
 from minivision_kernels.cpu.simd import add, evens, lanes, lanes_of, load, load_between, none, odds, put_woven
 from minivision_kernels.cpu.stream import (
     arrived,
@@ -45,14 +45,15 @@ def by_rows(kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1,
 def max_pool(x: np.ndarray, y: np.ndarray, index: np.ndarray | None, padding: Pair) -> None:
     """Maxima of x to y, and where they are to ``index``, if there is one."""
     if index is None:
-        _max_values(x, y, *padding, _soon(x), work=6 * y.size)
+        no_counts = np.empty(0, x.dtype)
+        _pool(x, y, *padding, no_counts, no_counts, _soon(x), work=6 * y.size)
     else:
         _max_places(x, y, index, *padding, _soon(x), work=6 * y.size)
 
 
 def avg_pool(x: np.ndarray, y: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None) -> None:
     """Means of x to y."""
-    _means(x, y, *padding, *_divisors(x, y, padding, count_include_pad, divisor), _soon(x), work=6 * y.size)
+    MEANS(x, y, *padding, *_divisors(x, y, padding, count_include_pad, divisor), _soon(x), work=6 * y.size)
 
 
 def spread_means(
@@ -121,11 +122,23 @@ def sum_of(pixels, start, row, W, left):
     return add(add(evens(a, b), odds(a, b)), evens(c, d))
 
 
+@inlined
+def as_it_is(pixels, value, down, oh, across, ow):
+    """A maximum."""
+    return value
+
+
+@inlined
+def mean_of(pixels, sum_, down, oh, across, ow):
+    """A sum, divided."""
+    return div(sum_, mul(load(across, ow), spread(pixels, down[oh])))
+
+
 @compiled
-def _max_values(x: In4, y: Out4, pad_h: int, pad_w: int, soon: int, team: Team):
+def _pool(x: In4, y: Out4, pad_h: int, pad_w: int, down: In1, across: In1, soon: int, team: Team):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
-    pixels, best, L = x.reshape(x.size), y.reshape(y.size), lanes(x)
+    pixels, results, L = x.reshape(x.size), y.reshape(y.size), lanes(x)
     strips = (OW + L - 1) // L
     for item in prange(N * C * strips, team):
         plane, ow = item // strips, item % strips * L
@@ -140,7 +153,10 @@ def _max_values(x: In4, y: Out4, pad_h: int, pad_w: int, soon: int, team: Team):
             if row + 2 < H:
                 last = best_of(pixels, start, row + 2, W, left)
                 value = larger_or_nan(value, last)
-            put_first(best, (plane * OH + oh) * OW + ow, value, OW - ow)
+            put_first(results, (plane * OH + oh) * OW + ow, as_it_is(pixels, value, down, oh, across, ow), OW - ow)
+
+
+MEANS = rebuilt(_pool, {"best_of": sum_of, "larger_or_nan": add, "as_it_is": mean_of}, "_means")
 
 
 @compiled
@@ -164,29 +180,6 @@ def _max_places(x: In4, y: Out4, index: Int32Out4, pad_h: int, pad_w: int, soon:
                 value, where = better(value, where, last, there)
             put_first(best, (plane * OH + oh) * OW + ow, value, OW - ow)
             put_first(wheres, (plane * OH + oh) * OW + ow, where, OW - ow)
-
-
-@compiled
-def _means(x: In4, y: Out4, pad_h: int, pad_w: int, down: In1, across: In1, soon: int, team: Team):
-    N, C, H, W = x.shape
-    OH, OW = y.shape[2:]
-    pixels, means, L = x.reshape(x.size), y.reshape(y.size), lanes(x)
-    strips = (OW + L - 1) // L
-    for item in prange(N * C * strips, team):
-        plane, ow = item // strips, item % strips * L
-        start, left, counts = plane * H * W, 2 * ow - pad_w, load(across, ow)
-        last = sum_of(pixels, start, 0, W, left)
-        for oh in range(OH):
-            row, sum_ = 2 * oh - pad_h, last
-            if soon > 0 and ow == 0:
-                ask_lines(pixels, start + row * W + soon, 2 * W)
-            if row >= 0 and row + 1 < H:
-                sum_ = add(sum_, sum_of(pixels, start, row + 1, W, left))
-            if row + 2 < H:
-                last = sum_of(pixels, start, row + 2, W, left)
-                sum_ = add(sum_, last)
-            share = div(sum_, mul(counts, spread(pixels, down[oh])))
-            put_first(means, (plane * OH + oh) * OW + ow, share, OW - ow)
 
 
 @inlined

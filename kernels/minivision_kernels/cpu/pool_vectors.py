@@ -72,17 +72,15 @@ def max_pool2d_forward(
     """
     N, C, H, W = x.shape
     shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
-    y, window = empty(shape, x.dtype), (*kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2]))
-    work = y.size * kernel_size[0] * kernel_size[1]
+    y, index = empty(shape, x.dtype), empty(shape, np.int32) if with_index else None
     if by_rows(kernel_size, stride, padding, dilation):
-        index = empty(shape, np.int32) if with_index else None
         max_pool(contiguous(x), y, index, padding)
         return y, index
-    if not with_index:
+    window, work = (*kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2])), y.size * math.prod(kernel_size)
+    if index is None:
         _max_values(contiguous(x), y, *window, work=work)
-        return y, None
-    index = empty(shape, np.int32)
-    _max_forward(contiguous(x), y, index, *window, work=work)
+    else:
+        _max_forward(contiguous(x), y, index, *window, work=work)
     return y, index
 
 

@@ -72,8 +72,7 @@ def load_between(typing, a, at, first, end):
     def write(context, builder, signature, args):
         a, at, first, end = args
         w = Writer(context, builder, signature.args[0])
-        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
-        return w.load_mask(w.pointer(signature.args[0], a, at), mask)
+        return w.load_mask(w.pointer(signature.args[0], a, at), w.between(first, end))
 
     return Vector(a.dtype)(a, int_, int_, int_), write
 
@@ -105,8 +104,7 @@ def put_between(typing, a, at, vector, first, end):
     def write(context, builder, signature, args):
         a, at, vector, first, end = args
         w = Writer(context, builder, signature.args[0])
-        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
-        w.store_part(vector, w.pointer(signature.args[0], a, at), mask)
+        w.store_part(vector, w.pointer(signature.args[0], a, at), w.between(first, end))
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, int_, int_), write
@@ -265,7 +263,7 @@ def turn(typing, a, at, a_step, first, end, height, b, bt, b_step, width, fill):
         a, at, a_step, first, end, height, b, bt, b_step, width, fill = args
         w = Writer(context, builder, signature.args[0])
         pa, pb = w.pointer(signature.args[0], a, at), w.pointer(signature.args[6], b, bt)
-        wanted = builder.and_(w.first(end), builder.not_(w.first(first)))
+        wanted = w.between(first, end)
         rows = []
         for i in range(w.lanes):
             exists = builder.icmp_signed("<", ir.Constant(INT, i), height)

@@ -278,7 +278,7 @@ def load_or(typing, a, at, first, end, other):
     def write(context, builder, signature, args):
         a, at, first, end, other = args
         w = Writer(context, builder, signature.args[0])
-        mask = builder.and_(w.first(end), builder.not_(w.first(first)))
+        mask = w.between(first, end)
         return builder.select(mask, w.load_mask(w.pointer(signature.args[0], a, at), mask), w.spread(other))
 
     return Vector(a.dtype)(a, int_, int_, int_, a.dtype), write

@@ -36,6 +36,7 @@ from minivision_kernels.cpu.tile import TALL_COLUMNS, TALL_ROWS
 SKEW = 16
 PIECE = 4 * TALL_ROWS       # patches of a stage that one thread transforms at a time
 
+
 class Size(NamedTuple):
     """F(outputs x outputs, taps x taps), at any stride; all along one side of a patch."""
 

@@ -117,6 +117,10 @@ class Writer:
         return self.builder.icmp_signed("<", lane, self.spread(self.builder.trunc(count, number) if number != INT else count,
                                                                lane.type))
 
+    def between(self, first: Any, end: Any) -> Any:
+        """The mask of the lanes ``first`` to ``end`` - 1."""
+        return self.builder.and_(self.first(end), self.builder.not_(self.first(first)))
+
     def store_part(self, value: Any, pointer: Any, mask: Any) -> None:
         """Write the lanes of the mask; the memory of the others is not touched."""
         pointer = self.builder.bitcast(pointer, self.kind.as_pointer())
