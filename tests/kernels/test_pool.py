@@ -1,14 +1,15 @@
 """Pooling: every rung against plain loops, with ties, NaN, infinities and windows over the edge."""
 
+import contextlib
+
 import kernel_oracle as oracle
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import minivision_kernels as mk
 from minivision_kernels import memory
-from minivision_kernels.cpu import pool_vectors, stream
+from minivision_kernels.cpu import pool_rows, pool_vectors, stream
 from minivision_kernels.shapes import pool_output_size
 
 
@@ -53,40 +54,74 @@ def test_max_forward(rung, dtype, case, kind):
 
 
 @st.composite
-def overlapping(draw):
-    """Windows of 3 x 3 at stride 2, in lines of one to several vectors of them, whose last one may reach over the edge."""
-    padding = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
-    size = draw(st.integers(3 - 2 * padding[0], 9)), draw(st.integers(3 - 2 * padding[1], 70))
-    return (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *size), padding, draw(st.booleans())
+def by_rows(draw):
+    """Windows of 2 x 2 or 3 x 3 at stride 2, one to several vectors of them in a row, the last one perhaps over the edge."""
+    side = draw(st.integers(2, 3))
+    padding = draw(st.tuples(st.integers(0, side - 2), st.integers(0, side - 2)))
+    size = draw(st.integers(side - 2 * padding[0], 20)), draw(st.integers(side - 2 * padding[1], 70))
+    shape = draw(st.integers(0, 2)), draw(st.integers(1, 9)), *size
+    return shape, ((side, side), (2, 2), padding, (1, 1), draw(st.booleans()))
+
+
+def the(name, op):
+    """A rung of an operation."""
+    return next(rung for rung in oracle.rungs(op) if rung.name == name)
+
+
+@contextlib.contextmanager
+def memory_is(distance):
+    """Where it is far, pixels are asked for ahead of time, and past the caches results go whole lines at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if distance != "near":
+            patch.setattr(stream, "FAR", 0)
+        if distance == "past":
+            patch.setattr(stream, "LARGE", 0)
+        yield
 
 
 @dtypes
-@given(case=overlapping(), kind=st.sampled_from(["smooth", "ties", "wild", "lowest"]), include=st.booleans(),
-       divisor=st.sampled_from([None, 5]))
-def test_overlapping_windows(dtype, case, kind, include, divisor):
-    """Those that go down the image a row at a time."""
-    shape, padding, ceil_mode = case
-    options, x = ((3, 3), (2, 2), padding, (1, 1), ceil_mode), images(shape, dtype, kind)
-    rung, = (rung for rung in oracle.rungs("max_pool2d_forward") if rung.name == "vectors")
-    y, index = rung(x, *options)
+@given(case=by_rows(), kind=st.sampled_from(["smooth", "ties", "wild", "lowest"]), include=st.booleans(),
+       divisor=st.sampled_from([None, 5]), distance=st.sampled_from(["near", "far", "past"]))
+def test_rows_of_windows(dtype, case, kind, include, divisor, distance):
+    """Those that go down the image a row at a time, there and back."""
+    with memory_is(distance):
+        compare_rows(dtype, case, kind, include, divisor)
+
+
+def compare_rows(dtype, case, kind, include, divisor):
+    (shape, options), x = case, images(case[0], dtype, kind)
+    y, index = the("vectors", "max_pool2d_forward")(x, *options)
     expected, places = oracle.max_pool2d_forward(x, *options)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(index, places)
-    assert np.array_equal(rung(x, *options, False)[0].view(np.uint8), y.view(np.uint8))
+    assert np.array_equal(the("vectors", "max_pool2d_forward")(x, *options, False)[0].view(np.uint8), y.view(np.uint8))
+
+    means = *options[:3], options[4], include, divisor
     if kind in ("smooth", "ties"):
-        rung, = (rung for rung in oracle.rungs("avg_pool2d_forward") if rung.name == "vectors")
-        means = (3, 3), (2, 2), padding, ceil_mode, include, divisor
         expected = oracle.avg_pool2d_forward(x, *means)
-        oracle.assert_close(rung(x, *means), expected, np.full(expected.shape, 9 * 4.0), dtype)
+        oracle.assert_close(the("vectors", "avg_pool2d_forward")(x, *means), expected, np.full(expected.shape, 9 * 4.0), dtype)
+
+    g = images(y.shape, dtype, "smooth")
+    expected, scale = (oracle.max_pool2d_backward(part, places, shape) for part in (g, np.abs(g)))
+    dx = the("vectors", "max_pool2d_backward")(g, oracle.guarded(index), shape, *options[:4])
+    oracle.assert_close(dx, expected, scale, dtype)
+    expected, scale = (oracle.avg_pool2d_backward(part, shape, *means) for part in (g, np.abs(g)))
+    oracle.assert_close(the("vectors", "avg_pool2d_backward")(g, shape, *means), expected, scale, dtype)
 
 
-def test_overlapping_windows_from_afar(monkeypatch):
-    """They ask for rows beyond the last one, too."""
-    monkeypatch.setattr(stream, "FAR", 0)
-    x, options = images((2, 3, 9, 70), np.float32, "smooth"), ((3, 3), (2, 2), (1, 1))
-    rung, = (rung for rung in oracle.rungs("max_pool2d_forward") if rung.name == "vectors")
-    for result, expected in zip(rung(x, *options, (1, 1), False), oracle.max_pool2d_forward(x, *options, (1, 1), False)):
-        np.testing.assert_array_equal(result, expected)
+@dtypes
+def test_planes_that_end_within_a_vector_go_past_the_caches(dtype):
+    """Several of them fill whole vectors, and the last ones do not; results are those of planes that stay in the caches."""
+    x = images((3, 7, 18, 54), dtype, "smooth")
+    for options in ((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)):
+        y, index = near = the("vectors", "max_pool2d_forward")(x, *options, (1, 1), False)
+        backwards = the("vectors", "max_pool2d_backward"), (y, index, x.shape, *options, (1, 1))
+        near = *near, backwards[0](*backwards[1])
+        with memory_is("past"):
+            assert pool_rows.together(y) > 1
+            far = *the("vectors", "max_pool2d_forward")(x, *options, (1, 1), False), backwards[0](*backwards[1])
+        for expected, result in zip(near, far):
+            np.testing.assert_array_equal(result, expected)
 
 
 @dtypes
@@ -120,10 +155,6 @@ def test_avg_forward(rung, dtype, case, count_include_pad, divisor):
 @pytest.mark.parametrize("rung", oracle.rungs("avg_pool2d_backward"), ids=str)
 @averages
 def test_avg_backward(rung, dtype, case, count_include_pad, divisor):
-    passes_back(rung, dtype, case, count_include_pad, divisor)
-
-
-def passes_back(rung, dtype, case, count_include_pad, divisor):
     shape, (kernel_size, stride, padding, _, ceil_mode) = case
     options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor
     output = oracle.pool_size(shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)
@@ -132,12 +163,7 @@ def passes_back(rung, dtype, case, count_include_pad, divisor):
     oracle.assert_close(rung(g, shape, *options), oracle.avg_pool2d_backward(g, shape, *options), scale, dtype)
 
 
-@dtypes
-@pytest.mark.parametrize("rung", oracle.rungs("avg_pool2d_backward"), ids=str)
-@given(case=overlapping(), include=st.booleans(), divisor=st.sampled_from([None, 5]))
-def test_overlapping_windows_backward(rung, dtype, case, include, divisor):
-    shape, padding, ceil_mode = case
-    passes_back(rung, dtype, (shape, ((3, 3), (2, 2), padding, (1, 1), ceil_mode)), include, divisor)
+
 
 
 @pytest.mark.parametrize("rung", oracle.rungs("max_pool2d_forward"), ids=str)
@@ -164,35 +190,13 @@ def test_ceil_mode_leaves_out_windows_of_padding_alone():
     assert pool_output_size((1, 1), (3, 3), (1, 1), (0, 0)) == (0, 0)
 
 
-@pytest.mark.parametrize("dtype", oracle.FLOATS)
-@pytest.mark.parametrize("kernel_size", [(2, 2), (3, 3)])
-@pytest.mark.parametrize("columns", [64, 96, 66])
-def test_gradients_past_the_caches_are_the_same(kernel_size, columns, dtype, monkeypatch):
+@dtypes
+@pytest.mark.parametrize("columns", [64, 66])
+def test_means_of_other_windows_past_the_caches(columns, dtype, monkeypatch):
     """Rows of 66 numbers do not all begin where vectors may, and so are written as usual."""
-    shape, padding = (3, 5, 40, columns), ((kernel_size[0] - 1) // 2,) * 2
-    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    y, index = mk.run("max_pool2d_forward", x, kernel_size, (2, 2), padding, (1, 1), False)
-    g = np.random.default_rng(1).standard_normal(y.shape).astype(dtype)
-    asked = []
-
-    def gradients():
-        asked.append(pool_vectors._past(memory.empty(shape, dtype)))
-        return (pool_vectors.max_pool2d_backward(g, index, shape, kernel_size, (2, 2), padding, (1, 1)),
-                pool_vectors.avg_pool2d_backward(g, shape, kernel_size, (2, 2), padding, False, True, None))
-
-    near = gradients()
+    shape, options = (3, 5, 40, columns), ((4, 4), (2, 2), (1, 1), False, True, None)
+    g = np.random.default_rng(1).standard_normal((3, 5, 20, columns // 2)).astype(dtype)
+    near = pool_vectors.avg_pool2d_backward(g, shape, *options)
     monkeypatch.setattr(stream, "LARGE", 0)
-    for before, after in zip(near, gradients()):
-        np.testing.assert_array_equal(before, after)
-    assert asked == [False, columns != 66 and memory.POSSIBLE]
-
-
-@pytest.mark.parametrize("name", ["max", "avg"])
-def test_large_images_are_asked_for(name):
-    """Beyond the size from which on lines are asked for before they are needed, results are those of each image by itself."""
-    x = np.random.default_rng(0).standard_normal((3, 8, 250, 258)).astype(np.float32)
-    assert x.nbytes >= pool_vectors.MANY > x[0].nbytes
-    rest = ((2, 2), (2, 2), (0, 0), (1, 1), False) if name == "max" else ((2, 2), (2, 2), (0, 0), False, True, None)
-    results = [mk.run(f"{name}_pool2d_forward", part, *rest) for part in (x, x[:1], x[1:2], x[2:])]
-    whole, *parts = results if name == "avg" else [np.stack([y, index]) for y, index in results]
-    np.testing.assert_array_equal(whole, np.concatenate(parts, axis=-4))
+    np.testing.assert_array_equal(pool_vectors.avg_pool2d_backward(g, shape, *options), near)
+    assert pool_vectors._past(memory.empty(shape, dtype)) == (columns != 66 and memory.POSSIBLE)

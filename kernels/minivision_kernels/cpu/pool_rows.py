@@ -1,10 +1,13 @@
-"""Pooling by windows of 3 x 3 at stride 2, a row at a time.
+"""Pooling by windows of 2 x 2 or 3 x 3 at stride 2, a row at a time.
 
-Networks that do not pool by 2 x 2 pool like this. As many neighbouring windows as a vector has lanes go down the image
-together. Of every row of pixels they take three numbers each, which four loads bring: even ones, odd ones, and even ones again.
-Every other row is the last of a window and the first of the next, and what it has for them is kept in a register until then.
-That leaves two thirds of the loads, and no window lies at an edge: lanes beyond one are told that there is nothing. (Those
-windows, done by themselves, took as long as all others.)
+Nearly all networks pool like this. As many neighbouring windows as a vector has lanes go down the image together. Of every row
+of pixels they take two or three numbers each: even ones, odd ones, and even ones again. Windows of 3 x 3 meet in every other
+row, and what it has for them is kept in a register from one to the next. That leaves two thirds of the loads. No window lies at
+an edge: lanes beyond one are told that there is nothing. (Those windows, done by themselves, took as long as all others.)
+
+If images are larger than the caches, the outputs are made ready in the first of them and then sent to memory, some rows at a
+time: a row need not end where a line of memory does, and only whole lines can be written without reading them first
+(``stream.py``). Pixels are asked for ahead of time. Both together took 0.5 to 0.9 of the time of either alone.
 
 Numbers meet in reading order, row by row, so of equal ones the first is the maximum, and of several NaN the last.
 """
@@ -13,201 +16,261 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from minivision_kernels.cpu.compile import In1, In4, Int32Out4, Out4, Team, compiled, inlined, prange, rebuilt
-from minivision_kernels.cpu.simd import add, evens, lanes, lanes_of, load, load_between, none, odds, put_woven
+from minivision_kernels.cpu import stream
+from minivision_kernels.cpu.compile import In1, In4, Int32Out4, Kernel, Out4, Team, compiled, inlined, prange, rebuilt
+from minivision_kernels.cpu.simd import add, entry, evens, lanes, lanes_of, load, load_between, odds, prefetch, room
 from minivision_kernels.cpu.stream import (
     arrived,
-    ask_lines,
+    begins_a_line,
     better,
     div,
-    from_afar,
     larger_or_nan,
     load_or,
     mul,
     no_less,
+    past_caches,
     places,
     put_first,
+    send,
     spread,
 )
 from minivision_kernels.shapes import Pair
 
-AHEAD = 16          # rows further on, pixels from afar are asked for, whole rows of them by the windows at their beginning
+SIDE = 3            # of a window
+FAR = False         # whether its pixels are
+ROWS = 8            # of outputs that are made before those beside them
+FAR_ROWS = 2        # the same, if pixels are far, so that those beside them are better read soon
+AHEAD = 32          # rows further on, pixels are asked for
+MANY = 1 << 21      # if they have so many bytes
+
+Forms: TypeAlias = dict[tuple[int, bool], Kernel]       # of a kernel, for windows of a side, and for pixels from afar
 
 
 def by_rows(kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> bool:
     """Whether windows are such that these kernels serve."""
-    return kernel_size == (3, 3) and stride == (2, 2) and dilation == (1, 1) and max(padding) <= 1
+    return stride == (2, 2) and dilation == (1, 1) and (
+        (kernel_size == (3, 3) and max(padding) <= 1) or (kernel_size == (2, 2) and padding == (0, 0)))
 
 
-def max_pool(x: np.ndarray, y: np.ndarray, index: np.ndarray | None, padding: Pair) -> None:
+def max_pool(x: np.ndarray, y: np.ndarray, index: np.ndarray | None, side: int, padding: Pair) -> None:
     """Maxima of x to y, and where they are to ``index``, if there is one."""
-    if index is None:
-        no_counts = np.empty(0, x.dtype)
-        _pool(x, y, *padding, no_counts, no_counts, _soon(x), work=6 * y.size)
-    else:
-        _max_places(x, y, index, *padding, _soon(x), work=6 * y.size)
+    kernels = MAXIMA if index is None else MAXIMA_AND_PLACES
+    _run(kernels, x, y, nowhere() if index is None else index, side, padding, nothing(x.dtype), nothing(x.dtype))
 
 
-def avg_pool(x: np.ndarray, y: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None) -> None:
+def avg_pool(x: np.ndarray, y: np.ndarray, side: int, padding: Pair, count_include_pad: bool, divisor: int | None) -> None:
     """Means of x to y."""
-    MEANS(x, y, *padding, *_divisors(x, y, padding, count_include_pad, divisor), _soon(x), work=6 * y.size)
+    _run(MEANS, x, y, nowhere(), side, padding, *divisors(x, y, side, padding, count_include_pad, divisor))
 
 
-def spread_means(
-    g: np.ndarray, dx: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None, past: bool,
+def _run(
+    kernels: Forms, x: np.ndarray, y: np.ndarray, index: np.ndarray, side: int, padding: Pair, down: np.ndarray,
+    across: np.ndarray,
 ) -> None:
-    """The gradient of that, with a padding of 1 on all sides, written past the caches if so said."""
-    _spread_means(g, dx, *_divisors(dx, g, padding, count_include_pad, divisor), past, work=4 * g.size)
+    parts = max(1, min(y.shape[2], 16 // max(1, x.shape[0] * x.shape[1])))
+    past = past_caches(y) and parts == 1 and (index.size == 0 or begins_a_line(index))
+    kernels[side, x.nbytes >= stream.LARGE](
+        x, y, index, *padding, down, across, together(y) if past else 1, parts, x.nbytes >= MANY, past, work=6 * y.size)
 
 
-def _divisors(
-    x: np.ndarray, y: np.ndarray, padding: Pair, count_include_pad: bool, divisor: int | None,
+def together(planes: np.ndarray) -> int:
+    """How many planes of an array end where a vector does, if the first of them begins where one does."""
+    return lanes_of(planes) // math.gcd(math.prod(planes.shape[2:]), lanes_of(planes))
+
+
+@functools.cache
+def nowhere() -> np.ndarray:
+    return np.empty((0, 0, 0, 0), np.int32)
+
+
+@functools.cache
+def nothing(dtype: np.dtype) -> np.ndarray:
+    return np.empty(0, dtype)
+
+
+def divisors(
+    x: np.ndarray, y: np.ndarray, side: int, padding: Pair, count_include_pad: bool, divisor: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two numbers for each sum, whose product it is divided by: for its row and for its column."""
-    down, across = (
-        _counts(x.shape[axis], y.shape[axis], padding[axis - 2], count_include_pad, lanes_of(x), x.dtype) for axis in (2, 3))
-    return (np.full_like(down, divisor), np.ones_like(across)) if divisor else (down, across)
+    """Two numbers for each sum, whose product it is divided by: for its row and for its column.
 
-
-def _soon(x: np.ndarray) -> int:
-    """How many numbers further on pixels are asked for; 0 if they are near."""
-    return AHEAD * x.shape[3] if from_afar(x) else 0
+    The first is that of the window before the first, and there are some behind the last, for whole vectors.
+    """
+    return _divisors(x.shape[2:], y.shape[2:], side, padding, count_include_pad, divisor, lanes_of(x), x.dtype)
 
 
 @functools.lru_cache(maxsize=256)
-def _counts(size: int, outputs: int, padding: int, count_include_pad: bool, lanes: int, dtype: np.dtype) -> np.ndarray:
-    """How many pixels, or places for them, a window has along one axis; for whole vectors of windows, and one more."""
-    first = 2 * np.arange((-(-outputs // lanes) + 1) * lanes) - padding
-    end = np.minimum(first + 3, size + padding)             # what lies beyond the padding never counts
-    if not count_include_pad:
-        first, end = np.maximum(first, 0), np.minimum(end, size)
-    counts = np.maximum(end - first, 1).astype(dtype)
-    counts.flags.writeable = False
-    return counts
+def _divisors(
+    size: Pair, outputs: Pair, side: int, padding: Pair, count_include_pad: bool, divisor: int | None, lanes: int,
+    dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray]:
+    found = []
+    for axis in (0, 1):
+        first = 2 * np.arange(-1, (-(-outputs[axis] // lanes) + 1) * lanes) - padding[axis]
+        end = np.minimum(first + side, size[axis] + padding[axis])          # what lies beyond the padding never counts
+        if not count_include_pad:
+            first, end = np.maximum(first, 0), np.minimum(end, size[axis])
+        counts = np.maximum(end - first, 1).astype(dtype)
+        if divisor:
+            counts[:] = divisor if axis == 0 else 1
+        counts.flags.writeable = False
+        found.append(counts)
+    return found[0], found[1]
 
 
 @inlined
-def four(pixels, at, left, W, nothing):
-    """What a vector of windows sees of a row, the first of which begins at ``at`` in column ``left``: two vectors from there,
-    and two from two columns further, with ``nothing`` beyond the edges."""
+def itself(results, count):
+    """Where results are made if they stay in the caches."""
+    return results
+
+
+@inlined
+def room_for(results, count):
+    """Where they are made if not: so many of them, with what is left over from those before them."""
+    return room(results, count + 2 * lanes(results))
+
+
+@inlined
+def pairs(pixels, at, left, W, other):
+    """The even and the odd numbers of two vectors from ``at`` on, a place in column ``left``; ``other`` beyond the edges."""
     L = lanes(pixels)
-    return (load_or(pixels, at, -left, W - left, nothing), load_or(pixels, at + L, 0, W - left - L, nothing),
-            load_or(pixels, at + 2, 0, W - left - 2, nothing), load_or(pixels, at + 2 + L, 0, W - left - 2 - L, nothing))
+    a, b = load_or(pixels, at, -left, W - left, other), load_or(pixels, at + L, 0, W - left - L, other)
+    return evens(a, b), odds(a, b)
 
 
 @inlined
-def best_of(pixels, start, row, W, left):
-    """What a row of pixels has for windows that begin in column ``left`` and every second one after it."""
-    a, b, c, d = four(pixels, start + row * W + left, left, W, pixels.dtype.type(-math.inf))
-    return larger_or_nan(larger_or_nan(evens(a, b), odds(a, b)), evens(c, d))
-
-
-@inlined
-def best_place_of(pixels, start, row, W, left):
-    """The same, and its place. Padding before the row has that of its first pixel, which is then taken for it at a tie."""
-    a, b, c, d = four(pixels, start + row * W + left, left, W, pixels.dtype.type(-math.inf))
-    place = row * W + left
-    value, where = better(
-        evens(a, b), no_less(pixels, places(pixels, place, 2), row * W), odds(a, b), places(pixels, place + 1, 2))
-    return better(value, where, evens(c, d), places(pixels, place + 2, 2))
-
-
-@inlined
-def sum_of(pixels, start, row, W, left):
-    """Their sum."""
-    a, b, c, d = four(pixels, start + row * W + left, left, W, pixels.dtype.type(0))
-    return add(add(evens(a, b), odds(a, b)), evens(c, d))
-
-
-@inlined
-def as_it_is(pixels, value, down, oh, across, ow):
-    """A maximum."""
+def largest_of(pixels, at, start, left, W, side):
+    """What a row of pixels has for windows that begin ``at`` a place of it, column ``left``, and every second one after it."""
+    least = pixels.dtype.type(-math.inf)
+    first, second = pairs(pixels, at, left, W, least)
+    value = larger_or_nan(first, second)
+    if side == 3:
+        third, _ = pairs(pixels, at + 2, left + 2, W, least)
+        value = larger_or_nan(value, third)
     return value
 
 
 @inlined
-def mean_of(pixels, sum_, down, oh, across, ow):
-    """A sum, divided."""
-    return div(sum_, mul(load(across, ow), spread(pixels, down[oh])))
-
-
-@compiled
-def _pool(x: In4, y: Out4, pad_h: int, pad_w: int, down: In1, across: In1, soon: int, team: Team):
-    N, C, H, W = x.shape
-    OH, OW = y.shape[2:]
-    pixels, results, L = x.reshape(x.size), y.reshape(y.size), lanes(x)
-    strips = (OW + L - 1) // L
-    for item in prange(N * C * strips, team):
-        plane, ow = item // strips, item % strips * L
-        start, left = plane * H * W, 2 * ow - pad_w
-        last = best_of(pixels, start, 0, W, left)
-        for oh in range(OH):
-            row, value = 2 * oh - pad_h, last
-            if soon > 0 and ow == 0:
-                ask_lines(pixels, start + row * W + soon, 2 * W)
-            if row >= 0 and row + 1 < H:
-                value = larger_or_nan(value, best_of(pixels, start, row + 1, W, left))
-            if row + 2 < H:
-                last = best_of(pixels, start, row + 2, W, left)
-                value = larger_or_nan(value, last)
-            put_first(results, (plane * OH + oh) * OW + ow, as_it_is(pixels, value, down, oh, across, ow), OW - ow)
-
-
-MEANS = rebuilt(_pool, {"best_of": sum_of, "larger_or_nan": add, "as_it_is": mean_of}, "_means")
-
-
-@compiled
-def _max_places(x: In4, y: Out4, index: Int32Out4, pad_h: int, pad_w: int, soon: int, team: Team):
-    N, C, H, W = x.shape
-    OH, OW = y.shape[2:]
-    pixels, best, wheres, L = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size), lanes(x)
-    strips = (OW + L - 1) // L
-    for item in prange(N * C * strips, team):
-        plane, ow = item // strips, item % strips * L
-        start, left = plane * H * W, 2 * ow - pad_w
-        last, there = best_place_of(pixels, start, 0, W, left)
-        for oh in range(OH):
-            row, value, where = 2 * oh - pad_h, last, there
-            if soon > 0 and ow == 0:
-                ask_lines(pixels, start + row * W + soon, 2 * W)
-            if row >= 0 and row + 1 < H:
-                value, where = better(value, where, *best_place_of(pixels, start, row + 1, W, left))
-            if row + 2 < H:
-                last, there = best_place_of(pixels, start, row + 2, W, left)
-                value, where = better(value, where, last, there)
-            put_first(best, (plane * OH + oh) * OW + ow, value, OW - ow)
-            put_first(wheres, (plane * OH + oh) * OW + ow, where, OW - ow)
+def largest_and_place_of(pixels, at, start, left, W, side):
+    """The same, and its place in the image that begins at ``start``. Padding before the row has that of the row's first pixel,
+    which is then taken for it at a tie."""
+    least, place = pixels.dtype.type(-math.inf), at - start
+    first, second = pairs(pixels, at, left, W, least)
+    state = better(first, no_less(pixels, places(pixels, place, 2), place - left), second, places(pixels, place + 1, 2))
+    if side == 3:
+        third, _ = pairs(pixels, at + 2, left + 2, W, least)
+        state = better(state[0], state[1], third, places(pixels, place + 2, 2))
+    return state
 
 
 @inlined
-def share_of(upstream, row, ow, OW, down, across):
-    """What the outputs of a row have for each of their pixels, from column ``ow`` on."""
-    counts = mul(load(across, ow), spread(upstream, down))
-    return div(load_between(upstream, row * OW + ow, 0, OW - ow), counts)
+def sum_of(pixels, at, start, left, W, side):
+    """Their sum."""
+    zero = pixels.dtype.type(0)
+    first, second = pairs(pixels, at, left, W, zero)
+    value = add(first, second)
+    if side == 3:
+        third, _ = pairs(pixels, at + 2, left + 2, W, zero)
+        value = add(value, third)
+    return value
+
+
+@inlined
+def both_better(state, more):
+    """The maxima of two rows and their places."""
+    return better(state[0], state[1], more[0], more[1])
+
+
+@inlined
+def keep(results, wheres, at, value, count, across, down, oh):
+    """Maxima."""
+    put_first(results, at, value, count)
+
+
+@inlined
+def keep_both(results, wheres, at, state, count, across, down, oh):
+    """Maxima and their places."""
+    put_first(results, at, state[0], count)
+    put_first(wheres, at, state[1], count)
+
+
+@inlined
+def keep_means(results, wheres, at, sums, count, across, down, oh):
+    """Sums, divided."""
+    put_first(results, at, div(sums, mul(across, spread(results, entry(down, oh + 1)))), count)
 
 
 @compiled
-def _spread_means(g: In4, dx: Out4, down: In1, across: In1, past: bool, team: Team):
-    """Even pixels of a line have one window, odd ones two neighbours; and so it is with the lines."""
-    N, C, H, W = dx.shape
-    OH, OW = g.shape[2:]
-    upstream, pixels, L = g.reshape(g.size), dx.reshape(dx.size), lanes(g)
-    strips = ((W + 1) // 2 + L - 1) // L
-    for item in prange(N * C * strips, team):
-        plane, ow = item // strips, item % strips * L
-        even = share_of(upstream, plane * OH, ow, OW, down[0], across)
-        odd = add(even, share_of(upstream, plane * OH, ow + 1, OW, down[0], across))
-        for oh in range((H + 1) // 2):
-            to = (plane * H + 2 * oh) * W + 2 * ow
-            next_even, next_odd = none(g), none(g)
-            if oh + 1 < OH:
-                next_even = share_of(upstream, plane * OH + oh + 1, ow, OW, down[oh + 1], across)
-                next_odd = add(next_even, share_of(upstream, plane * OH + oh + 1, ow + 1, OW, down[oh + 1], across))
-            put_woven(pixels, to, even, odd, W - 2 * ow, past)
-            if 2 * oh + 1 < H:
-                put_woven(pixels, to + W, add(even, next_even), add(odd, next_odd), W - 2 * ow, past)
-            even, odd = next_even, next_odd
-        arrived(past)
+def _pool(
+    x: In4, y: Out4, index: Int32Out4, pad_h: int, pad_w: int, down: In1, across: In1, planes: int, parts: int, asks: bool,
+    past: bool, team: Team,
+):
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2:]
+    pixels, results, wheres, L = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size), lanes(x)
+    rows = ROWS if FAR or OW > L else OH
+    out, out_places = made_in(results, rows * OW), made_in(wheres, rows * OW)
+    for item in prange((N * C + planes - 1) // planes * parts, team):
+        plane, begin, end = item * planes, 0, OH
+        if parts > 1:
+            plane, begin, end = item // parts * planes, OH * (item % parts) // parts, OH * (item % parts + 1) // parts
+        sent = (plane * OH + begin) * OW
+        made = 0 if FAR else sent
+        for each in range(plane, min(N * C, plane + planes)):
+            start = each * H * W
+            first = begin
+            while first < end:
+                behind = min(end, first + rows)
+                for ow in range(0, OW, L):
+                    left, to, row = 2 * ow - pad_w, made + ow, 2 * first - pad_h
+                    at, counts = start + row * W + left, load_between(across, ow + 1, 0, across.size - ow - 1)
+                    for oh in range(first, behind):
+                        if asks:
+                            for ahead in (AHEAD * W, AHEAD * W + W):
+                                prefetch(pixels, at + ahead)
+                                prefetch(pixels, at + ahead + L)
+                        padding = SIDE == 3 and row < 0
+                        if SIDE == 2 or oh == first:
+                            last = of_row(pixels, at + W if padding else at, start, left, W, SIDE)
+                        state = last
+                        if not padding and row + 1 < H:
+                            state = merged(state, of_row(pixels, at + W, start, left, W, SIDE))
+                        if SIDE == 3 and row + 2 < H:
+                            last = of_row(pixels, at + 2 * W, start, left, W, SIDE)
+                            state = merged(state, last)
+                        kept(out, out_places, to, state, OW - ow, counts, down, oh)
+                        to, at, row = to + OW, at + 2 * W, row + 2
+                made += (behind - first) * OW
+                first = behind
+                if FAR:
+                    if wheres.size > 0:
+                        send(out_places, made, wheres, sent, past, results)
+                    count = send(out, made, results, sent, past, results)
+                    sent, made = sent + count, made - count
+        if FAR:
+            put_first(results, sent, load(out, 0), made)
+            for i in range(min(made, wheres.size)):
+                wheres[sent + i] = out_places[i]
+            arrived(past)
+
+
+of_row, merged, kept = largest_of, larger_or_nan, keep      # what the kernel calls so; its other forms mean something else
+made_in = itself
+
+
+def forms(kernel: Kernel, words: Mapping[str, Any], name: str, far_rows: int) -> Forms:
+    """A kernel for windows of either side, and for pixels that are near and far, with words of its own."""
+    return {
+        (side, far): rebuilt(kernel, {"SIDE": side, "FAR": far, "ROWS": far_rows if far else ROWS,
+                                      "made_in": room_for if far else itself, **words}, f"_{name}_{side}{'_far' * far}")
+        for side in (2, 3) for far in (False, True)}
+
+
+MAXIMA = forms(_pool, {}, "maxima", FAR_ROWS)
+MAXIMA_AND_PLACES = forms(_pool, {"of_row": largest_and_place_of, "merged": both_better, "kept": keep_both}, "places",
+                          FAR_ROWS)
+MEANS = forms(_pool, {"of_row": sum_of, "merged": add, "kept": keep_means}, "means", FAR_ROWS)

@@ -1,16 +1,11 @@
 """Pooling and its gradients in vectors: the lanes hold neighbouring outputs of one row.
 
-Networks pool with stride 2, sometimes 1. With stride 1 the pixels that one tap of neighbouring windows sees lie side by
-side; with stride 2 they are every second one, which two loads and a shuffle bring together (``load_second``). So a window
-is a handful of instructions for 4, 8 or 16 outputs at a time, and no lane branches. Windows that reach over an edge, and
-other strides, are done one by one. Those of 3 x 3 at stride 2 have kernels of their own (``pool_rows.py``).
+Windows of 2 x 2 and 3 x 3 at stride 2 have kernels of their own, both ways (``pool_rows.py``, ``pool_rows_back.py``). Here are
+those for all others. With stride 1 the pixels that one tap of neighbouring windows sees lie side by side; with stride 2 they
+are every second one, which two loads and a shuffle bring together (``load_second``). So a window is a handful of instructions
+for 4, 8 or 16 outputs at a time, and no lane branches. Windows that reach over an edge, and other strides, are done one by one.
 
-Windows of 2 x 2 at stride 2 tile the image, and have kernels of their own. What a row of other windows has to find out about
-them first takes as long as 16 of these: forward they are 1.1 to 2.2 times as fast, most on small images.
-
-The gradient of max pooling is a loop over the outputs, each of which is added to a pixel. Only where windows tile the image
-are their pixels filled by vectors, 1.1 to 1.4 times as fast. Where windows meet, letting each pixel ask those around it whether
-it was their maximum was tried twice: as fast on large planes, where memory is the limit, and 0.6 to 0.8 times on small ones.
+The gradient of max pooling is a loop over the outputs, each of which is added to a pixel.
 """
 
 from __future__ import annotations
@@ -21,19 +16,16 @@ import numpy as np
 
 from minivision_kernels.cpu.compile import In4, Int32In4, Int32Out4, Out4, Team, compiled, contiguous, helper, prange, within
 from minivision_kernels.cpu.planes import fold_plane
-from minivision_kernels.cpu.pool_rows import avg_pool, by_rows, max_pool, spread_means
+from minivision_kernels.cpu.pool_rows import avg_pool, by_rows, max_pool
+from minivision_kernels.cpu.pool_rows_back import avg_pool_back, max_pool_back
 from minivision_kernels.cpu.simd import (
     add,
     entry,
-    evens,
     lanes,
     lanes_of,
     load,
     load_between,
     none,
-    odds,
-    prefetch,
-    put_woven,
     room,
     vectors,
 )
@@ -42,7 +34,6 @@ from minivision_kernels.cpu.stream import (
     better,
     div,
     larger_or_nan,
-    load_places,
     load_second,
     mul,
     past_caches,
@@ -50,15 +41,13 @@ from minivision_kernels.cpu.stream import (
     put_first,
     run_sum,
     spread,
-    where_there,
 )
 from minivision_kernels.cpu.windows import spread_plane, window_divisor
 from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, pool_output_size
 
-BELOW = 4                   # lines further on, pixels are asked for by windows that tile an image,
-MANY = 1 << 22              # if all images have so many bytes
+FILLED = 3                  # parts of a vector; a row of outputs that fills less than one does not pay as a row
 
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
@@ -68,13 +57,13 @@ def max_pool2d_forward(
     """Comparisons of vectors: the best values and their places are two registers, and each tap is two selections.
 
     In the rung below every comparison is a branch that the processor cannot foresee, since images are noisy: a wrong guess
-    costs as much as a dozen outputs here. Windows of 3 x 3 at stride 2 take 0.2 to 0.7 of the time of others of that size.
+    costs as much as a dozen outputs here.
     """
     N, C, H, W = x.shape
     shape = N, C, *pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     y, index = empty(shape, x.dtype), empty(shape, np.int32) if with_index else None
     if by_rows(kernel_size, stride, padding, dilation):
-        max_pool(contiguous(x), y, index, padding)
+        max_pool(contiguous(x), y, index, kernel_size[0], padding)
         return y, index
     window, work = (*kernel_size, *stride, *padding, *dilation, _parts(N * C, shape[2])), y.size * math.prod(kernel_size)
     if index is None:
@@ -94,8 +83,10 @@ def max_pool2d_backward(
     A plane is cleared just before its gradients are added, and so is still in the first cache then.
     """
     dx = empty(shape, g.dtype)
-    _max_backward(contiguous(g), contiguous(index), dx, *kernel_size, *stride, *padding, *dilation, _past(dx),
-                  work=g.size + dx.size)
+    if by_rows(kernel_size, stride, padding, dilation) and FILLED * g.shape[3] >= lanes_of(g):
+        max_pool_back(contiguous(g), contiguous(index), dx, kernel_size[0], padding)
+    else:
+        _max_backward(contiguous(g), contiguous(index), dx, work=g.size + dx.size)
     return dx
 
 
@@ -108,7 +99,7 @@ def avg_pool2d_forward(
     N, C, H, W = x.shape
     y = empty((N, C, *pool_output_size((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)), x.dtype)
     if by_rows(kernel_size, stride, padding):
-        avg_pool(contiguous(x), y, padding, count_include_pad, divisor)
+        avg_pool(contiguous(x), y, kernel_size[0], padding, count_include_pad, divisor)
         return y
     _avg_forward(contiguous(x), y, *kernel_size, *stride, *padding, count_include_pad, divisor or 0, _parts(N * C, y.shape[2]),
                  work=y.size * kernel_size[0] * kernel_size[1])
@@ -120,13 +111,12 @@ def avg_pool2d_backward(
     g: np.ndarray, shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
     count_include_pad: bool, divisor: int | None,
 ) -> np.ndarray:
-    """Windows that tile the image fill their rows with vectors. Else, at stride 2, each pixel gathers its shares, even and odd
-    columns by themselves, which takes a fifth of the time that windows take to add to their pixels; with windows of 3 x 3 and a
-    padding of 1 a row at a time, in 0.1 to 0.8 of that.
+    """Windows that tile the image fill rows of pixels, each with one number. Else, at stride 2, each pixel gathers its shares,
+    even and odd columns by themselves, which takes a fifth of the time that windows take to add to their pixels.
     """
     dx = empty(shape, g.dtype)
-    if padding == (1, 1) and by_rows(kernel_size, stride, padding):
-        spread_means(contiguous(g), dx, padding, count_include_pad, divisor, _past(dx))
+    if by_rows(kernel_size, stride, padding):
+        avg_pool_back(contiguous(g), dx, kernel_size[0], padding, count_include_pad, divisor)
         return dx
     _avg_backward(contiguous(g), dx, *kernel_size, *stride, *padding, count_include_pad, divisor or 0, _past(dx),
                   work=g.size * kernel_size[0] * kernel_size[1])
@@ -152,15 +142,9 @@ def _max_forward(
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, best, where = x.reshape(x.size), y.reshape(y.size), index.reshape(index.size)
-    tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
-        if tiled:
-            max_tiles(pixels, plane * H * W, best, where, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                      soon)
-            continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, where, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
                     stride_w, pad_w, dilation_h, dilation_w, first, end)
@@ -175,15 +159,9 @@ def _max_values(
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     pixels, best = x.reshape(x.size), y.reshape(y.size)
-    tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
     first, end = inside(W, OW, KW, stride_w, pad_w, dilation_w)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
-        if tiled:
-            max_tiles(pixels, plane * H * W, best, None, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                      soon)
-            continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             max_row(pixels, plane * H * W, best, None, (plane * OH + oh) * OW, H, W, OW, oh * stride_h - pad_h, KH, KW,
                     stride_w, pad_w, dilation_h, dilation_w, first, end)
@@ -248,95 +226,16 @@ def max_row(pixels, start, best, where, to, H, W, OW, top, KH, KW, stride, pad, 
 
 
 @compiled
-def _max_backward(
-    g: In4, index: Int32In4, dx: Out4, KH: int, KW: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int,
-    dilation_w: int, past: bool, team: Team,
-):
+def _max_backward(g: In4, index: Int32In4, dx: Out4, team: Team):
     N, C, H, W = dx.shape
     upstream, where, pixels = g.reshape(g.size), index.reshape(index.size), dx.reshape(dx.size)
-    OH, OW = g.shape[2:]
-    outputs = OH * OW
-    tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w) and 2 * OH <= H and 2 * OW <= W
-    tiled = tiled and lanes(pixels) <= 2 * OW           # in fewer lanes, a loop over the outputs takes no longer
+    outputs = g.shape[2] * g.shape[3]
     for plane in prange(N * C, team):
-        if tiled:
-            fill_tiles(upstream, where, plane * outputs, pixels, plane * H * W, H, W, OH, OW, past)
-            arrived(past)
-            continue
         own = pixels[plane * H * W:(plane + 1) * H * W]
         own[:] = 0
         for i in range(plane * outputs, (plane + 1) * outputs):
             if 0 <= where[i] < H * W:
                 own[where[i]] += upstream[i]
-
-
-@helper
-def tile(KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
-    """Whether windows are 2 x 2 and tile the image."""
-    return KH == KW == stride_h == stride_w == 2 and pad_h + pad_w == 0 and dilation_h * dilation_w == 1
-
-
-@helper
-def max_tiles(pixels, start, best, where, to, W, OW, first, end, soon):
-    """`max_row` for rows ``first`` to ``end`` of outputs of windows that `tile` the image; asks for pixels that lie ``soon``
-    further on."""
-    step = lanes(pixels)
-    for oh in range(first, end):
-        for vector in range(0, OW, step):
-            ow = max(0, min(vector, OW - step))
-            at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
-            for ahead in (soon, soon + step):           # a processor follows one line by itself, not two in turn
-                prefetch(pixels, at + ahead)
-                prefetch(pixels, at + ahead + line)
-            a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
-            c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
-            if where is None:
-                value = larger_or_nan(larger_or_nan(evens(a, b), odds(a, b)), larger_or_nan(evens(c, d), odds(c, d)))
-            else:
-                value, place = evens(a, b), places(pixels, at - start, 2)
-                value, place = better(value, place, odds(a, b), places(pixels, at - start + 1, 2))
-                value, place = better(value, place, evens(c, d), places(pixels, at - start + line, 2))
-                value, place = better(value, place, odds(c, d), places(pixels, at - start + line + 1, 2))
-                put_first(where, to + oh * OW + ow, place, OW - ow)
-            put_first(best, to + oh * OW + ow, value, OW - ow)
-
-
-@helper
-def mean_tiles(pixels, start, means, to, W, OW, first, end, count, soon):
-    """`max_tiles` with means, sums divided by ``count``."""
-    step = lanes(pixels)
-    for oh in range(first, end):
-        for vector in range(0, OW, step):
-            ow = max(0, min(vector, OW - step))
-            at, rest, line = start + 2 * (oh * W + ow), 2 * (OW - ow), W
-            for ahead in (soon, soon + step):
-                prefetch(pixels, at + ahead)
-                prefetch(pixels, at + ahead + line)
-            a, b = load_between(pixels, at, 0, rest), load_between(pixels, at + step, 0, rest - step)
-            c, d = load_between(pixels, at + line, 0, rest), load_between(pixels, at + line + step, 0, rest - step)
-            mean = div(add(add(add(evens(a, b), odds(a, b)), evens(c, d)), odds(c, d)), spread(pixels, count))
-            put_first(means, to + oh * OW + ow, mean, OW - ow)
-
-
-@helper
-def fill_tiles(upstream, where, start, pixels, to, H, W, OH, OW, past):
-    """A plane of pixels, each of which gets what its window passes on if it is the maximum there."""
-    step = lanes(pixels)
-    for oh in range(OH):
-        for vector in range(0, OW, step):
-            ow = max(0, min(vector, OW - step))
-            at, count, place = start + oh * OW + ow, OW - ow, 2 * (oh * W + ow)
-            passed = load_between(upstream, at, 0, count)
-            chosen = load_places(where, at, count, passed)
-            for line in range(2):
-                here = place + line * W
-                even = where_there(passed, chosen, places(pixels, here, 2))
-                odd = where_there(passed, chosen, places(pixels, here + 1, 2))
-                put_woven(pixels, to + here, even, odd, 2 * count, past)
-        if W > 2 * OW:
-            pixels[to + (2 * oh + 1) * W - 1] = pixels[to + (2 * oh + 2) * W - 1] = 0
-    for i in range(to + 2 * OH * W, to + H * W):
-        pixels[i] = 0
 
 
 @compiled
@@ -348,15 +247,8 @@ def _avg_forward(
     OH, OW = y.shape[2:]
     pixels, means = x.reshape(x.size), y.reshape(y.size)
     first, end = inside(W, OW, KW, stride_w, pad_w, 1)
-    tiled = tile(KH, KW, stride_h, stride_w, pad_h, pad_w, 1, 1) and 2 * OH <= H and 2 * OW <= W
-    soon = BELOW * W if pixels.size * pixels.itemsize >= MANY else 0
-    count = pixels.dtype.type(KH * KW if divisor == 0 else divisor)
     for item in prange(N * C * parts, team):
         plane, part = item // parts, item % parts
-        if tiled:
-            mean_tiles(pixels, plane * H * W, means, plane * OH * OW, W, OW, OH * part // parts, OH * (part + 1) // parts,
-                       count, soon)
-            continue
         for oh in range(OH * part // parts, OH * (part + 1) // parts):
             start, to, top = plane * H * W, (plane * OH + oh) * OW, oh * stride_h - pad_h
             if KH == H and KW == W and top == 0 and pad_w == 0:
@@ -417,7 +309,7 @@ def _avg_backward(
     for plane in prange(N * C, team):
         if tiles:
             for h in range(H):
-                fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count, past)
+                fill_row(upstream, (plane * OH + h // KH) * OW, pixels, (plane * H + h) * W, OW, KW, count)
         elif stride_h == 2 and stride_w == 2:
             shares = room(pixels, OH * OW)
             find_shares(upstream, plane * OH * OW, OH, OW, H, W, KH, KW, pad_h, pad_w, count_include_pad, divisor, shares)
@@ -444,17 +336,10 @@ def find_shares(upstream, start, OH, OW, H, W, KH, KW, pad_h, pad_w, count_inclu
 
 
 @helper
-def fill_row(upstream, start, pixels, to, OW, KW, count, past):
+def fill_row(upstream, start, pixels, to, OW, KW, count):
     """One row of pixels, KW for each of the OW outputs from ``start`` on."""
-    step, ow = lanes(pixels), 0
-    while KW == 2 and step <= OW and ow < OW:           # the last vector overlaps the one before it
-        first = min(ow, OW - step)
-        share = div(load(upstream, start + first), spread(pixels, count))
-        put_woven(pixels, to + 2 * first, share, share, 2 * step, past)
-        ow += step
-    while ow < OW:
+    for ow in range(OW):
         pixels[to + ow * KW:to + (ow + 1) * KW] = upstream[start + ow] / count
-        ow += 1
 
 
 # ---------------------------------------------------------------------------------------------- who sees whom

@@ -33,7 +33,12 @@ LARGE = 1 << 24                 # bytes; a result from here on does not stay in 
 
 def past_caches(result: np.ndarray) -> bool:
     """Whether ``result`` should be written past the caches: it is large, and its vectors begin where memory's lines do."""
-    return result.nbytes >= LARGE and result.ctypes.data % BYTES == 0
+    return result.nbytes >= LARGE and begins_a_line(result)
+
+
+def begins_a_line(array: np.ndarray) -> bool:
+    """Whether its vectors begin where memory's lines do."""
+    return array.ctypes.data % BYTES == 0
 
 
 def from_afar(array: np.ndarray) -> bool:
@@ -59,6 +64,23 @@ def put_past(typing, a, at, vector, past):
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, types.boolean), write
+
+
+@word
+def move(typing, a, at, to_array, to, past, x):
+    """Copy as many numbers, which need not be floats, as a vector of x has."""
+    def write(context, builder, signature, args):
+        a, at, to_array, to, past, _ = args
+        w = Writer(context, builder, signature.args[0], Vector(signature.args[5].dtype).lanes)
+        vector, pointer = w.load(w.pointer(signature.args[0], a, at)), w.pointer(signature.args[2], to_array, to)
+        with builder.if_else(past) as (beyond, near):
+            with beyond:
+                w.store_past(vector, pointer)
+            with near:
+                w.store(vector, pointer)
+        return context.get_dummy_value()
+
+    return types.void(a, int_, to_array, int_, types.boolean, x), write
 
 
 @word
@@ -296,15 +318,14 @@ def larger_or_nan(typing, best, x):
 
 
 @word
-def load_places(typing, index, at, count, x):
-    """The first ``count`` places of an index from ``at`` on, for as many lanes as the vector x has; then 0, and no memory is
-    touched there."""
+def load_places(typing, index, at, first, end, x):
+    """`load_between` of an index, for as many lanes as the vector x has."""
     def write(context, builder, signature, args):
-        index, at, count, x = args
+        index, at, first, end, x = args
         w = Writer(context, builder, signature.args[0], x.type.count)
-        return w.load_part(w.pointer(signature.args[0], index, at), count)
+        return w.load_mask(w.pointer(signature.args[0], index, at), w.between(first, end))
 
-    return Places(x.lanes)(index, int_, int_, x), write
+    return Places(x.lanes)(index, int_, int_, int_, x), write
 
 
 @word
@@ -356,6 +377,18 @@ def pieces(count):
 def whole(x, start, end):
     """Where the last whole vector between ``start`` and ``end`` ends."""
     return start + (end - start) // lanes(x) * lanes(x)
+
+
+@inlined
+def send(ready, count, array, to, past, x):
+    """Copy the whole vectors, as long as those of x, among the first ``count`` numbers of what is ready to an array, from
+    ``to`` on; move the rest to the front, and say how many went. Past the caches if so said, and then ``to`` must be a multiple
+    of the lanes. There must be room for another vector behind what is ready."""
+    sent = count // lanes(x) * lanes(x)
+    for k in range(0, sent, lanes(x)):
+        move(ready, k, array, to + k, past, x)
+    move(ready, sent, ready, 0, False, x)
+    return sent
 
 
 @inlined

@@ -107,7 +107,7 @@ class Writer:
 
     def store_past(self, value: Any, pointer: Any) -> None:
         """Write a vector past the caches; it must begin where a line of memory may."""
-        store = self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=BYTES)
+        store = self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.lanes * self.bytes)
         store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(INT32, 1)]))
 
     def first(self, count: Any) -> Any:
@@ -186,6 +186,7 @@ class Writer:
 
     def prefetch(self, pointer: Any, level: int = 1) -> None:
         """Ask for the memory there to be brought to the cache of this level; nothing happens if there is none."""
+        pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         self.builder.call(function, [pointer, *(ir.Constant(INT32, x) for x in (0, 4 - level, 1))])
