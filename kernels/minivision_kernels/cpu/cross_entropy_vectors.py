@@ -37,6 +37,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 
 WORK = 4            # an exponential in a vector costs about as much as this many multiply-adds
+AHEAD = 3500        # numbers further on are asked for; less than that, memory rests while a row's largest number is looked for
 
 
 @rung("cross_entropy_forward", name="vectors", device="cpu", accepts=vectors)
@@ -93,7 +94,7 @@ def _forward(logits: In1, labels: IntIn1, losses: Out1, team: Team):
         top = largest(logits, start, last, end)
         sums, tops = none(logits), spread(logits, top)
         for at in range(start, last, lanes(logits)):
-            prefetch(logits, at + classes)
+            prefetch(logits, at + AHEAD)
             sums = add(sums, exponential(sub(load(logits, at), tops)))
         if last < end:
             sums = add(sums, exponential(sub(row_end(logits, last, end), tops)))
@@ -110,7 +111,7 @@ def _backward(logits: In1, labels: IntIn1, g: In1, gradient: Out1, past: bool, t
         top = largest(logits, start, last, end)
         sums, tops = none(logits), spread(logits, top)
         for at in range(start, last, L):
-            prefetch(logits, at + classes)
+            prefetch(logits, at + AHEAD)
             power = exponential(sub(load(logits, at), tops))
             put(powers, at - start, power)
             sums = add(sums, power)

@@ -47,7 +47,7 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, pool_output_size
 
-FILLED = 3                  # parts of a vector; a row of outputs that fills less than one does not pay as a row
+NARROW = 4                  # outputs in a row, which by themselves are no slower than as part of a vector, on the way back
 
 
 @rung("max_pool2d_forward", name="vectors", device="cpu", accepts=vectors)
@@ -83,7 +83,7 @@ def max_pool2d_backward(
     A plane is cleared just before its gradients are added, and so is still in the first cache then.
     """
     dx = empty(shape, g.dtype)
-    if by_rows(kernel_size, stride, padding, dilation) and FILLED * g.shape[3] >= lanes_of(g):
+    if by_rows(kernel_size, stride, padding, dilation) and g.shape[3] > NARROW:
         max_pool_back(contiguous(g), contiguous(index), dx, kernel_size[0], padding)
     else:
         _max_backward(contiguous(g), contiguous(index), dx, work=g.size + dx.size)

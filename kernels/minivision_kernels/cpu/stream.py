@@ -151,9 +151,12 @@ def exponential(typing, x):
     """e to the power of x, for vectors of what is not above 0, or NaN; within 2 units of the last place.
 
     x = n ln 2 + r with a whole n and r between -ln 2 / 2 and ln 2 / 2, so that exp(x) = 2^n exp(r). For so small an r the
-    Taylor series is exact after 7 terms in float32 and 13 in float64, and 2^n is made by writing n into the exponent's bits.
-    n ln 2 is taken off in two parts, the first of which ends in zeros, so that its product with n is exact (Cody and Waite
-    1980). Results of less than half the smallest normal number are 0.
+    Taylor series is exact after 7 terms in float32 and 13 in float64. n ln 2 is taken off in two parts, the first of which ends
+    in zeros, so that its product with n is exact (Cody and Waite 1980).
+
+    A float as large as 2^23, or 2^52, has no digits behind the point. So x / ln 2 is rounded to n by adding such a number and
+    taking it off again; in between, the last bits are those of n and of what the number ends in. That is the bias of exponents:
+    moved to where exponents are, the bits say 2^n. Results of less than half the smallest normal number are 0.
     """
     def write(context, builder, signature, args):
         b, (x,) = builder, args
@@ -161,25 +164,25 @@ def exponential(typing, x):
         bits, mantissa, bias, terms = (64, 52, 1023, 13) if double else (32, 23, 127, 7)
         high, low = (6.93147180369123816490e-01, 1.90821492927058770002e-10) if double else (0.693359375, -2.12194440e-4)
         whole_kind = ir.VectorType(ir.IntType(bits), kind.count)
-        name = f"v{kind.count}f{bits}"
 
         def const(value):
             return ir.Constant(kind, [value] * kind.count)
 
-        def call(function, *values):
-            signature = ir.FunctionType(kind, [kind] * len(values))
-            return b.call(cgutils.get_or_insert_function(b.module, signature, f"llvm.{function}.{name}"), values)
+        def fma(*values):
+            name, signature = f"llvm.fma.v{kind.count}f{bits}", ir.FunctionType(kind, [kind] * 3)
+            return b.call(cgutils.get_or_insert_function(b.module, signature, name), values)
 
         least = const(-bias * math.log(2))              # its n says 0 as an exponent's bits, and so the result is 0
+        large = const(1.5 * 2**mantissa + bias)         # and half as much again: whatever n is taken off, its digits stay there
         safe = b.select(b.fcmp_ordered("<", x, least), least, x)
-        n = call("rint", b.fmul(safe, const(1 / math.log(2))))
-        r = call("fma", n, const(-low), call("fma", n, const(-high), safe))
+        rounded = fma(safe, const(1 / math.log(2)), large)
+        n = b.fsub(rounded, large)
+        r = fma(n, const(-low), fma(n, const(-high), safe))
         series = const(1 / math.factorial(terms))
         for k in reversed(range(terms)):
-            series = call("fma", series, r, const(1 / math.factorial(k)))
-        shifted = b.shl(b.add(b.fptosi(n, whole_kind), ir.Constant(whole_kind, [bias] * kind.count)),
-                        ir.Constant(whole_kind, [mantissa] * kind.count))
-        return b.fmul(series, b.bitcast(shifted, kind))
+            series = fma(series, r, const(1 / math.factorial(k)))
+        power = b.shl(b.bitcast(rounded, whole_kind), ir.Constant(whole_kind, [mantissa] * kind.count))
+        return b.fmul(series, b.bitcast(power, kind))
 
     return x(x), write
 
