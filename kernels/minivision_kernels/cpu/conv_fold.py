@@ -61,12 +61,15 @@ SHARES = 8                  # into which the blocks of all images should divide 
 
 def _worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """For few channels, and enough filters that a sum is longer than it takes to add it to the image. Up to 16 channels if the
-    phases of stride 2 are the other way (``conv_phases.py``), which takes less for lines of half a vector. At most 256 filters,
-    or 1024 for up to 4 channels, where tiles take 2 to 4 times as long, unless windows tile the image with a larger stride: for
-    so many phases 768 of 16 x 16, as a transformer of images has them, take a sixth of the time here."""
+    """For few channels, and enough filters that a sum is longer than it takes to add it to the image: 9 at stride 1, or more by
+    as much as there are more pixels than outputs, since the other rungs sum for each pixel. Up to 16 if the phases of stride 2
+    are the other way (``conv_phases.py``), which takes less for lines of half a vector. At most 256 filters, or 1024 for up to
+    4 channels, where tiles take 2 to 4 times as long, unless windows tile the image with a larger stride: for so many phases
+    768 of 16 x 16, as a transformer of images has them, take a sixth of the time here."""
     filters, channels = len(w) // max(1, groups), w.shape[1]
-    most = 8 if stride == (1, 1) or 2 * g.shape[3] <= lanes_of(g) else 16
+    most = 8 if 2 * g.shape[3] <= lanes_of(g) else 16
+    if stride == (1, 1):
+        most = 9 * math.prod(shape[2:]) // max(1, math.prod(g.shape[2:]))
     tiled = w.shape[2:] == stride and math.prod(stride) > 4
     return channels <= most and 2 * channels <= filters and (filters <= (1024 if channels <= 4 else 256) or tiled)
 

@@ -43,7 +43,7 @@ SHARES = 2                  # pieces of work for each thread, at least, if there
 # By the side of a depthwise window and its stride: how many planes it takes, and the shortest and longest line of outputs; and
 # the same for the gradient to the image.
 ANY, NEVER = 1 << 30, (1, 1, 0)
-ENOUGH = {(3, 1): (1536, 1, 8), (5, 1): (256, 1, 20), (7, 1): (96, 1, ANY),
+ENOUGH = {(3, 1): (1536, 1, 8), (5, 1): (256, 1, 40), (7, 1): (96, 1, ANY),
           (3, 2): (1536, 5, 8), (5, 2): (256, 1, 8), (7, 2): (128, 1, ANY)}
 if BYTES < 64:
     ENOUGH |= {(5, 1): (256, 1, 28), (5, 2): (256, 1, 28)}

@@ -24,6 +24,7 @@ from minivision_kernels.memory import empty, scratch
 from minivision_kernels.shapes import Pair
 
 TOGETHER = (9, 7, 5, 4, 3, 2, 1)    # taps of a tile, as many as leave none over
+MANY_PLANES, SHORT = 4096, 8    # planes, and outputs in a line of them
 PARTS = 8           # of the images, at least, if there are few groups, each with sums of its own
 ROWS, TAPS = 1, 1   # filters and taps of a tile, until the kernel is rebuilt for others
 
@@ -35,14 +36,17 @@ def _accepts(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair 
 
 def _worth(x: np.ndarray, g: np.ndarray, shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> bool:
-    """As for the forward; only that the words for depthwise windows of 3 x 3 and 5 x 5 do better here, and two filters of a
-    channel, and one pixel that a window sees. Where images fill the lanes, they do as well, with longer sums."""
+    """As for the forward; only that the words for depthwise windows of 3 x 3 and 5 x 5 do better here, unless there are many of
+    them, of short lines; and two filters of a channel, and one pixel that a window sees. Where images fill the lanes, they do
+    as well, with longer sums."""
     filters, channels, KH, KW = shape[0] // groups, *shape[1:]
     if (KH * KW == 1 and stride == (1, 1)) or images_worth(x, g, shape, stride, padding, dilation, groups):
         return False
     if not few_enough(groups, channels, filters, KH * KW, g.shape[3], stride, lanes_of(x)):
         return False
-    return channels > 1 or not words_fit(x, (KH, KW), stride, dilation) or (KH >= 7 and len(x) * groups >= 256)
+    planes = len(x) * groups
+    return channels > 1 or not words_fit(x, (KH, KW), stride, dilation) or (KH >= 7 and planes >= 256) or (
+        planes >= MANY_PLANES and g.shape[3] <= SHORT and stride == (1, 1))
 
 
 @rung("conv2d_weight", name="groups", device="cpu", accepts=_accepts, worth=_worth)

@@ -52,9 +52,10 @@ from minivision_kernels.ladder import rung
 from minivision_kernels.memory import empty
 from minivision_kernels.shapes import Pair, conv_output_size
 
+GROUPED = 1.22              # times as long a product takes that is one of several small ones
 START = 36_000              # multiply-adds that take as long as it takes to call a kernel that packs a few weights
 WOVEN = 10                  # pixels of a line
-LONG = 128                  # terms for which it counts that a stride is above 2, or that tiles of `direct` lie in one line
+LONG = 128                  # terms for which it counts that tiles of `direct` lie in one line
 A_PIXEL = Taps((0,), (0,), 0, 0)
 FEW = 64                    # terms of weights that lie anywhere, for one panel after the other
 
@@ -69,6 +70,7 @@ class Call(NamedTuple):
     stride: Pair
     in_a_row: bool          # all pixels of an image are seen so
     weight: float
+    grouped: bool = False   # one of several, each with its own channels
 
 
 def _worth(array: np.ndarray, call: Call) -> bool:
@@ -79,6 +81,7 @@ def _worth(array: np.ndarray, call: Call) -> bool:
 
 def prices(
     array: np.ndarray, rows: int, outputs: int, across: int, terms: int, stride: Pair, in_a_row: bool, weight: float,
+    grouped: bool = False,
 ) -> tuple[float, float, float]:
     """What it costs to pack a vector, what a packed product costs, and what the better of the rungs that pack nothing does. All
     in multiply-adds of vectors, for each term.
@@ -99,21 +102,22 @@ def prices(
                 outputs / terms * tile_cost(array, rows, across, terms, stride[1]))
     if BYTES == 64:
         breaks = 0 if in_a_row else (L - 1) / across if L % across else L // across - 1
-        apart = stride[1] > 2 and terms >= LONG
-        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and not apart else 40
+        packing = (10 + 4 * breaks) * (1 if stride[1] == 1 else 1.5) if breaks <= LINES - 1 and stride[1] <= 2 else 40
         unpacked += START / terms if weight == 1 else 0
-        direct = direct_cost(array, outputs, rows, terms) / terms
+        direct = direct_cost(array, outputs, rows, terms, weight=2 if grouped else 5.5) / terms
         if stride[1] > 1:                   # fitted to the times of 190 random layers
             loads = 0.25 if terms >= LONG and by_lines(across) else 0.75
             direct = direct_cost(array, outputs, rows, terms, loads, turning=10, weight=1) / terms
-        return packing, _packed(outputs / L, rows, weight, packing), min(unpacked, direct)
+        packed = _packed(outputs / L, rows, weight, packing) * (GROUPED if grouped else 1)
+        return packing, packed, min(unpacked, direct)
     turned = 1.2 * outputs * (2 * -(-rows // (2 * L)) if rows > L else 1.5) * (1 + 21 / terms)
     return 6, panels * COLUMNS * (filled + 6), min(unpacked, turned)
 
 
 def _packed(vectors_: float, rows: int, weight: float, packing: float = 10) -> float:
     """For each term. To read a ``weight`` where it lies takes as long as one multiply-add, to pack it 5 if those beside it lie
-    beside it in w, 7 if they are turned over (``conv_phases.py``), and 14 if they lie anywhere."""
+    beside it in w, 7 if they are turned over (``conv_phases.py``), 8 if filters of 1 x 3 have them not far apart, and 14 if
+    they lie anywhere."""
     return math.ceil(vectors_) * (-(-rows // ROWS) * ROWS + packing) + weight * rows
 
 
@@ -129,7 +133,7 @@ def forward_call(
     (N, _, H, W), (F, channels, KH, KW) = x_shape, w_shape
     (down, across), rows = conv_output_size((H, W), (KH, KW), stride, padding, dilation), F // groups
     return Call(rows, N * down * across, across, channels * KH * KW, stride, (KH, KW) == stride == (1, 1),
-                5 if rows % ROWS else 1)
+                5 if rows % ROWS else 1, groups > 1)
 
 
 def in_phases(shape: tuple[int, ...], stride: Pair) -> bool:
@@ -157,7 +161,8 @@ def _input_worth(g: np.ndarray, w: np.ndarray, shape: tuple[int, ...], stride: P
 def input_call(N: int, w_shape: tuple[int, ...], shape: tuple[int, ...], stride: Pair, groups: int) -> Call:
     rows, outputs, one = w_shape[1], N * -(-shape[2] // stride[0]) * (shape[3] // stride[1]), w_shape[2:] == (1, 1)
     terms = math.prod(w_shape) // (groups * max(1, rows))
-    return Call(rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1), 5 if one else 14)
+    return Call(rows, outputs, shape[3] // stride[1], terms, (1, 1), one and stride == (1, 1),
+                5 if one else 8 if w_shape[2] * w_shape[3] <= 3 else 14)
 
 
 @rung("conv2d_forward", name="implicit", device="cpu", accepts=vectors, worth=_forward_worth)
