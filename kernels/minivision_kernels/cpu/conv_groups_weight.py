@@ -24,7 +24,7 @@ from minivision_kernels.memory import empty, scratch
 from minivision_kernels.shapes import Pair
 
 TOGETHER = (9, 7, 5, 4, 3, 2, 1)    # taps of a tile, as many as leave none over
-MANY_PLANES, SHORT = 4096, 8    # planes, and outputs in a line of them
+MANY_PLANES, SHORT = 4096, 8        # planes, and outputs in a line of them
 PARTS = 8           # of the images, at least, if there are few groups, each with sums of its own
 ROWS, TAPS = 1, 1   # filters and taps of a tile, until the kernel is rebuilt for others
 

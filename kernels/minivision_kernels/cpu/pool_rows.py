@@ -41,12 +41,11 @@ from minivision_kernels.cpu.stream import (
 )
 from minivision_kernels.shapes import Pair
 
-SIDE = 3            # of a window
-FAR = False         # whether its pixels are
-ROWS = 8            # of outputs that are made before those beside them
-FAR_ROWS = 2        # the same, if pixels are far, so that those beside them are better read soon
 AHEAD = 32          # rows further on, pixels are asked for
 MANY = 1 << 21      # if they have so many bytes
+NEAR_ROWS = 8       # of outputs that are made before those beside them; and if pixels are far, so that those beside them are
+FAR_ROWS = 2        # better read soon
+SIDE, FAR, ROWS = 3, False, NEAR_ROWS       # of a window, whether its pixels are far, and so many rows, until it is rebuilt
 
 Forms: TypeAlias = dict[tuple[int, bool], Kernel]       # of a kernel, for windows of a side, and for pixels from afar
 
@@ -85,11 +84,13 @@ def together(planes: np.ndarray) -> int:
 
 @functools.cache
 def nowhere() -> np.ndarray:
+    """The index of a kernel that keeps none."""
     return np.empty((0, 0, 0, 0), np.int32)
 
 
 @functools.cache
 def nothing(dtype: np.dtype) -> np.ndarray:
+    """The divisors of a kernel that divides nothing."""
     return np.empty(0, dtype)
 
 
@@ -265,7 +266,7 @@ made_in = itself
 def forms(kernel: Kernel, words: Mapping[str, Any], name: str, far_rows: int) -> Forms:
     """A kernel for windows of either side, and for pixels that are near and far, with words of its own."""
     return {
-        (side, far): rebuilt(kernel, {"SIDE": side, "FAR": far, "ROWS": far_rows if far else ROWS,
+        (side, far): rebuilt(kernel, {"SIDE": side, "FAR": far, "ROWS": far_rows if far else NEAR_ROWS,
                                       "made_in": room_for if far else itself, **words}, f"_{name}_{side}{'_far' * far}")
         for side in (2, 3) for far in (False, True)}
 

@@ -101,18 +101,21 @@ def shares_of_two(upstream, index, line, left, OW, down, across, k):
 
 @inlined
 def shared_by_two(one, both, windows, alone, shared, pad):
+    """Add them."""
     a, b, sum_ = windows
     return add(one, a if pad == 1 else b), add(both, sum_)
 
 
 @inlined
 def shares_of_one(upstream, index, line, left, OW, down, across, k):
+    """The next ones only."""
     b = load_between(upstream, line + left + 1, 0, OW - left - 1)
     return div(b, mul(load(across, left + 2), spread(upstream, down[k])))
 
 
 @inlined
 def shared_by_one(one, both, windows, alone, shared, pad):
+    """All four pixels of a window get the same."""
     return windows, windows
 
 
