@@ -55,12 +55,7 @@ def put_past(typing, a, at, vector, past):
     def write(context, builder, signature, args):
         a, at, vector, past = args
         w = Writer(context, builder, signature.args[0])
-        pointer = w.pointer(signature.args[0], a, at)
-        with builder.if_else(past) as (beyond, near):
-            with beyond:
-                w.store_past(vector, pointer)
-            with near:
-                w.store(vector, pointer)
+        w.store_past_if(past, vector, w.pointer(signature.args[0], a, at))
         return context.get_dummy_value()
 
     return types.void(a, int_, vector, types.boolean), write
@@ -72,12 +67,8 @@ def move(typing, a, at, to_array, to, past, x):
     def write(context, builder, signature, args):
         a, at, to_array, to, past, _ = args
         w = Writer(context, builder, signature.args[0], Vector(signature.args[5].dtype).lanes)
-        vector, pointer = w.load(w.pointer(signature.args[0], a, at)), w.pointer(signature.args[2], to_array, to)
-        with builder.if_else(past) as (beyond, near):
-            with beyond:
-                w.store_past(vector, pointer)
-            with near:
-                w.store(vector, pointer)
+        vector = w.load(w.pointer(signature.args[0], a, at))
+        w.store_past_if(past, vector, w.pointer(signature.args[2], to_array, to))
         return context.get_dummy_value()
 
     return types.void(a, int_, to_array, int_, types.boolean, x), write

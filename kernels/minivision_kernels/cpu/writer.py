@@ -110,6 +110,14 @@ class Writer:
         store = self.builder.store(value, self.builder.bitcast(pointer, self.kind.as_pointer()), align=self.lanes * self.bytes)
         store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(INT32, 1)]))
 
+    def store_past_if(self, past: Any, value: Any, pointer: Any) -> None:
+        """The same if ``past``, and else as usual."""
+        with self.builder.if_else(past) as (beyond, near):
+            with beyond:
+                self.store_past(value, pointer)
+            with near:
+                self.store(value, pointer)
+
     def first(self, count: Any) -> Any:
         """The mask of the first ``count`` lanes."""
         number = ir.IntType(8 * self.bytes)             # as wide as the lanes, so that the mask needs no conversion
