@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivision_kernels import memory
-from minivision_kernels.cpu import pool_rows, pool_vectors, stream
+from minivision_kernels.cpu import pool_rows, pool_rows_back, pool_vectors, stream
 from minivision_kernels.shapes import pool_output_size
 
 
@@ -69,13 +69,13 @@ def the(name, op):
 
 
 @contextlib.contextmanager
-def memory_is(distance):
-    """Where it is far, pixels are asked for ahead of time, and past the caches results go whole lines at a time."""
+def memory_is(distance, images):
+    """Where it is far, images are large and results are not; and where it is past the caches, results are, too."""
     with pytest.MonkeyPatch.context() as patch:
         if distance != "near":
-            patch.setattr(stream, "FAR", 0)
-        if distance == "past":
-            patch.setattr(stream, "LARGE", 0)
+            patch.setattr(stream, "LARGE", images.nbytes if distance == "far" else 0)
+            patch.setattr(pool_rows, "MANY", 0)
+            patch.setattr(pool_rows_back, "MANY", 0)
         yield
 
 
@@ -84,12 +84,14 @@ def memory_is(distance):
        divisor=st.sampled_from([None, 5]), distance=st.sampled_from(["near", "far", "past"]))
 def test_rows_of_windows(dtype, case, kind, include, divisor, distance):
     """Those that go down the image a row at a time, there and back."""
-    with memory_is(distance):
-        compare_rows(dtype, case, kind, include, divisor)
+    shape, options = case
+    x = images(shape, dtype, kind)
+    with memory_is(distance, x):
+        compare_rows(x, options, kind, include, divisor)
 
 
-def compare_rows(dtype, case, kind, include, divisor):
-    (shape, options), x = case, images(case[0], dtype, kind)
+def compare_rows(x, options, kind, include, divisor):
+    shape, dtype = x.shape, x.dtype.type
     y, index = the("vectors", "max_pool2d_forward")(x, *options)
     expected, places = oracle.max_pool2d_forward(x, *options)
     np.testing.assert_array_equal(y, expected)
@@ -117,7 +119,7 @@ def test_planes_that_end_within_a_vector_go_past_the_caches(dtype):
         y, index = near = the("vectors", "max_pool2d_forward")(x, *options, (1, 1), False)
         backwards = the("vectors", "max_pool2d_backward"), (y, index, x.shape, *options, (1, 1))
         near = *near, backwards[0](*backwards[1])
-        with memory_is("past"):
+        with memory_is("past", x):
             assert pool_rows.together(y) > 1
             far = *the("vectors", "max_pool2d_forward")(x, *options, (1, 1), False), backwards[0](*backwards[1])
         for expected, result in zip(near, far):
