@@ -144,40 +144,40 @@ def pairs(pixels, at, left, W, other):
 
 
 @inlined
-def largest_of(pixels, at, start, left, W, side):
-    """What a row of pixels has for windows that begin ``at`` a place of it, column ``left``, and every second one after it."""
-    least = pixels.dtype.type(-math.inf)
-    first, second = pairs(pixels, at, left, W, least)
-    value = larger_or_nan(first, second)
+def seen_in(pixels, at, left, W, side, other):
+    """What windows that begin ``at`` a place of a row, column ``left``, and every second one after it, see there: their first
+    pixels, their second ones, and the third ones of those that have them."""
+    first, second = pairs(pixels, at, left, W, other)
+    third = first
     if side == 3:
-        third, _ = pairs(pixels, at + 2, left + 2, W, least)
-        value = larger_or_nan(value, third)
-    return value
+        third, _ = pairs(pixels, at + 2, left + 2, W, other)
+    return first, second, third
+
+
+@inlined
+def largest_of(pixels, at, start, left, W, side):
+    """The largest."""
+    first, second, third = seen_in(pixels, at, left, W, side, pixels.dtype.type(-math.inf))
+    value = larger_or_nan(first, second)
+    return larger_or_nan(value, third) if side == 3 else value
 
 
 @inlined
 def largest_and_place_of(pixels, at, start, left, W, side):
     """The same, and its place in the image that begins at ``start``. Padding before the row has that of the row's first pixel,
     which is then taken for it at a tie."""
-    least, place = pixels.dtype.type(-math.inf), at - start
-    first, second = pairs(pixels, at, left, W, least)
+    first, second, third = seen_in(pixels, at, left, W, side, pixels.dtype.type(-math.inf))
+    place = at - start
     state = better(first, no_less(pixels, places(pixels, place, 2), place - left), second, places(pixels, place + 1, 2))
-    if side == 3:
-        third, _ = pairs(pixels, at + 2, left + 2, W, least)
-        state = better(state[0], state[1], third, places(pixels, place + 2, 2))
-    return state
+    return better(state[0], state[1], third, places(pixels, place + 2, 2)) if side == 3 else state
 
 
 @inlined
 def sum_of(pixels, at, start, left, W, side):
     """Their sum."""
-    zero = pixels.dtype.type(0)
-    first, second = pairs(pixels, at, left, W, zero)
-    value = add(first, second)
-    if side == 3:
-        third, _ = pairs(pixels, at + 2, left + 2, W, zero)
-        value = add(value, third)
-    return value
+    first, second, third = seen_in(pixels, at, left, W, side, pixels.dtype.type(0))
+    sums = add(first, second)
+    return add(sums, third) if side == 3 else sums
 
 
 @inlined
@@ -263,15 +263,18 @@ of_row, merged, kept = largest_of, larger_or_nan, keep      # what the kernel ca
 made_in = itself
 
 
-def forms(kernel: Kernel, words: Mapping[str, Any], name: str, far_rows: int) -> Forms:
-    """A kernel for windows of either side, and for pixels that are near and far, with words of its own."""
+def forms(kernel: Kernel, words: Mapping[int, Mapping[str, Any]], name: str, far_rows: int) -> Forms:
+    """A kernel for windows of either side, with words of its own, and for pixels that are near and far."""
     return {
         (side, far): rebuilt(kernel, {"SIDE": side, "FAR": far, "ROWS": far_rows if far else NEAR_ROWS,
-                                      "made_in": room_for if far else itself, **words}, f"_{name}_{side}{'_far' * far}")
-        for side in (2, 3) for far in (False, True)}
+                                      "made_in": room_for if far else itself, **words[side]}, f"_{name}_{side}{'_far' * far}")
+        for side in words for far in (False, True)}
 
 
-MAXIMA = forms(_pool, {}, "maxima", FAR_ROWS)
-MAXIMA_AND_PLACES = forms(_pool, {"of_row": largest_and_place_of, "merged": both_better, "kept": keep_both}, "places",
-                          FAR_ROWS)
-MEANS = forms(_pool, {"of_row": sum_of, "merged": add, "kept": keep_means}, "means", FAR_ROWS)
+def _forms(name: str, **words: Any) -> Forms:
+    return forms(_pool, {2: words, 3: words}, name, FAR_ROWS)
+
+
+MAXIMA = _forms("maxima")
+MAXIMA_AND_PLACES = _forms("places", of_row=largest_and_place_of, merged=both_better, kept=keep_both)
+MEANS = _forms("means", of_row=sum_of, merged=add, kept=keep_means)

@@ -11,8 +11,6 @@ What was there before went the other way, from each output to its pixels. For ma
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minivision_kernels.cpu import stream
@@ -187,10 +185,7 @@ seen, passed = chosen_by_two, passed_by_two                     # what the kerne
 made_in = itself
 
 
-def _forms(name: str, two: tuple[Any, Any], one: tuple[Any, Any]) -> Forms:
-    made = {side: forms(_back, {"seen": words[0], "passed": words[1]}, name, FAR_ROWS) for side, words in ((3, two), (2, one))}
-    return {(side, far): made[side][side, far] for side in made for far in (False, True)}
-
-
-MAXIMA = _forms("maxima", (chosen_by_two, passed_by_two), (chosen_by_one, passed_by_one))
-MEANS = _forms("means", (shares_of_two, shared_by_two), (shares_of_one, shared_by_one))
+MAXIMA = forms(_back, {2: {"seen": chosen_by_one, "passed": passed_by_one},
+                       3: {"seen": chosen_by_two, "passed": passed_by_two}}, "maxima", FAR_ROWS)
+MEANS = forms(_back, {2: {"seen": shares_of_one, "passed": shared_by_one},
+                      3: {"seen": shares_of_two, "passed": shared_by_two}}, "means", FAR_ROWS)
